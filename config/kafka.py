@@ -1,0 +1,23 @@
+"""The Kafka connection, merged into config/queue.py by the Kafka queue provider."""
+
+from lamplighter.support.env import env
+
+config = {
+    "connections": {
+        "kafka": {
+            "driver": "kafka",
+            "queue": env("KAFKA_QUEUE", "store"),
+            "topics": ["api"],
+            "consumer_group_id": env("KAFKA_CONSUMER_GROUP_ID", "dos_data_store"),
+            "brokers": env("KAFKA_BROKERS", "localhost"),
+            "sleep_on_error": env("KAFKA_ERROR_SLEEP", 5),
+            "sleep_on_deadlock": env("KAFKA_DEADLOCK_SLEEP", 2),
+            "security_protocol": env("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT"),
+            "sasl_mechanisms": env("KAFKA_SASL_MECHANISMS", ""),
+            "sasl_username": env("KAFKA_SASL_USERNAME", ""),
+            "sasl_password": env("KAFKA_SASL_PASSWORD", ""),
+            "sasl_plain_username": env("KAFKA_SASL_PLAIN_USERNAME", ""),
+            "sasl_plain_password": env("KAFKA_SASL_PLAIN_PASSWORD", ""),
+        },
+    },
+}

@@ -1,0 +1,17 @@
+"""Where log lines go, from which level on, and in which form."""
+
+from lamplighter.support.env import env
+
+config = {
+    "default": env("LOG_CHANNEL", "stderr"),
+    "channels": {
+        "single": {
+            "driver": "single",
+            "path": "storage/logs/lamplighter.log",
+            "level": env("LOG_LEVEL", "info"),
+            "format": env("LOG_FORMAT", "line"),
+        },
+        "stderr": {"driver": "stderr", "level": env("LOG_LEVEL", "info"), "format": env("LOG_FORMAT", "line")},
+        "null": {"driver": "null"},
+    },
+}

@@ -1,0 +1,34 @@
+"""Queue connections, and where failed jobs are kept."""
+
+from lamplighter.support.env import env
+
+config = {
+    "default": env("QUEUE_CONNECTION", env("QUEUE_DRIVER", "sync")),
+    # The connection kafka comes from config/kafka.py; what is said here under connections.kafka wins over it.
+    "connections": {
+        "sync": {"driver": "sync"},
+        "null": {"driver": "null"},
+        "database": {"driver": "database", "table": "jobs", "queue": "default", "retry_after": 90},
+        "beanstalkd": {"driver": "beanstalkd", "host": "localhost", "queue": "default", "retry_after": 90},
+        "sqs": {
+            "driver": "sqs",
+            "key": env("SQS_KEY", ""),
+            "secret": env("SQS_SECRET", ""),
+            "prefix": env("SQS_PREFIX", ""),
+            "queue": env("SQS_QUEUE", "default"),
+            "region": env("SQS_REGION", "us-east-1"),
+        },
+        "redis": {
+            "driver": "redis",
+            "connection": env("QUEUE_REDIS_CONNECTION", "default"),
+            "queue": "default",
+            "retry_after": 90,
+            "block_for": None,
+        },
+    },
+    "failed": {
+        "driver": env("QUEUE_FAILED_DRIVER", "database-uuids"),
+        "database": env("QUEUE_FAILED_DATABASE"),
+        "table": env("QUEUE_FAILED_TABLE", "failed_jobs"),
+    },
+}

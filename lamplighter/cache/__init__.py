@@ -1,0 +1,1 @@
+"""Values by key, for a while or for ever, shared as widely as their store reaches."""

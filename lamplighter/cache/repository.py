@@ -1,0 +1,68 @@
+"""A store, with what everybody wants of one."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from lamplighter.contracts import Lock, Reach, Store
+
+T = TypeVar("T")
+
+
+class Cache:
+    """Values by key; None is a miss, and a time to live of 0 or less forgets."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    @property
+    def reach(self) -> Reach:
+        """Who sees what is put here: this process, this host, or everybody."""
+        return self.store.reach
+
+    def get(self, key: str, default: object = None) -> Any:
+        """The value, or the default where there is none."""
+        value = self.store.get(key)
+        return default if value is None else value
+
+    def has(self, key: str) -> bool:
+        """Whether there is a value."""
+        return self.store.get(key) is not None
+
+    def put(self, key: str, value: object, ttl: float | None = None) -> bool:
+        """Keep a value for `ttl` seconds, or for ever."""
+        if ttl is not None and ttl <= 0:
+            return self.store.forget(key)
+        return self.store.put(key, value, ttl)
+
+    def add(self, key: str, value: object, ttl: float | None = None) -> bool:
+        """Keep a value if there is none; whether it was kept."""
+        return (ttl is None or ttl > 0) and self.store.add(key, value, ttl)
+
+    def forever(self, key: str, value: object) -> bool:
+        """Keep a value."""
+        return self.store.put(key, value, None)
+
+    def remember(self, key: str, ttl: float | None, make: Callable[[], T]) -> T:
+        """The value; where there is none, the one that `make` returns, which is kept."""
+        found = self.store.get(key)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+        value = make()
+        self.put(key, value, ttl)
+        return value
+
+    def increment(self, key: str, by: int = 1) -> int:
+        """Add to a number, which begins at 0; what it is then."""
+        return self.store.increment(key, by)
+
+    def forget(self, key: str) -> bool:
+        """Let go of a value; whether there was one."""
+        return self.store.forget(key)
+
+    def flush(self) -> None:
+        """Let go of all values of this application."""
+        self.store.flush()
+
+    def lock(self, name: str, seconds: float = 0, owner: str | None = None) -> Lock:
+        """A lock of this name; it ends by itself after `seconds`, 0 is never."""
+        return self.store.lock(name, seconds, owner)

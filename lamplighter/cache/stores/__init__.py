@@ -1,0 +1,1 @@
+"""One store a module; each is imported when it is used."""

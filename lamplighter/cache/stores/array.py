@@ -1,0 +1,63 @@
+"""Values in this process' memory, for tests and single programs."""
+
+import threading
+import time
+from typing import Any
+
+from lamplighter.cache.locks import StoreLock
+from lamplighter.contracts import Reach
+
+
+class ArrayStore:
+    """Keeps values until the process ends."""
+
+    reach: Reach = "process"
+
+    def __init__(self) -> None:
+        self._values: dict[str, tuple[Any, float]] = {}
+        self._mutex = threading.RLock()
+
+    def get(self, key: str) -> Any:
+        """The value; None is a miss."""
+        value, until = self._values.get(key, (None, 0.0))
+        return value if time.time() < until else None
+
+    def put(self, key: str, value: object, ttl: float | None) -> bool:
+        """Keep a value for `ttl` seconds, or for ever."""
+        self._values[key] = value, float("inf") if ttl is None else time.time() + ttl
+        return True
+
+    def add(self, key: str, value: object, ttl: float | None) -> bool:
+        """Keep a value if there is none; whether it was kept."""
+        with self._mutex:
+            return self.get(key) is None and self.put(key, value, ttl)
+
+    def increment(self, key: str, by: int = 1) -> int:
+        """Add to a number, which begins at 0 and keeps its time to live; what it is then."""
+        with self._mutex:
+            value = int(self.get(key) or 0) + by
+            _, until = self._values.get(key, (None, 0.0))
+            self._values[key] = value, until if until > time.time() else float("inf")
+            return value
+
+    def forget(self, key: str) -> bool:
+        """Let go of a value; whether there was one."""
+        return self._values.pop(key, None) is not None
+
+    def flush(self) -> None:
+        """Let go of all values."""
+        self._values.clear()
+
+    def lock(self, name: str, seconds: float, owner: str | None = None) -> StoreLock:
+        """A lock of this name; it ends by itself after `seconds`, 0 is never."""
+        key = f"lock:{name}"
+        return StoreLock(
+            name,
+            owner=owner,
+            acquire=lambda who: self.add(key, who, seconds or None),
+            release=lambda who: self._release(key, who),
+        )
+
+    def _release(self, key: str, who: str) -> bool:
+        with self._mutex:
+            return self.get(key) == who and self.forget(key)

@@ -1,0 +1,110 @@
+"""Values in files, laid out as Laravel's: what a PHP application on this host has written is read, and the reverse."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lamplighter.cache.locks import StoreLock
+from lamplighter.cache.serialization import dump, load
+from lamplighter.contracts import Reach
+
+FOREVER = 9_999_999_999  # Laravel's ten digits for a value without an end
+DIGITS = 10
+
+
+class FileStore:
+    """Reaches every process of this host. Writes are atomic; what can't be read is a miss."""
+
+    reach: Reach = "host"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, key: str) -> Any:
+        """The value; None is a miss."""
+        return self._read(key)[0]
+
+    def put(self, key: str, value: object, ttl: float | None) -> bool:
+        """Keep a value for `ttl` seconds, or for ever."""
+        self._write(key, value, FOREVER if ttl is None else min(FOREVER, int(time.time() + ttl)))
+        return True
+
+    def add(self, key: str, value: object, ttl: float | None) -> bool:
+        """Keep a value if there is none; whether it was kept."""
+        with self._alone():
+            return self.get(key) is None and self.put(key, value, ttl)
+
+    def increment(self, key: str, by: int = 1) -> int:
+        """Add to a number, which begins at 0 and keeps its time to live; what it is then."""
+        with self._alone():
+            value, until = self._read(key)
+            number = int(value or 0) + by
+            self._write(key, number, until)
+            return number
+
+    def forget(self, key: str) -> bool:
+        """Let go of a value; whether there was one."""
+        try:
+            self._path(key).unlink()
+        except OSError:
+            return False
+        return True
+
+    def flush(self) -> None:
+        """Let go of all values."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def lock(self, name: str, seconds: float, owner: str | None = None) -> StoreLock:
+        """A lock of this name; it ends by itself after `seconds`, 0 is never."""
+        key = f"lock:{name}"
+        return StoreLock(
+            name,
+            owner=owner,
+            acquire=lambda who: self.add(key, who, seconds or None),
+            release=lambda who: self._release(key, who),
+        )
+
+    def _release(self, key: str, who: str) -> bool:
+        with self._alone():
+            return self.get(key) == who and self.forget(key)
+
+    def _read(self, key: str) -> tuple[Any, int]:
+        try:
+            text = self._path(key).read_text(encoding="utf-8")
+            until = int(text[:DIGITS])
+        except (OSError, ValueError):
+            return None, FOREVER
+        return (None, FOREVER) if time.time() >= until else (load(text[DIGITS:]), until)
+
+    def _write(self, key: str, value: object, until: int) -> None:
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(f"{until:0{DIGITS}d}{dump(value)}")
+            Path(draft).chmod(0o644)
+            Path(draft).replace(path)
+        except BaseException:
+            with suppress(OSError):
+                Path(draft).unlink()
+            raise
+
+    def _path(self, key: str) -> Path:
+        name = hashlib.sha1(key.encode(), usedforsecurity=False).hexdigest()
+        return self._folder / name[:2] / name[2:4] / name
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Only one process at a time reads and writes."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield

@@ -1,0 +1,1 @@
+"""Making commands: Typer underneath, Laravel's look on the screen."""

@@ -1,0 +1,348 @@
+"""Builds objects from the annotations of their constructors; signatures are read once."""
+
+import inspect
+import threading
+import types
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from lamplighter.errors import CircularDependency, ContainerError
+
+T = TypeVar("T")
+Key = type[Any] | str
+
+_EMPTY = inspect.Parameter.empty
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """How a key is built, and how long what is built lives."""
+
+    factory: Callable[..., Any]
+    life: str  # "new", "single", "scope"
+    end: Callable[[Any], object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One parameter of a function: what it is called and which types would do, the first one first."""
+
+    name: str
+    kinds: tuple[Any, ...]
+    default: Any
+    allows_none: bool
+
+
+class Container:
+    """Keys are types; a string may be an alias, or name a type as `module:Name` that is not imported yet."""
+
+    def __init__(self) -> None:
+        self._bindings: dict[Key, Binding] = {}
+        self._instances: dict[Key, Any] = {}
+        self._aliases: dict[Key, Key] = {}
+        self._extenders: dict[Key, list[Callable[[Any, Any], Any]]] = {}
+        self._tags: dict[str, list[Key]] = {}
+        self._contextual: dict[tuple[type, Any], Callable[[], Any]] = {}
+        self._plans: dict[Any, tuple[Need, ...]] = {}
+        self._scope: ContextVar[dict[Key, Any] | None] = ContextVar("lamplighter_scope", default=None)
+        self._building: ContextVar[tuple[Any, ...]] = ContextVar("lamplighter_building", default=())
+        self._lock = threading.RLock()
+
+    # binding ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def bind(self, key: type[T] | str, factory: Callable[..., T] | None = None) -> None:
+        """Build anew each time."""
+        self._bind(key, factory, "new")
+
+    def singleton(self, key: type[T] | str, factory: Callable[..., T] | None = None) -> None:
+        """Build once."""
+        self._bind(key, factory, "single")
+
+    def scoped(
+        self, key: type[T] | str, factory: Callable[..., T] | None = None, *, end: Callable[[T], object] | None = None
+    ) -> None:
+        """Build once for each job; `end` is called with it when the job is over."""
+        self._bind(key, factory, "scope", end)
+
+    def instance(self, key: type[T] | str, value: T) -> T:
+        """Give this very object."""
+        self._instances[key] = value
+        self._bindings.pop(key, None)
+        return value
+
+    def alias(self, key: Key, name: Key) -> None:
+        """Let `name` stand for `key`.
+
+        Raises:
+            ContainerError: a key can't stand for itself.
+        """
+        if key == name:
+            raise ContainerError(f"{_name(key)} can't be an alias of itself.")
+        self._aliases[name] = key
+
+    def extend(self, key: type[T] | str, decorate: Callable[[T, "Container"], T]) -> None:
+        """Pass what is built for a key through `decorate`, and what was built already."""
+        key = self._resolve(key)
+        if key in self._instances:
+            self._instances[key] = decorate(self._instances[key], self)
+        else:
+            self._extenders.setdefault(key, []).append(decorate)
+
+    def tag(self, keys: Iterable[Key], tag: str) -> None:
+        """Put keys under a common word."""
+        self._tags.setdefault(tag, []).extend(keys)
+
+    def tagged(self, tag: str) -> list[Any]:
+        """What is built for every key under a word."""
+        return [self.make(key) for key in self._tags.get(tag, [])]
+
+    def when(self, cls: type) -> "Contextual":
+        """Begin `when(A).needs(B).give(c)`: what A is given for B."""
+        return Contextual(self._contextual, cls)
+
+    def has(self, key: Key) -> bool:
+        """Whether a key was bound."""
+        key = self._resolve(key)
+        return key in self._bindings or key in self._instances
+
+    def _bind(self, key: Key, factory: Callable[..., Any] | None, life: str, end: Any = None) -> None:
+        if factory is None:
+            if isinstance(key, str):
+                raise ContainerError(f"{key!r} is bound without a factory; a string does not say how it is built.")
+            factory = key
+        self._instances.pop(key, None)
+        self._bindings[key] = Binding(factory, life, end)
+
+    # building ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def make(self, key: Any, **parameters: object) -> Any:
+        """What a key stands for; with parameters it is built anew, whatever its life.
+
+        Raises:
+            ContainerError: it can't be built; the message is the chain of what was being built.
+        """
+        found = self._instances.get(key)
+        if found is not None and not parameters:
+            return found
+        key = self._resolve(key)
+        if not parameters:
+            if key in self._instances:
+                return self._instances[key]
+            scope = self._scope.get()
+            if scope is not None and key in scope:
+                return scope[key]
+        binding = self._bindings.get(key)
+        if parameters or binding is None or binding.life == "new":
+            return self._build(key, binding, parameters)
+        if binding.life == "scope":
+            return self._build_scoped(key, binding)
+        with self._lock:
+            if key not in self._instances:
+                self._instances[key] = self._build(key, binding, {})
+            return self._instances[key]
+
+    def call(self, callback: Callable[..., T], **parameters: object) -> T:
+        """Call a function with what its annotations ask for; named parameters win."""
+        function = getattr(callback, "__func__", callback)
+        skip = 1 if function is not callback else 0
+        needs = self._needs(function)[skip:]
+        return callback(**self._arguments(needs, parameters, callback))
+
+    def invoker(self, function: Callable[..., T], *, leading: int = 0, given: Sequence[type] = ()) -> "BoundInvoker[T]":
+        """A caller of `function` whose signature is read now; see contracts.Invoker."""
+        needs = self._needs(function)[leading:]
+        return BoundInvoker(self, function, needs, leading, tuple(given))
+
+    def end_scope(self) -> None:
+        """Forget what was built for this job, the newest first."""
+        scope = self._scope.get()
+        if not scope:
+            return
+        self._scope.set(None)
+        for key in reversed(list(scope)):
+            end = self._bindings[key].end
+            if end is not None:
+                end(scope[key])
+
+    def _build_scoped(self, key: Key, binding: Binding) -> Any:
+        value = self._build(key, binding, {})
+        scope = self._scope.get()
+        if scope is None:
+            scope = {}
+            self._scope.set(scope)
+        scope[key] = value
+        return value
+
+    def _build(self, key: Key, binding: Binding | None, parameters: dict[str, object]) -> Any:
+        chain = self._building.get()
+        if key in chain:
+            circle = " → ".join(_name(step) for step in (*chain[chain.index(key) :], key))
+            raise CircularDependency(
+                f"These need each other: {circle}. Give one of them a factory, or take a need away."
+            )
+        token = self._building.set((*chain, key))
+        try:
+            factory = binding.factory if binding is not None else self._constructor(key)
+            value = factory(**self._arguments(self._needs(factory), parameters, key))
+        finally:
+            self._building.reset(token)
+        for decorate in self._extenders.get(key, ()):
+            value = decorate(value, self)
+        return value
+
+    def _constructor(self, key: Key) -> Callable[..., Any]:
+        if isinstance(key, str):
+            raise ContainerError(self._told(f"nothing is bound under {key!r}. Bind it in a service provider"))
+        if inspect.isabstract(key) or getattr(key, "_is_protocol", False):
+            raise ContainerError(self._told(f"{_name(key)} is only a shape, and nothing is bound for it"))
+        return key
+
+    def _arguments(self, needs: Iterable[Need], parameters: dict[str, object], owner: Any) -> dict[str, Any]:
+        arguments = dict(parameters)
+        for need in needs:
+            if need.name not in arguments:
+                value = self._resolve_need(need, owner)
+                if value is not _EMPTY:
+                    arguments[need.name] = value
+        return arguments
+
+    def _resolve_need(self, need: Need, owner: Any) -> Any:
+        for kind in need.kinds:
+            give = self._contextual.get((owner, kind))
+            if give is not None:
+                return give()
+            if self._is_buildable(kind, need):
+                return self.make(kind)
+        if need.default is not _EMPTY:
+            return _EMPTY
+        if need.allows_none:
+            return None
+        kinds = " | ".join(_name(kind) for kind in need.kinds) or "something without an annotation"
+        raise ContainerError(
+            self._told(
+                f"{_name(owner)} needs {need.name}: {kinds}. Bind it in a service provider, or give it a default"
+            )
+        )
+
+    def _is_buildable(self, kind: Any, need: Need) -> bool:
+        if self.has(kind):
+            return True
+        if not isinstance(kind, type) or kind.__module__ == "builtins":
+            return False
+        # What is optional is given only when somebody has bound it.
+        return need.default is _EMPTY and not need.allows_none
+
+    def _needs(self, function: Callable[..., Any]) -> tuple[Need, ...]:
+        plan = self._plans.get(function)
+        if plan is None:
+            plan = self._plans[function] = read_needs(function)
+        return plan
+
+    def _resolve(self, key: Key) -> Key:
+        while key in self._aliases:
+            key = self._aliases[key]
+        if isinstance(key, type) and key not in self._bindings and key not in self._instances:
+            named = f"{key.__module__}:{key.__qualname__}"
+            if named in self._bindings or named in self._instances:
+                return named
+        return key
+
+    def _told(self, why: str) -> str:
+        chain = " → ".join(_name(step) for step in self._building.get())
+        return f"{why}." if not chain else f"Building {chain}: {why}."
+
+
+class Contextual:
+    """The middle of `when(A).needs(B).give(c)`."""
+
+    def __init__(self, rules: dict[tuple[type, Any], Callable[[], Any]], cls: type) -> None:
+        self._rules = rules
+        self._cls = cls
+        self._kind: Any = None
+
+    def needs(self, kind: Any) -> "Contextual":
+        """The type that is asked for."""
+        self._kind = kind
+        return self
+
+    def give(self, value: object) -> None:
+        """What is given: a value, or a function without parameters that makes it."""
+        make = value if callable(value) else lambda: value
+        self._rules[self._cls, self._kind] = make
+
+
+class BoundInvoker(Generic[T]):
+    """A function with its plan: positional arguments, then one value for each given type."""
+
+    __slots__ = ("_container", "_function", "_given", "_leading", "_needs", "needs")
+
+    def __init__(
+        self,
+        container: Container,
+        function: Callable[..., T],
+        needs: tuple[Need, ...],
+        leading: int,
+        given: tuple[type, ...],
+    ) -> None:
+        self._container = container
+        self._function = function
+        self._leading = leading
+        self._needs: list[tuple[Need, int]] = [(need, _place(need, given)) for need in needs]
+        self._given = given
+        self.needs = frozenset(given[place] for _, place in self._needs if place >= 0)
+
+    def __call__(self, *arguments: object) -> T:
+        leading = self._leading
+        if not self._needs:
+            return self._function(*arguments[:leading])
+        values = {}
+        for need, place in self._needs:
+            if place >= 0:
+                values[need.name] = arguments[leading + place]
+                continue
+            value = self._container._resolve_need(need, self._function)
+            if value is not _EMPTY:
+                values[need.name] = value
+        return self._function(*arguments[:leading], **values)
+
+
+def read_needs(function: Callable[..., Any]) -> tuple[Need, ...]:
+    """The parameters of a function or of a class's constructor."""
+    target = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
+    if target is object.__init__:
+        return ()
+    try:
+        parameters = list(inspect.signature(target).parameters.values())
+        hints = typing.get_type_hints(target)
+    except (ValueError, TypeError, NameError) as error:
+        raise ContainerError(f"The annotations of {_name(function)} can't be read: {error}.") from error
+    if isinstance(function, type):
+        parameters = parameters[1:]
+    skipped = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return tuple(
+        _need(parameter, hints.get(parameter.name, _EMPTY)) for parameter in parameters if parameter.kind not in skipped
+    )
+
+
+def _need(parameter: inspect.Parameter, hint: Any) -> Need:
+    if hint is _EMPTY:
+        kinds: tuple[Any, ...] = ()
+    elif typing.get_origin(hint) in (typing.Union, types.UnionType):
+        kinds = typing.get_args(hint)
+    else:
+        kinds = (hint,)
+    allows_none = type(None) in kinds
+    return Need(parameter.name, tuple(kind for kind in kinds if kind is not type(None)), parameter.default, allows_none)
+
+
+def _place(need: Need, given: tuple[type, ...]) -> int:
+    return next((given.index(kind) for kind in need.kinds if kind in given), -1)
+
+
+def _name(key: Any) -> str:
+    if isinstance(key, str):
+        return repr(key)
+    return getattr(key, "__qualname__", None) or getattr(key, "__name__", None) or str(key)

@@ -1,0 +1,1 @@
+"""SQLAlchemy connections, and alembic migrations."""

@@ -1,0 +1,112 @@
+"""Every error that the framework raises on purpose, as one tree.
+
+LamplighterError
+├── ConfigError                 a setting is missing, unknown or of the wrong type
+├── ContainerError              something could not be built
+│   └── CircularDependency
+├── ConsoleError                a command can't go on; its text is all that the user sees
+├── LockTimeout                 a lock was not free in time
+├── MigrationError              the database is not in the state that a migration needs
+├── PayloadError                a message can't become a job; retrying would not help
+│   ├── UnreadablePayload
+│   ├── UnknownJob
+│   └── InvalidData
+├── JobFailed                   a job has come to its end without success
+│   ├── MaxAttemptsExceeded
+│   ├── JobTimedOut
+│   └── ManuallyFailed
+└── QueueError                  a queue can't do what it was asked
+    ├── UnsupportedDelay
+    ├── MessageTooLarge
+    └── Unavailable             a service is away for now: wait, count no attempt
+        ├── BrokerUnavailable
+        └── DatabaseUnavailable
+"""
+
+
+class LamplighterError(Exception):
+    """The root: catch it to catch all that the framework raises on purpose."""
+
+
+class ConfigError(LamplighterError):
+    """A setting is missing, unknown or of the wrong type; the message names the file and the key."""
+
+
+class ContainerError(LamplighterError):
+    """Something could not be built; the message is the chain of what was being built."""
+
+
+class CircularDependency(ContainerError):
+    """Two or more classes need each other to be built; the message names them in order."""
+
+
+class ConsoleError(LamplighterError):
+    """A command can't go on; its message says what to do."""
+
+    def __init__(self, message: str, *, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class LockTimeout(LamplighterError):
+    """A lock was not free in time."""
+
+
+class MigrationError(LamplighterError):
+    """The database is not in the state that a migration needs."""
+
+
+class PayloadError(LamplighterError):
+    """A message can't become a job. It fails at once: another attempt would read the same bytes."""
+
+
+class UnreadablePayload(PayloadError):
+    """The bytes are no payload: empty, too large, nested too deep, not JSON, or not of a payload's shape."""
+
+
+class UnknownJob(PayloadError):
+    """The payload names a job that this application has not registered."""
+
+
+class InvalidData(PayloadError):
+    """The data of a payload does not fit the fields of its job; the message names the field."""
+
+
+class JobFailed(LamplighterError):
+    """A job has come to its end without success."""
+
+
+class MaxAttemptsExceeded(JobFailed):
+    """A job was started as often as it may be, and did not come to an end."""
+
+
+class JobTimedOut(JobFailed):
+    """A job ran longer than its timeout."""
+
+
+class ManuallyFailed(JobFailed):
+    """A handler failed its own job without giving an error."""
+
+
+class QueueError(LamplighterError):
+    """A queue can't do what it was asked."""
+
+
+class UnsupportedDelay(QueueError):
+    """This connection can't hold a job back until later."""
+
+
+class MessageTooLarge(QueueError):
+    """A message is larger than its queue takes; the message names the size and the limit."""
+
+
+class Unavailable(QueueError):
+    """A service that a job needs is away for now. The job waits in its place, and no attempt is counted."""
+
+
+class BrokerUnavailable(Unavailable):
+    """The brokers did not acknowledge in time; the message names them."""
+
+
+class DatabaseUnavailable(Unavailable):
+    """The database can't be reached."""

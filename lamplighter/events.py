@@ -1,0 +1,26 @@
+"""Tells listeners what happened."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+E = TypeVar("E")
+
+
+class Dispatcher:
+    """Listeners by the class of the event; they are called in the order in which they were added."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[type[Any], list[Callable[[Any], object]]] = {}
+
+    def listen(self, event: type[E], listener: Callable[[E], object]) -> None:
+        """Call `listener` with each event of exactly this class."""
+        self._listeners.setdefault(event, []).append(listener)
+
+    def listens(self, event: type[Any]) -> bool:
+        """Whether anyone would hear of it, so that an event need not be made in vain."""
+        return event in self._listeners
+
+    def dispatch(self, event: object) -> None:
+        """Call the listeners; what one raises reaches the caller."""
+        for listener in self._listeners.get(type(event), ()):
+            listener(event)

@@ -1,0 +1,147 @@
+"""The application: a container that knows where it lies and which providers it has."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import ClassVar, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from lamplighter import __version__, contracts
+from lamplighter.config import load_config
+from lamplighter.console.kernel import Kernel
+from lamplighter.console.options import GlobalOptions, split_global_options
+from lamplighter.container import Container
+from lamplighter.errors import ConfigError, LamplighterError
+from lamplighter.events import Dispatcher
+from lamplighter.foundation.exceptions import Handler
+from lamplighter.foundation.maintenance import FileMaintenance
+from lamplighter.logging.channels import configure
+from lamplighter.support.env import env, load_environment
+from lamplighter.support.provider import CommandTable, ServiceProvider
+
+INTERRUPTED = 130
+
+
+class Application(Container):
+    """One application, from its folder to its exit code.
+
+    Attributes:
+        current: the application that was bootstrapped last in this process, for `foundation.shortcuts`.
+        version: the framework's.
+    """
+
+    current: ClassVar["Application | None"] = None
+    version = __version__
+
+    def __init__(self, base_path: Path | str, *, providers: Sequence[str | type[ServiceProvider]] = ()) -> None:
+        super().__init__()
+        self._base_path = Path(base_path).resolve()
+        self._declared = list(providers)
+        self._providers: list[ServiceProvider] = []
+        self._booted: list[Callable[[], object]] = []
+        self._environment = "production"
+        self._requested: str | None = None
+        self.is_booted = False
+        self._bind_self()
+
+    @property
+    def base_path(self) -> Path:
+        """The project's folder."""
+        return self._base_path
+
+    @property
+    def environment(self) -> str:
+        """APP_ENV; `production` where nobody says otherwise."""
+        return self._environment
+
+    def path(self, *parts: str) -> Path:
+        """A path in the project; an absolute one stays as it is."""
+        return self._base_path.joinpath(*parts)
+
+    def booted(self, callback: Callable[[], object]) -> None:
+        """Call this when all providers are booted; at once when they are."""
+        if self.is_booted:
+            callback()
+        else:
+            self._booted.append(callback)
+
+    def bootstrap(self) -> Self:
+        """Read the environment and the configuration, register all providers, then boot them; once.
+
+        Raises:
+            ConfigError: a setting, or a provider's name, is wrong.
+        """
+        if self.is_booted:
+            return self
+        if str(self._base_path) not in sys.path:
+            sys.path.insert(0, str(self._base_path))
+        load_environment(self._base_path, self._requested or os.environ.get("APP_ENV"))
+        self._environment = str(env("APP_ENV", "production"))
+        if self._requested:
+            self._environment = self._requested
+        self._load_config()
+        for declared in self._declared:
+            provider = _provider_class(declared)(self)
+            self._providers.append(provider)
+            provider.register()
+        for provider in self._providers:
+            if provider.boot is not None:
+                self.call(provider.boot)
+        self.is_booted = True
+        Application.current = self
+        for callback in self._booted:
+            callback()
+        return self
+
+    def run(self, argv: Sequence[str]) -> int:
+        """Run a console command; the exit code. `argv` is without the program's name."""
+        options = GlobalOptions()
+        try:
+            options, rest = split_global_options(argv)
+            self._requested = options.env
+            self.bootstrap()
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except LamplighterError as error:
+            return Handler().render(error, verbosity=options.verbosity)
+        return Kernel(self, self.make(CommandTable)).run(rest, options)
+
+    def _bind_self(self) -> None:
+        self.instance(contracts.Application, self)
+        self.instance(contracts.Container, self)
+        self.instance(Application, self)
+        self.instance(CommandTable, CommandTable())
+        self.instance(contracts.Events, Dispatcher())
+        self.instance(contracts.ExceptionHandler, Handler())
+        maintenance = FileMaintenance(self.path("storage", "framework", "down"))
+        self.instance(FileMaintenance, maintenance)
+        self.instance(contracts.Maintenance, maintenance)
+
+    def _load_config(self) -> None:
+        config = load_config(self.path("config"))
+        self.instance(contracts.Config, config)
+        name = config.get("app.timezone", "Europe/London")
+        try:
+            self.instance(ZoneInfo, ZoneInfo(str(name)))
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ConfigError(
+                f"config/app.py has the timezone {name!r}, which is unknown; use one like UTC."
+            ) from error
+        logging_settings = config.get("logging")
+        if logging_settings is not None:
+            configure(logging_settings, lambda path: self.path(path))
+
+
+def _provider_class(declared: str | type[ServiceProvider]) -> type[ServiceProvider]:
+    if not isinstance(declared, str):
+        return declared
+    module, _, name = declared.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"bootstrap/app.py names the provider {declared!r}: {error}.") from error
+    if not (isinstance(found, type) and issubclass(found, ServiceProvider)):
+        raise ConfigError(f"bootstrap/app.py names the provider {declared!r}, which is no ServiceProvider.")
+    return found

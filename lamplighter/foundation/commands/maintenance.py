@@ -1,0 +1,46 @@
+"""`down` and `up`: workers wait while the application is down, unless they are forced."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from lamplighter.console.command import Command
+from lamplighter.foundation.maintenance import FileMaintenance
+
+Retry = Annotated[int | None, typer.Option(help="Seconds after which clients may try again", min=0)]
+Message = Annotated[str | None, typer.Option(help="Why the application is down")]
+
+
+class DownCommand(Command):
+    """Put the application into maintenance mode."""
+
+    name = "down"
+    description = "Put the application into maintenance mode"
+
+    def __init__(self, maintenance: FileMaintenance) -> None:
+        self._maintenance = maintenance
+
+    def handle(self, retry: Retry = None, message: Message = None) -> None:
+        was_down = self._maintenance.is_down()
+        self._maintenance.activate({"time": int(time.time()), "retry": retry, "message": message})
+        if was_down:
+            self.output.info("Maintenance mode options updated.")
+        else:
+            self.output.info("Application is now in maintenance mode.")
+
+
+class UpCommand(Command):
+    """Bring the application out of maintenance mode."""
+
+    name = "up"
+    description = "Bring the application out of maintenance mode"
+
+    def __init__(self, maintenance: FileMaintenance) -> None:
+        self._maintenance = maintenance
+
+    def handle(self) -> None:
+        if self._maintenance.deactivate():
+            self.output.info("Application is now live.")
+        else:
+            self.output.info("Application is already up.")

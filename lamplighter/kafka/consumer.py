@@ -1,0 +1,377 @@
+"""The polling thread: it owns the consumer, keeps the membership alive, fetches and commits; it never runs a job."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from lamplighter.errors import BrokerUnavailable, QueueError
+from lamplighter.kafka.commits import Verdict, is_fatal, judge
+from lamplighter.kafka.metadata import missing_text, missing_topics
+from lamplighter.kafka.partition import Chunk, Partition
+from lamplighter.kafka.tracker import Mark
+
+log = logging.getLogger(__name__)
+
+BATCH = 500  # messages that one call hands over at most; larger batches miss the processor's caches
+IDLE = 0.1  # seconds that a poll waits for a message
+FULL = 0.005  # seconds between two looks while the buffer is full
+PATIENCE = 0.25  # seconds with a full buffer until partitions are paused, so that polling can go on
+COMMIT_EVERY = 1.0  # seconds
+COMMIT_AFTER = 5_000  # finished messages
+METADATA_TIMEOUT = 5.0  # seconds for reading what a partition's last owner has committed
+
+Arrived = Callable[[Partition, Chunk], None]
+
+
+class PollingThread(threading.Thread):
+    """Feeds `arrived` with chunks of one partition each, and commits what these have finished.
+
+    Attributes:
+        failure: why polling has ended for good; None while it goes on.
+        has_assignment: whether the group has given this member its partitions, be they none.
+        polled_at: when the consumer was last polled, on the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        connection: str,
+        config: Mapping[str, Any],
+        topics: Sequence[str],
+        *,
+        prefetch: int,
+        sleep_on_error: float | None,
+        arrived: Arrived,
+        changed: Callable[[], None],
+    ) -> None:
+        super().__init__(name="lamplighter-kafka-poll", daemon=True)
+        self.failure: QueueError | None = None
+        self.has_assignment = False
+        self.polled_at = time.monotonic()
+        self._connection = connection
+        self._config = dict(config)
+        self._topics = list(topics)
+        self._prefetch = prefetch
+        self._sleep_on_error = sleep_on_error
+        self._arrived = arrived
+        self._changed = changed
+        self._partitions: dict[tuple[str, int], Partition] = {}
+        self._stopping = threading.Event()
+        self._leave_by = 0.0
+        self._full_since = 0.0
+        self._last_commit = time.monotonic()
+        self._commit_in_flight = False
+        self._bare_commits = False
+        self._warned_at = 0.0
+
+    @property
+    def brokers(self) -> str:
+        """The brokers, for messages."""
+        return str(self._config["bootstrap.servers"])
+
+    def assigned(self) -> list[Partition]:
+        """The partitions that are ours now."""
+        return list(self._partitions.values())
+
+    def stop(self, *, timeout: float) -> bool:
+        """Commit, leave the group, close; False when that has not ended in time."""
+        self._leave_by = time.monotonic() + timeout
+        self._stopping.set()
+        self.join(timeout)
+        return not self.is_alive()
+
+    def run(self) -> None:
+        """Poll until told to stop, or until polling makes no sense any more."""
+        try:
+            consumer = Consumer(
+                {
+                    **self._config,
+                    "error_cb": self._on_error,
+                    "on_commit": self._on_commit,
+                    "logger": logging.getLogger("lamplighter.kafka.librdkafka"),
+                }
+            )
+            consumer.subscribe(
+                self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+            self._await_topics(consumer)
+            while not self._stopping.is_set() and self.failure is None:
+                self._turn(consumer)
+            self._leave(consumer)
+        except Exception as error:
+            log.exception("polling has ended", extra={"brokers": self.brokers})
+            self._fail(QueueError(f"Polling {self.brokers} has ended: {error}"))
+
+    def _fail(self, failure: QueueError) -> None:
+        if self.failure is None:
+            self.failure = failure
+        self._changed()
+
+    # starting ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _await_topics(self, consumer: Consumer) -> None:
+        """Wait for brokers that are away; a topic that is missing is an error."""
+        while not self._stopping.is_set() and self.failure is None:
+            self.polled_at = time.monotonic()
+            try:
+                missing = missing_topics(consumer, self._topics)
+            except KafkaException as error:
+                self._brokers_are_away(error.args[0])
+                consumer.poll(0)
+                self._stopping.wait(self._sleep_on_error or 0)
+                continue
+            if missing:
+                self._fail(QueueError(missing_text(missing, self.brokers)))
+            return
+
+    def _brokers_are_away(self, error: KafkaError) -> None:
+        if self._sleep_on_error is None:
+            self._fail(BrokerUnavailable(f"The brokers {self.brokers} can't be reached: {error.str()}"))
+            return
+        now = time.monotonic()
+        if now - self._warned_at >= self._sleep_on_error:
+            self._warned_at = now
+            log.warning("brokers can't be reached; waiting", extra={"brokers": self.brokers, "reason": error.str()})
+
+    # polling ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _turn(self, consumer: Consumer) -> None:
+        now = self.polled_at = time.monotonic()
+        self._commit_if_due(consumer, now)
+        self._pause_and_resume(consumer, now)
+        if self._full_since and now - self._full_since < PATIENCE:
+            time.sleep(FULL)
+            return
+        batch = consumer.consume(BATCH, 0)
+        if not batch:
+            message = consumer.poll(FULL if self._full_since else IDLE)
+            if message is None:
+                return
+            batch = [message, *consumer.consume(BATCH - 1, 0)]
+        self._hand_over(batch)
+
+    def _hand_over(self, batch: list[Message]) -> None:
+        messages = [message for message in batch if message.error() is None]
+        for (topic, number), run in groupby(messages, key=_place):
+            partition = self._partitions.get((topic, number))
+            if partition is None:
+                continue  # taken away while the batch was on its way
+            chunk = list(run)
+            partition.tracker.deliver([message.offset() for message in chunk])  # type: ignore[misc]
+            chunk.reverse()
+            self._arrived(partition, chunk)
+        if len(messages) < len(batch):
+            for message in batch:
+                if message.error() is not None:
+                    self._on_message_error(message)
+
+    def _on_message_error(self, message: Message) -> None:
+        error = message.error()
+        if error is None:
+            return
+        if error.code() == KafkaError._PARTITION_EOF:
+            partition = self._partitions.get(_place(message))
+            if partition is not None and not partition.at_end:
+                partition.at_end = True
+                self._changed()
+        elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            log.error("a topic is missing", extra={"topic": message.topic(), "brokers": self.brokers})
+        elif is_fatal(error):
+            self._fail(QueueError(f"The brokers {self.brokers} refuse this worker: {error.str()}"))
+        else:
+            log.warning("consumer error", extra={"reason": error.str(), "code": error.name()})
+
+    def _on_error(self, error: KafkaError) -> None:
+        if is_fatal(error):
+            self._fail(
+                QueueError(f"The brokers {self.brokers} refuse this worker: {error.str()}. Check the credentials.")
+            )
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self._brokers_are_away(error)
+
+    def _pause_and_resume(self, consumer: Consumer, now: float) -> None:
+        """Memory is bounded: a topic whose buffer is full is not fetched, nor is a partition whose head waits."""
+        fullness = self._fullness()
+        full = {topic for topic, count in fullness.items() if count >= self._prefetch}
+        half = {topic for topic, count in fullness.items() if count >= self._prefetch // 2}
+        if len(full) == len(self._topics) or (self._full_since and len(half) == len(self._topics)):
+            self._full_since = self._full_since or now
+        else:
+            self._full_since = 0.0
+        # Pausing throws away what librdkafka has fetched; a short wait for the jobs costs nothing.
+        everything_waits = self._full_since > 0 and now - self._full_since < PATIENCE
+        pause: list[TopicPartition] = []
+        resume: list[TopicPartition] = []
+        for partition in self._partitions.values():
+            crowded = half if partition.is_paused else full
+            wanted = partition.held is not None or (partition.topic in crowded and not everything_waits)
+            if wanted != partition.is_paused:
+                partition.is_paused = wanted
+                (pause if wanted else resume).append(TopicPartition(partition.topic, partition.number))
+        if pause:
+            consumer.pause(pause)
+        if resume:
+            consumer.resume(resume)
+
+    def _fullness(self) -> dict[str, int]:
+        counts = dict.fromkeys(self._topics, 0)
+        for partition in self._partitions.values():
+            if partition.held is None:
+                counts[partition.topic] += partition.unfinished()
+        return counts
+
+    # assignment ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        for found in self._committed(consumer, assigned):
+            mark = Mark.decode(found.metadata)
+            partition = Partition(self._connection, found.topic, found.partition, offset=found.offset, mark=mark)
+            self._partitions[found.topic, found.partition] = partition
+        consumer.incremental_assign([TopicPartition(tp.topic, tp.partition) for tp in assigned])
+        # A pause outlives revocation and assignment; without this a partition would stand still for ever.
+        if assigned:
+            consumer.resume(assigned)
+        log.info("partitions assigned", extra={"partitions": _names(assigned)})
+        self.has_assignment = True
+        self._changed()
+
+    def _committed(self, consumer: Consumer, assigned: list[TopicPartition]) -> list[TopicPartition]:
+        """What the last owner has left; without it a waiting job could run too early, so it is asked for again."""
+        while assigned and not self._stopping.is_set():
+            try:
+                return consumer.committed(assigned, timeout=METADATA_TIMEOUT)
+            except KafkaException as error:
+                self.polled_at = time.monotonic()
+                log.warning("committed offsets can't be read; asking again", extra={"reason": error.args[0].str()})
+        return [TopicPartition(tp.topic, tp.partition, OFFSET_INVALID) for tp in assigned]
+
+    def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
+        partitions = self._give_up(revoked)
+        offsets = [offset for partition in partitions if (offset := self._offset(partition)) is not None]
+        if not offsets or self._stopping.is_set():
+            return
+        try:
+            # Before the partitions go, so that their next owner does not run again what is finished.
+            consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            log.warning("commit at revocation failed; its jobs run again", extra={"reason": error.args[0].str()})
+
+    def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
+        # Another member may own them already: whatever we know of them is void.
+        self._give_up(lost)
+        log.warning("partitions lost; jobs in hand of them will run again", extra={"partitions": _names(lost)})
+
+    def _give_up(self, gone: list[TopicPartition]) -> list[Partition]:
+        partitions = []
+        for tp in gone:
+            partition = self._partitions.pop((tp.topic, tp.partition), None)
+            if partition is not None:
+                partition.lost = True
+                partitions.append(partition)
+        if gone:
+            log.info("partitions revoked", extra={"partitions": _names(gone)})
+        self._changed()
+        return partitions
+
+    # commits ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _commit_if_due(self, consumer: Consumer, now: float) -> None:
+        if self._commit_in_flight:
+            return
+        waited = now - self._last_commit
+        if waited >= COMMIT_EVERY or self._is_urgent():
+            self._last_commit = now
+            self._commit(consumer)
+
+    def _is_urgent(self) -> bool:
+        finished = 0
+        for partition in self._partitions.values():
+            offset, mark = partition.committed
+            if partition.held is not None and partition.mark is not mark:
+                return not self._bare_commits
+            position = partition.tracker.position
+            if position is not None:
+                finished += position - max(offset, 0)
+        return finished >= COMMIT_AFTER
+
+    def _commit(self, consumer: Consumer) -> None:
+        offsets = [offset for partition in self._partitions.values() if (offset := self._offset(partition)) is not None]
+        if not offsets:
+            return
+        try:
+            consumer.commit(offsets=offsets, asynchronous=True)
+            self._commit_in_flight = True
+        except KafkaException as error:
+            self._on_commit_error(error.args[0], offsets)
+
+    def _offset(self, partition: Partition) -> TopicPartition | None:
+        news = partition.to_commit()
+        if news is None:
+            return None
+        position, mark = news
+        if mark is None or self._bare_commits:
+            return TopicPartition(partition.topic, partition.number, position)
+        return TopicPartition(partition.topic, partition.number, position, mark.encode())
+
+    def _on_commit(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
+        self._commit_in_flight = False
+        if error is not None:
+            self._on_commit_error(error, offsets)
+            return
+        for tp in offsets:
+            if tp.error is not None:
+                self._on_commit_error(tp.error, [tp])
+                continue
+            partition = self._partitions.get((tp.topic, tp.partition))
+            if partition is not None:
+                mark = partition.mark if partition.marked == tp.offset else None
+                same = mark is None or tp.metadata == mark.encode()
+                partition.committed = (tp.offset, mark if same else None)
+
+    def _on_commit_error(self, error: KafkaError, offsets: Sequence[TopicPartition]) -> None:
+        verdict = judge(error)
+        if verdict is Verdict.FATAL:
+            self._fail(QueueError(f"The brokers {self.brokers} refuse this worker's commits: {error.str()}"))
+        elif verdict is Verdict.METADATA:
+            self._bare_commits = True
+            log.error("commit metadata refused; going on without", extra={"reason": error.str()})
+        else:
+            log.warning(
+                "commit refused; trying again",
+                extra={"reason": error.str(), "offsets": ", ".join(f"{_name(tp)}@{tp.offset}" for tp in offsets)},
+            )
+
+    # leaving ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _leave(self, consumer: Consumer) -> None:
+        """Commit, unsubscribe, close, always in this order: a bare close in a rebalance would not leave the group."""
+        if self._partitions:
+            consumer.pause([TopicPartition(part.topic, part.number) for part in self._partitions.values()])
+        # An open commit makes close() hang where the broker is frozen, so it is waited for here.
+        for _ in range(2):
+            self._await_commit(consumer)
+            if not self._commit_in_flight:
+                self._commit(consumer)
+        self._await_commit(consumer)
+        consumer.unsubscribe()
+        consumer.close()
+
+    def _await_commit(self, consumer: Consumer) -> None:
+        while self._commit_in_flight and time.monotonic() < self._leave_by:
+            consumer.poll(0.05)
+
+
+def _place(message: Message) -> tuple[str, int]:
+    return message.topic(), message.partition()  # type: ignore[return-value]  # None only before it is sent
+
+
+def _name(tp: TopicPartition) -> str:
+    return f"{tp.topic}[{tp.partition}]"
+
+
+def _names(partitions: list[TopicPartition]) -> str:
+    return ", ".join(sorted(map(_name, partitions))) or "none"

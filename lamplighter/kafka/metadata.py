@@ -1,0 +1,29 @@
+"""What a client can learn about topics from any broker."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError
+
+
+def missing_topics(client: Any, topics: Sequence[str], *, timeout: float = 5.0) -> list[str]:
+    """Which of the topics the cluster does not have; asking for one creates it where the broker does that.
+
+    Raises:
+        KafkaException: no broker answers in time.
+    """
+    missing = []
+    for topic in topics:
+        found = client.list_topics(topic, timeout=timeout).topics.get(topic)
+        absent = found is None or (found.error is not None and found.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART)
+        if absent or (found is not None and not found.partitions and found.error is None):
+            missing.append(topic)
+    return missing
+
+
+def missing_text(missing: Sequence[str], brokers: str) -> str:
+    """What to do about missing topics."""
+    names = ", ".join(missing)
+    return (
+        f"The brokers {brokers} have no topic {names}. Create what is missing: python artisan.py kafka:topics --create"
+    )

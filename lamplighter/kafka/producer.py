@@ -1,0 +1,179 @@
+"""Pushes that return when the broker has acknowledged them."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Message as KafkaMessage
+
+from lamplighter.contracts import Message
+from lamplighter.errors import BrokerUnavailable, MessageTooLarge, QueueError
+from lamplighter.kafka.commits import is_fatal
+from lamplighter.kafka.metadata import missing_text
+
+log = logging.getLogger(__name__)
+
+SINGLE_LINGER = 0  # ms
+BULK_LINGER = 20  # ms
+SERVE = 0.05  # seconds of one poll; another thread's poll may have served our report
+
+_MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
+_TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+
+
+class Reports:
+    """The delivery reports of one push: how many are still to come, and the first error among them."""
+
+    __slots__ = ("error", "left")
+
+    def __init__(self) -> None:
+        self.left = 0
+        self.error: KafkaError | None = None
+
+    def __call__(self, error: KafkaError | None, message: KafkaMessage) -> None:
+        self.left -= 1
+        if error is not None and self.error is None:
+            self.error = error
+
+
+class KafkaProducer:
+    """Producers of one connection, each made when it is first needed and warmed then; safe to use from any thread."""
+
+    def __init__(self, config: Mapping[str, Any], *, timeout: float) -> None:
+        self._config = dict(config)
+        self._timeout = timeout
+        self._producers: dict[int, Producer] = {}
+        self._known: set[str] = set()
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+
+    @property
+    def brokers(self) -> str:
+        """The brokers, for messages."""
+        return str(self._config["bootstrap.servers"])
+
+    def send(self, topic: str, messages: Iterable[tuple[Message, int]], *, bulk: bool) -> int:
+        """Produce messages, each with its partition or -1, and wait for all reports; how many there were.
+
+        Raises:
+            BrokerUnavailable: a report is bad or missing after the timeout; what was sent may have arrived.
+            MessageTooLarge: a message is larger than the topic takes.
+            QueueError: the topic is missing, or the broker refuses.
+        """
+        deadline = time.monotonic() + self._timeout
+        producer = self._producer(BULK_LINGER if bulk else SINGLE_LINGER)
+        self._know(producer, topic, deadline)
+        reports = Reports()
+        count = 0
+        for message, partition in messages:
+            self._produce(producer, topic, message, partition, reports, deadline)
+            count += 1
+            if bulk:
+                producer.poll(0)
+                deadline = time.monotonic() + self._timeout
+        while reports.left > 0 and time.monotonic() < deadline:
+            producer.poll(SERVE)
+        if reports.error is not None:
+            raise self._translate(reports.error, topic)
+        if reports.left > 0:
+            raise BrokerUnavailable(f"{self.brokers} acknowledged nothing within {self._timeout:g} s.")
+        return count
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has."""
+        metadata = self._producer(SINGLE_LINGER).list_topics(topic, timeout=self._timeout)
+        return len(metadata.topics[topic].partitions)
+
+    def close(self, *, timeout: float) -> bool:
+        """Wait for what is still on its way; False when something is left."""
+        with self._lock:
+            left = sum(producer.flush(timeout) for producer in self._producers.values())
+            self._producers.clear()
+            self._known.clear()
+        return left == 0
+
+    def _producer(self, linger: int) -> Producer:
+        # librdkafka's threads don't survive a fork: a child makes producers of its own.
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._producers = {}
+        producer = self._producers.get(linger)
+        if producer is not None:
+            return producer
+        with self._lock:
+            if linger not in self._producers:
+                config = {**self._config}
+                if "linger.ms" not in config or linger:
+                    config["linger.ms"] = linger
+                config["error_cb"] = self._on_error
+                config["logger"] = logging.getLogger("lamplighter.kafka.librdkafka")
+                self._producers[linger] = Producer(config)
+            return self._producers[linger]
+
+    def _know(self, producer: Producer, topic: str, deadline: float) -> None:
+        """Look at a topic once: a missing one is told at once, and the metadata warm an idempotent producer.
+
+        Without this its first report takes 0.5 s: it asks for its id before a broker is connected.
+        """
+        if topic in self._known:
+            return
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                found = producer.list_topics(topic, timeout=max(0.1, min(left, 5.0))).topics.get(topic)
+            except KafkaException as error:
+                if left > 5.0 and not is_fatal(error.args[0]):
+                    continue
+                raise self._translate(error.args[0], topic) from error
+            if found is not None and found.partitions:
+                self._known.add(topic)
+                return
+            # A broker that makes topics by itself says "unknown" once more before it has it.
+            if self._timeout - left > 2.0 or left <= 0:
+                raise QueueError(missing_text([topic], self.brokers))
+            time.sleep(0.05)
+
+    def _produce(
+        self, producer: Producer, topic: str, message: Message, partition: int, reports: Reports, deadline: float
+    ) -> None:
+        while True:
+            try:
+                producer.produce(
+                    topic,
+                    message.payload,
+                    message.key,
+                    partition,
+                    on_delivery=reports,
+                    headers=list(message.headers) or None,
+                )
+            except BufferError as error:
+                if time.monotonic() >= deadline:
+                    raise BrokerUnavailable(f"{self.brokers} took nothing for {self._timeout:g} s.") from error
+                producer.poll(SERVE)
+                continue
+            except KafkaException as error:
+                raise self._translate(error.args[0], topic) from error
+            reports.left += 1
+            return
+
+    def _translate(self, error: KafkaError, topic: str) -> QueueError:
+        code = error.code()
+        if code in _MISSING:
+            self._known.discard(topic)
+            return QueueError(missing_text([topic], self.brokers))
+        if code in _TOO_LARGE:
+            return MessageTooLarge(f"A message is larger than the topic {topic} takes: {error.str()}")
+        if error.fatal():
+            # An idempotent producer that has met a fatal error refuses everything; the next push makes a new one.
+            self._producers.clear()
+            return BrokerUnavailable(f"The producer for {self.brokers} has to be made anew: {error.str()}")
+        if is_fatal(error):
+            return QueueError(f"The brokers {self.brokers} refuse this: {error.str()}. Check credentials and ACLs.")
+        return BrokerUnavailable(f"{self.brokers} did not acknowledge within {self._timeout:g} s: {error.str()}")
+
+    def _on_error(self, error: KafkaError) -> None:
+        log.debug("producer error", extra={"reason": error.str(), "brokers": self.brokers})

@@ -1,0 +1,157 @@
+"""The options of a Kafka connection, and what librdkafka is told because of them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from lamplighter.support.options import parse_options
+
+EMBEDDED = "embedded"
+DEFAULT_PORT = 9092
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaSettings:
+    """One connection with `driver: kafka`; times are seconds.
+
+    Attributes:
+        brokers: `host[:port]` of one or more brokers, separated by commas, or `embedded`.
+        queue: the topic that is worked where no other is named.
+        topics: further topics that this application writes to, for `kafka:topics`.
+        partitions, replication, retention_days: of topics that `kafka:topics --create` makes; replication -1 is the
+            broker's own default.
+        dispatch_timeout: how long a push waits for the broker's acknowledgement.
+        session_timeout: how long after a worker's crash its partitions move to another.
+        sleep_on_error: the wait before brokers that are away are asked again; False ends the worker instead.
+        sleep_on_deadlock: the wait before a job that met a database deadlock is run again.
+        prefetch: messages that wait in the worker's memory at most.
+        security_protocol, sasl_mechanisms, sasl_username, sasl_password, ssl_ca_location: as librdkafka's.
+        sasl_enable, sasl_plain_username, sasl_plain_password: the PHP driver's names for SASL with PLAIN.
+        options, consumer_options, producer_options: librdkafka's own settings, which win over everything.
+    """
+
+    driver: Literal["kafka"] = "kafka"
+    brokers: str = "localhost"
+    queue: str = "default"
+    consumer_group_id: str = "lamplighter"
+    client_id: str = "lamplighter"
+    topics: tuple[str, ...] = ()
+    partitions: int = 4
+    replication: int = -1
+    retention_days: int = 30
+    auto_offset_reset: Literal["earliest", "latest", "error"] = "earliest"
+    dispatch_timeout: float = 10.0
+    session_timeout: float = 10.0
+    max_poll_interval: float = 300.0
+    sleep_on_error: float | Literal[False] = 5.0
+    sleep_on_deadlock: float = 2.0
+    prefetch: int = 2000
+    max_message_bytes: int = 1_000_000
+    security_protocol: str = "PLAINTEXT"
+    sasl_mechanisms: str = ""
+    sasl_username: str = ""
+    sasl_password: str = field(default="", repr=False)
+    ssl_ca_location: str = ""
+    sasl_enable: bool = False
+    sasl_plain_username: str = ""
+    sasl_plain_password: str = field(default="", repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    consumer_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    producer_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the broker is the one that comes with the framework."""
+        return self.brokers == EMBEDDED
+
+    def client_config(self, address: str | None = None) -> dict[str, Any]:
+        """What every client is told; `address` stands in for the brokers where these are `embedded`."""
+        config: dict[str, Any] = {
+            "bootstrap.servers": address or with_ports(self.brokers),
+            "client.id": self.client_id,
+            # A broker that hangs with open connections is given up after 10 s instead of 60.
+            "socket.timeout.ms": 10_000,
+            # The first connection is tried again at once while a broker starts; 100 ms would be the default.
+            "reconnect.backoff.ms": 10,
+        }
+        config.update(self._security())
+        config.update(self.options)
+        return config
+
+    def consumer_config(self, address: str | None = None) -> dict[str, Any]:
+        """What the worker's consumer is told."""
+        return {
+            **self.client_config(address),
+            "group.id": self.consumer_group_id,
+            # A new group begins with the oldest job: the default `largest` would skip what is there.
+            "auto.offset.reset": self.auto_offset_reset,
+            # Offsets are committed by the tracker, after the jobs.
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            # Partitions that stay with a member keep being worked while others move.
+            "partition.assignment.strategy": "cooperative-sticky",
+            # A crashed worker's partitions move after this long; it bounds a synchronous commit, too.
+            "session.timeout.ms": round(self.session_timeout * 1000),
+            # A clean leave is noticed by the others within a heartbeat: 0.6 s instead of 4 s at the default 3000.
+            "heartbeat.interval.ms": min(500, round(self.session_timeout * 1000 / 3)),
+            "max.poll.interval.ms": round(max(self.max_poll_interval, self.session_timeout) * 1000),
+            # Memory is bounded, and the queue is refilled at once when it has room again: the default backoff of
+            # 1000 ms would divide the rate by 4 to 7.
+            "queued.max.messages.kbytes": 16_384,
+            "fetch.queue.backoff.ms": 5,
+            # The real broker answers a waiting fetch at once; the embedded one is not woken by a produce.
+            "fetch.wait.max.ms": 10 if self.is_embedded else 500,
+            # Tells that a partition is read to its end, for --stop-when-empty.
+            "enable.partition.eof": True,
+            **self.options,
+            **self.consumer_options,
+        }
+
+    def producer_config(self, address: str | None = None) -> dict[str, Any]:
+        """What the producer is told."""
+        return {
+            **self.client_config(address),
+            # No duplicate and no other order by the producer's own retries; implies acks=all.
+            "enable.idempotence": True,
+            # The partition of a key as JVM clients choose it.
+            "partitioner": "murmur2_random",
+            # A single push is sent at once: waiting for each at the default 5 ms makes 190 a second.
+            "linger.ms": 0,
+            # A report, good or bad, arrives before dispatch_timeout has passed; reports are a second late at most.
+            "message.timeout.ms": max(1000, round((self.dispatch_timeout - 1) * 1000)),
+            "message.max.bytes": self.max_message_bytes,
+            # A push to a topic that is not there fails early enough for a clear error.
+            "topic.metadata.propagation.max.ms": max(1000, round(self.dispatch_timeout * 500)),
+            **self.options,
+            **self.producer_options,
+        }
+
+    def _security(self) -> dict[str, Any]:
+        username = self.sasl_username or self.sasl_plain_username
+        password = self.sasl_password or self.sasl_plain_password
+        protocol = self.security_protocol.upper() or "PLAINTEXT"
+        if self.sasl_enable and protocol == "PLAINTEXT":
+            protocol = "SASL_SSL" if self.ssl_ca_location else "SASL_PLAINTEXT"
+        config: dict[str, Any] = {"security.protocol": protocol}
+        if protocol.startswith("SASL"):
+            config["sasl.mechanisms"] = self.sasl_mechanisms or "PLAIN"
+            config["sasl.username"] = username
+            config["sasl.password"] = password
+        if self.ssl_ca_location:
+            config["ssl.ca.location"] = self.ssl_ca_location
+        return config
+
+
+def with_ports(brokers: str) -> str:
+    """The brokers, each with its port; `localhost` is `localhost:9092`."""
+    hosts = [host.strip() for host in brokers.split(",") if host.strip()]
+    return ",".join(host if host.rpartition(":")[2].isdigit() else f"{host}:{DEFAULT_PORT}" for host in hosts)
+
+
+def read_settings(options: Mapping[str, Any], *, where: Callable[[str], str]) -> KafkaSettings:
+    """The settings of a connection; `where` tells the file of a key.
+
+    Raises:
+        ConfigError: a key is unknown or ill-typed; it names the file and what is known.
+    """
+    return parse_options(KafkaSettings, options, where=where)

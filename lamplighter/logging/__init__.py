@@ -1,0 +1,1 @@
+"""Channels onto the standard library's logging."""

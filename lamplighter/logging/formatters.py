@@ -1,0 +1,51 @@
+"""How a log record becomes a line."""
+
+import json
+import logging
+from datetime import UTC, datetime
+
+from lamplighter.logging.context import job_fields
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """The fields of a record: the job in hand, then what was given as `extra`."""
+    extra = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+    return {**job_fields(), **extra}
+
+
+class LineFormatter(logging.Formatter):
+    """`2026-11-24 12:00:00 WARNING lamplighter.kafka: brokers are away brokers=localhost:9092`."""
+
+    default_msec_format = None
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line; the trace, if there is one, below it."""
+        stamp = datetime.fromtimestamp(record.created).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        words = [stamp, record.levelname, f"{record.name}:", record.getMessage()]
+        words += [f"{key}={_quoted(value)}" for key, value in fields_of(record).items()]
+        line = " ".join(words)
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record, its fields and its trace."""
+        fields = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **fields_of(record),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False, default=str)
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return json.dumps(text, ensure_ascii=False) if not text or any(c in text for c in ' "=\n\r\t') else text

@@ -1,0 +1,1 @@
+"""Jobs, payloads, dispatching and the worker; nothing in here knows which broker carries them."""

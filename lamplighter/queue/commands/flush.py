@@ -1,0 +1,27 @@
+"""`queue:flush`: deletes all failed jobs."""
+
+from typing import Annotated
+
+import typer
+
+from lamplighter.console.command import Command
+from lamplighter.queue.failed import FailedJobs
+
+
+class FlushCommand(Command):
+    """Delete all failed jobs."""
+
+    name = "queue:flush"
+    description = "Delete all failed jobs"
+
+    def __init__(self, failed_jobs: FailedJobs) -> None:
+        self._failed_jobs = failed_jobs
+
+    def handle(
+        self,
+        hours: Annotated[float | None, typer.Option("--hours", help="Only those that failed so many hours ago")] = None,
+    ) -> None:
+        """Delete them."""
+        self._failed_jobs.flush(hours=hours)
+        which = "All failed jobs" if hours is None else f"All jobs that failed more than {hours:g} hours ago"
+        self.output.info(f"{which} {'deleted' if hours is None else 'have been deleted'} successfully.")

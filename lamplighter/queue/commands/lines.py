@@ -1,0 +1,176 @@
+"""What `queue:work` prints of its jobs: formatted here, cached by the second, written a batch at a time."""
+
+import threading
+import time
+from datetime import datetime, tzinfo
+from typing import Any
+
+import msgspec
+
+from lamplighter.console.output import Output
+from lamplighter.contracts import Events
+from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased, WorkerIdle
+from lamplighter.queue.runner import Start
+
+BATCH = 500  # lines that wait at most
+START_MARGIN = 33  # columns beside the name and the dots: indent, time stamp, RUNNING
+END_MARGIN = 31  # columns beside the name, the dots and the run time: indent, time stamp, DONE or FAIL
+
+GRAY, GREEN, YELLOW, RED, BOLD, RESET = "\x1b[90m", "\x1b[32;1m", "\x1b[33;1m", "\x1b[31;1m", "\x1b[1m", "\x1b[0m"
+
+
+class Lines:
+    """One line when a job begins and one when it ends, as people read them."""
+
+    def __init__(self, output: Output, zone: tzinfo) -> None:
+        self._output = output
+        self._zone = zone
+        self._waiting: list[str] = []
+        self._lock = threading.Lock()
+        self._second = 0
+        self._stamp = ""
+        self._begun: dict[str, str] = {}
+
+    def listen(self, events: Events) -> None:
+        """Print what these events tell."""
+        events.listen(JobProcessing, self.on_processing)
+        events.listen(JobProcessed, self.on_processed)
+        events.listen(JobReleased, self.on_released)
+        events.listen(JobFailed, self.on_failed)
+        events.listen(WorkerIdle, lambda _: self.flush())
+
+    def flush(self) -> None:
+        """Write what waits; the watching thread calls this ten times a second."""
+        if not self._waiting:
+            return
+        with self._lock:
+            lines, self._waiting = self._waiting, []
+            self._output.write("".join(lines))
+
+    def on_processing(self, event: JobProcessing) -> None:
+        """A job begins."""
+        name = self._name(event.start)
+        rest = self._begun.get(name)
+        if rest is None:
+            rest = self._begun[name] = f" {name} {self._dots(name, START_MARGIN)} {self._paint(YELLOW, 'RUNNING')}\n"
+            if len(self._begun) > 1000:
+                self._begun.clear()
+        self._add(f"  {self._now()}{rest}")
+
+    def on_processed(self, event: JobProcessed) -> None:
+        """A job has come to its end."""
+        self._end(event.start, event.duration, GREEN, "DONE")
+
+    def on_released(self, event: JobReleased) -> None:
+        """A job will run again."""
+        if event.error is None:
+            self._end(event.start, event.duration, GREEN, "DONE")
+        else:
+            self._end(event.start, event.duration, YELLOW, "FAIL")
+
+    def on_failed(self, event: JobFailed) -> None:
+        """A job has failed for good."""
+        self._end(event.start, event.duration, RED, "FAIL")
+
+    def _end(self, start: Start, duration: float, colour: str, word: str) -> None:
+        name = self._name(start)
+        took = run_time(duration)
+        dots = self._dots(name, END_MARGIN + len(took))
+        self._add(f"  {self._now()} {name} {dots} {self._paint(GRAY, took)} {self._paint(colour, word)}\n")
+
+    def _name(self, start: Start) -> str:
+        if self._output.verbosity < 1:
+            return start.name
+        delivery = start.delivery
+        return f"{start.name} {start.id} {delivery.connection} {delivery.queue}"
+
+    def _dots(self, name: str, margin: int) -> str:
+        dots = "." * max(0, self._output.width - len(name) - margin)
+        return self._paint(GRAY, dots) if dots else dots
+
+    def _paint(self, colour: str, text: str) -> str:
+        return f"{colour}{text}{RESET}" if self._output.ansi else text
+
+    def _now(self) -> str:
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            stamp = datetime.fromtimestamp(second, self._zone).strftime("%Y-%m-%d %H:%M:%S")
+            self._stamp = self._paint(GRAY, stamp)
+        return self._stamp
+
+    def _add(self, line: str) -> None:
+        self._waiting.append(line)
+        if len(self._waiting) >= BATCH:
+            self.flush()
+
+
+class JsonLines(Lines):
+    """The same, one JSON object a line, with the keys of Laravel's `--json`; what is empty is left out."""
+
+    def on_processing(self, event: JobProcessing) -> None:
+        """A job begins."""
+        self._object("info", event.start, status="starting")
+
+    def on_processed(self, event: JobProcessed) -> None:
+        """A job has come to its end."""
+        self._object("info", event.start, status="success", result="deleted", duration=event.duration)
+
+    def on_released(self, event: JobReleased) -> None:
+        """A job will run again."""
+        if event.error is None:
+            self._object("info", event.start, status="success", result="released", duration=event.duration)
+            return
+        self._object(
+            "warning",
+            event.start,
+            status="released_after_exception",
+            result="released",
+            error=event.error,
+            duration=event.duration,
+        )
+
+    def on_failed(self, event: JobFailed) -> None:
+        """A job has failed for good."""
+        self._object(
+            "warning", event.start, status="failed", result="deleted", error=event.error, duration=event.duration
+        )
+
+    def _object(
+        self,
+        level: str,
+        start: Start,
+        *,
+        status: str,
+        result: str = "",
+        error: BaseException | None = None,
+        duration: float = 0.0,
+    ) -> None:
+        delivery = start.delivery
+        fields: dict[str, Any] = {
+            "level": level,
+            "id": start.id,
+            "uuid": start.uuid,
+            "connection": delivery.connection,
+            "queue": delivery.queue,
+            "job": start.name,
+            "status": status,
+            "result": result,
+            "attempts": start.attempts,
+            "exception": type(error).__name__ if error is not None else None,
+            "message": str(error) if error is not None else None,
+            "timestamp": datetime.now(self._zone).isoformat(timespec="microseconds"),
+            "duration": round(duration, 6),
+        }
+        line = msgspec.json.encode({key: value for key, value in fields.items() if value})
+        self._add(line.decode() + "\n")
+
+
+def run_time(seconds: float) -> str:
+    """How long a job took, as Laravel says it: `1.78ms` up to a second, `2s`, `1m 5s` beyond."""
+    milliseconds = seconds * 1000
+    if milliseconds <= 1000:
+        return f"{milliseconds:,.2f}ms"
+    whole = int(seconds)
+    parts = [(whole // 86400, "d"), (whole % 86400 // 3600, "h"), (whole % 3600 // 60, "m"), (whole % 60, "s")]
+    return " ".join(f"{count}{unit}" for count, unit in parts if count)

@@ -1,0 +1,176 @@
+"""`queue:work`: runs jobs from one connection until there is a reason to stop."""
+
+import time
+from collections.abc import Callable
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+
+from lamplighter.cache.manager import CacheManager
+from lamplighter.console.command import Command
+from lamplighter.contracts import Application, Config, DatabaseErrors, Events, Maintenance
+from lamplighter.errors import ConsoleError
+from lamplighter.queue.commands.lines import JsonLines, Lines
+from lamplighter.queue.delivery import WorkQueue
+from lamplighter.queue.failed import FailedJobs
+from lamplighter.queue.failing import Failing
+from lamplighter.queue.health import Heartbeat
+from lamplighter.queue.manager import QueueManager
+from lamplighter.queue.options import WorkerOptions
+from lamplighter.queue.process import WorkerProcess
+from lamplighter.queue.registry import Registry
+from lamplighter.queue.restart import RestartSignal, RestartWatch
+from lamplighter.queue.retries import Policy, parse_backoff
+from lamplighter.queue.runner import Runner
+from lamplighter.queue.worker import Worker
+
+
+class WorkCommand(Command):
+    """Start processing jobs on the queue as a daemon."""
+
+    name = "queue:work"
+    description = "Start processing jobs on the queue as a daemon"
+
+    def __init__(
+        self,
+        app: Application,
+        config: Config,
+        queues: QueueManager,
+        events: Events,
+        caches: CacheManager,
+        failed_jobs: FailedJobs,
+        database_errors: DatabaseErrors,
+        maintenance: Maintenance,
+        zone: ZoneInfo,
+    ) -> None:
+        self._app = app
+        self._config = config
+        self._queues = queues
+        self._events = events
+        self._caches = caches
+        self._failed_jobs = failed_jobs
+        self._database_errors = database_errors
+        self._maintenance = maintenance
+        self._zone = zone
+
+    def handle(
+        self,
+        connection: Annotated[str | None, typer.Argument(help="The connection to work")] = None,
+        worker_name: Annotated[str, typer.Option("--name", help="The name of the worker")] = "default",
+        queue: Annotated[str | None, typer.Option("--queue", help="The queues to work, the first one first")] = None,
+        daemon: Annotated[bool, typer.Option("--daemon", help="Nothing: every worker is one", hidden=True)] = False,
+        once: Annotated[bool, typer.Option("--once", help="Only process the next job")] = False,
+        stop_when_empty: Annotated[
+            bool, typer.Option("--stop-when-empty", help="Stop when the queue is empty")
+        ] = False,
+        stop_when_empty_for: Annotated[
+            float, typer.Option("--stop-when-empty-for", help="Stop after so many seconds without a job")
+        ] = 0,
+        delay: Annotated[float, typer.Option("--delay", help="The older name of --backoff", hidden=True)] = 0,
+        backoff: Annotated[str, typer.Option("--backoff", help="Seconds before each retry, such as 1,5,30")] = "0",
+        max_jobs: Annotated[int, typer.Option("--max-jobs", help="Stop after so many jobs")] = 0,
+        max_time: Annotated[float, typer.Option("--max-time", help="Stop after so many seconds")] = 0,
+        force: Annotated[bool, typer.Option("--force", help="Work in maintenance mode too")] = False,
+        memory: Annotated[int, typer.Option("--memory", help="Stop at so many megabytes; 0 is no limit")] = 128,
+        sleep: Annotated[float, typer.Option("--sleep", help="Seconds to wait at most for a job")] = 3,
+        rest: Annotated[float, typer.Option("--rest", help="Seconds to rest after each job")] = 0,
+        timeout: Annotated[float, typer.Option("--timeout", help="Seconds that a job may run; 0 is no limit")] = 60,
+        tries: Annotated[int, typer.Option("--tries", help="How often a job is started; 0 is no limit")] = 1,
+        grace: Annotated[
+            float | None, typer.Option("--grace", help="Seconds that a job may go on after a signal to stop")
+        ] = None,
+        shutdown: Annotated[
+            float, typer.Option("--shutdown-timeout", help="Seconds for committing and leaving at the end")
+        ] = 30,
+        json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line")] = False,
+    ) -> int:
+        """Work until there is a reason to stop."""
+        if once and not force and self._maintenance.is_down():
+            time.sleep(sleep)
+            return 0
+        target = self._target(connection)
+        defaults = Policy(tries=tries, backoff=_backoff(backoff, delay), timeout=timeout)
+        options = WorkerOptions(
+            queues=_names(queue or target.default_queue),
+            defaults=defaults,
+            name=worker_name,
+            once=once,
+            stop_when_empty=stop_when_empty,
+            stop_when_empty_for=stop_when_empty_for,
+            max_jobs=max_jobs,
+            max_time=max_time,
+            memory=memory,
+            sleep=sleep,
+            rest=rest,
+            force=force,
+            grace=grace,
+            shutdown=shutdown,
+        )
+        return self._work(target, options, as_json=json)
+
+    def _work(self, queue: WorkQueue, options: WorkerOptions, *, as_json: bool) -> int:
+        # The restart signal is read before anything of the application is imported: what is deployed from here on
+        # is seen as newer than this worker.
+        signal = RestartSignal(self._caches.store(timeout=1.0))
+        restart = RestartWatch(signal.read, started_at=time.time())
+        restart.first_read()
+        registry = self._app.make(Registry)
+        runner = Runner(registry, self._app, options.defaults)
+        failing = Failing(self._failed_jobs, runner, self._events)
+        worker = Worker(
+            queue,
+            runner,
+            failing,
+            self._events,
+            options,
+            database_errors=self._database_errors,
+            maintenance=self._maintenance,
+        )
+        worker.look_for_maintenance()
+        process = WorkerProcess(
+            worker=worker,
+            queue=queue,
+            failing=failing,
+            events=self._events,
+            options=options,
+            heartbeat=Heartbeat(self._app.path("storage/framework/workers"), queue.connection, options.queues),
+            restart=restart,
+            flush=self._show(options, as_json=as_json),
+        )
+        return process.run()
+
+    def _show(self, options: WorkerOptions, *, as_json: bool) -> Callable[[], object]:
+        if self.output.is_quiet:
+            return _nothing
+        lines = (JsonLines if as_json else Lines)(self.output, self._zone)
+        lines.listen(self._events)
+        if not as_json and self.output.is_terminal:
+            noun = "queue" if len(options.queues) == 1 else "queues"
+            self.output.info(f"Processing jobs from the [{','.join(options.queues)}] {noun}.")
+        return lines.flush
+
+    def _target(self, connection: str | None) -> WorkQueue:
+        queue = self._queues.connection(connection)
+        if isinstance(queue, WorkQueue):
+            return queue
+        raise ConsoleError(
+            f"The connection {queue.connection!r} has nothing to work: its jobs end where they are dispatched. "
+            f"Name another one, as in `queue:work kafka`, or set QUEUE_CONNECTION."
+        )
+
+
+def _names(queues: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in queues.split(",") if name.strip()))
+    if not names:
+        raise ConsoleError("--queue names no queue.")
+    return names
+
+
+def _backoff(backoff: str, delay: float) -> tuple[float, ...]:
+    waits = parse_backoff(backoff)
+    return (delay,) if delay and not any(waits) else waits
+
+
+def _nothing() -> None:
+    """There are no lines to write."""

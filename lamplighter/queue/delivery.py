@@ -1,0 +1,160 @@
+"""A message in the worker's hand, as its driver gives it and as its handler sees it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Protocol, runtime_checkable
+
+from lamplighter.contracts import Headers, Queue
+from lamplighter.errors import ManuallyFailed
+
+
+class DriverDelivery(Protocol):
+    """What a driver's `pop` returns. Exactly one of delete, release and fail is called for each pop.
+
+    Attributes:
+        payload: the message's bytes; empty where it has none.
+        timestamp_ms: when the broker got it, in milliseconds since 1970; None where it does not say.
+        retries: how often it was started before in its place, beyond what its payload says.
+        excused: how often it was released without counting an attempt, since this worker has it.
+        failure: the error of a failure that is still to be recorded; None for a delivery that is to be run.
+    """
+
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
+    @property
+    def queue(self) -> str: ...
+    @property
+    def connection(self) -> str: ...
+    @property
+    def position(self) -> str: ...
+    @property
+    def timestamp_ms(self) -> int | None: ...
+
+    retries: int
+    excused: int
+    failure: BaseException | None
+
+    def delete(self) -> None:
+        """It is done."""
+        ...
+
+    def release(self, delay: float, *, counted: bool = True) -> None:
+        """It is to be popped again after `delay` seconds, with one more retry if `counted`."""
+        ...
+
+    def fail(self, error: BaseException) -> None:
+        """It is recorded as failed, and done."""
+        ...
+
+
+@runtime_checkable
+class WorkQueue(Queue, Protocol):
+    """A connection that a worker can take jobs from.
+
+    Attributes:
+        deadlock_wait: seconds until a job that met a database deadlock is run again.
+    """
+
+    @property
+    def deadlock_wait(self) -> float: ...
+
+    def open(self, names: Sequence[str], bell: "SimpleQueue[object]") -> None:
+        """Begin to fetch from the queues `names`; `bell` is rung when something has arrived."""
+        ...
+
+    def pop(self, names: Sequence[str], *, wait: float) -> DriverDelivery | None:
+        """The next delivery, the first name first; None after `wait` seconds without one, or when the bell rang.
+
+        Raises:
+            QueueError: the connection has failed for good.
+        """
+        ...
+
+    def is_exhausted(self) -> bool:
+        """Whether all that was in the queues when this worker came is popped, and nothing waits to run again."""
+        ...
+
+    def polled_at(self) -> float:
+        """When the connection was last alive, on the monotonic clock."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What a handler asked for by `release(delay)`."""
+
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What a handler asked for by `fail(error)`."""
+
+    error: BaseException
+
+
+class Deleted:
+    """What a handler asked for by `delete()`."""
+
+
+class InHand:
+    """The delivery as its handler sees it: what it asks for is done by the worker, once, when the handler returns."""
+
+    __slots__ = ("_delivery", "attempts", "id", "wish")
+
+    def __init__(self, delivery: DriverDelivery, id: str, attempts: int) -> None:
+        self._delivery = delivery
+        self.id = id
+        self.attempts = attempts
+        self.wish: Deleted | Released | Failed | None = None
+
+    @property
+    def payload(self) -> bytes:
+        """The message's bytes."""
+        return self._delivery.payload
+
+    @property
+    def key(self) -> bytes | None:
+        """The message's key."""
+        return self._delivery.key
+
+    @property
+    def headers(self) -> Headers:
+        """The message's headers."""
+        return self._delivery.headers
+
+    @property
+    def queue(self) -> str:
+        """The name of the topic or list it came from."""
+        return self._delivery.queue
+
+    @property
+    def connection(self) -> str:
+        """The connection it came from."""
+        return self._delivery.connection
+
+    @property
+    def position(self) -> str:
+        """`topic[partition]@offset` on Kafka."""
+        return self._delivery.position
+
+    def delete(self) -> None:
+        """The job is done, whatever the handler still does."""
+        self._ask(Deleted())
+
+    def release(self, delay: float = 0) -> None:
+        """The job is to run again in `delay` seconds; the attempt counts."""
+        self._ask(Released(delay))
+
+    def fail(self, error: BaseException | None = None) -> None:
+        """The job has failed for good."""
+        self._ask(Failed(error or ManuallyFailed("The job's handler failed it.")))
+
+    def _ask(self, wish: Deleted | Released | Failed) -> None:
+        if self.wish is None:
+            self.wish = wish

@@ -1,0 +1,1 @@
+"""Drivers without a broker of their own."""

@@ -1,0 +1,72 @@
+"""A connection that runs each job where it is dispatched, before the dispatch returns."""
+
+import sys
+from collections.abc import Iterable
+
+from lamplighter.contracts import Headers, Message
+from lamplighter.queue.delivery import Failed
+from lamplighter.queue.runner import Runner
+
+
+class SyncDelivery:
+    """A message that was never anywhere else."""
+
+    position = "sync"
+    timestamp_ms = None
+
+    def __init__(self, message: Message, connection: str, queue: str) -> None:
+        self.payload = message.payload
+        self.key = message.key
+        self.headers: Headers = message.headers
+        self.queue = queue
+        self.connection = connection
+        self.retries = 0
+        self.excused = 0
+        self.failure: BaseException | None = None
+
+    def delete(self) -> None:
+        """Nothing is kept that would have to go."""
+
+    def release(self, delay: float, *, counted: bool = True) -> None:
+        """There is no later here; the job has had its one attempt."""
+
+    def fail(self, error: BaseException) -> None:
+        """The error is the dispatcher's."""
+
+
+class SyncQueue:
+    """Runs jobs at once; an error reaches whoever dispatched, after the job's own `failed()`.
+
+    A delay is not waited for, and nothing is tried twice, as with Laravel's sync driver.
+    """
+
+    max_message_bytes = sys.maxsize
+    default_queue = "sync"
+
+    def __init__(self, connection: str, runner: Runner) -> None:
+        self.connection = connection
+        self._runner = runner
+
+    def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
+        """Run the job; what it raises passes through."""
+        start = self._runner.start(SyncDelivery(message, self.connection, queue))
+        try:
+            self._runner.read(start)
+            self._runner.run(start)
+            if isinstance(start.wish, Failed):
+                raise start.wish.error
+        except Exception as error:
+            self._runner.run_failed(start, error)
+            raise
+
+    def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
+        """Run the jobs one after the other; how many there were."""
+        count = 0
+        for message in messages:
+            self.push(message, queue=queue)
+            count += 1
+        return count
+
+    def close(self, *, timeout: float) -> bool:
+        """Nothing to let go of."""
+        return True

@@ -1,0 +1,105 @@
+"""How a worker's process ends, when nothing else may keep it: an overdue job, a broker that does not answer."""
+
+import faulthandler
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from lamplighter.contracts import Events
+from lamplighter.errors import JobTimedOut as JobTimedOutError
+from lamplighter.queue.delivery import WorkQueue
+from lamplighter.queue.events import JobFailed, JobTimedOut
+from lamplighter.queue.failing import Failing
+from lamplighter.queue.options import StopReason
+from lamplighter.queue.runner import Start
+
+log = logging.getLogger(__name__)
+
+HOOK = 5.0  # seconds for recording a failure, and again for the job's failed()
+COMMIT = 10.0  # seconds for committing and leaving, when a job was ended by its timeout
+
+
+class Overdue:
+    """Ends the process of a job that has overrun, from the watching thread: the job's own thread may never return."""
+
+    def __init__(
+        self, queue: WorkQueue, failing: Failing, events: Events, flush: Callable[[], object], *, thread_id: int
+    ) -> None:
+        self._queue = queue
+        self._failing = failing
+        self._events = events
+        self._flush = flush
+        self._thread_id = thread_id
+
+    def __call__(self, start: Start) -> None:
+        """Settle the job, commit, and end the process with 137, or with 1 when only a grace period is over."""
+        elapsed = time.monotonic() - start.began
+        timeout = start.policy.timeout
+        has_timed_out = bool(timeout) and elapsed >= timeout
+        log.error(
+            "job has overrun; the worker ends",
+            extra={"job": start.name, "position": start.delivery.position, "after": round(elapsed, 1)},
+        )
+        self._print_stack()
+        if has_timed_out:
+            self._events.dispatch(JobTimedOut(start, timeout))
+            self._settle(start, elapsed)
+        else:
+            start.delivery.release(0)
+        self._flush()
+        self._queue.close(timeout=COMMIT)
+        # Not a signal: process 1 of a container survives its own SIGKILL.
+        os._exit(StopReason.TIMED_OUT.exit_code if has_timed_out else 1)
+
+    def _settle(self, start: Start, elapsed: float) -> None:
+        delivery, policy = start.delivery, start.policy
+        if policy.may_retry(start.attempts):
+            delivery.release(policy.delay_after(start.attempts))
+            return
+        error = JobTimedOutError(f"{start.name} has run for {elapsed:.1f} s; its timeout is {policy.timeout:g} s.")
+        if not _within(HOOK, lambda: self._failing.record(start, error)):
+            # The store may wait for the very job that hangs. The attempts are committed; the next worker sees
+            # that they are used up, records the failure and runs nothing.
+            delivery.release(0)
+            return
+        _within(HOOK, lambda: self._failing.tell(start, error))
+        delivery.fail(error)
+        if self._events.listens(JobFailed):
+            self._events.dispatch(JobFailed(start, elapsed, error))
+
+    def _print_stack(self) -> None:
+        frame = sys._current_frames().get(self._thread_id)
+        if frame is not None and sys.stderr is not None:
+            sys.stderr.write("The job's stack, the newest call last:\n" + "".join(traceback.format_stack(frame)))
+
+
+def _within(seconds: float, action: Callable[[], object]) -> bool:
+    """Run an action in a thread of its own; whether it came to its end in time, without an error."""
+    done: list[bool] = []
+
+    def run() -> None:
+        try:
+            action()
+            done.append(True)
+        except Exception:
+            log.exception("the end of an overdue job could not be told")
+
+    thread = threading.Thread(target=run, name="lamplighter-ending", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return bool(done)
+
+
+@contextmanager
+def bounded(seconds: float) -> Iterator[None]:
+    """End the process with 1 when the body takes longer; by a C timer, which needs no thread of ours to run."""
+    faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or 2)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()

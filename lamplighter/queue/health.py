@@ -1,0 +1,84 @@
+"""The heartbeat of a worker, in a file that `queue:health` reads."""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+THREADS = ("worker", "polling")
+
+
+class Heartbeat:
+    """Two threads beat; the file tells when each did last."""
+
+    def __init__(self, folder: Path, connection: str, queues: Sequence[str]) -> None:
+        self._file = folder / f"{os.getpid()}.json"
+        self._connection = connection
+        self._queues = list(queues)
+        self._beats = dict.fromkeys(THREADS, time.time())
+        self._created = psutil.Process().create_time()
+
+    def beat(self, thread: str) -> None:
+        """This thread is alive."""
+        self._beats[thread] = time.time()
+
+    def write(self) -> None:
+        """Put the beats into the file, in one step."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        draft = self._file.with_suffix(".draft")
+        fields = {
+            "pid": os.getpid(),
+            "created": self._created,
+            "connection": self._connection,
+            "queues": self._queues,
+            "beats": self._beats,
+        }
+        draft.write_text(json.dumps(fields), encoding="utf-8")
+        draft.replace(self._file)
+
+    def remove(self) -> None:
+        """The worker ends."""
+        self._file.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """One worker: how many seconds ago each of its threads beat."""
+
+    pid: int
+    connection: str
+    queues: tuple[str, ...]
+    ages: dict[str, float]
+
+    def late(self, seconds: float) -> list[str]:
+        """The threads that have not beaten for so long."""
+        return [thread for thread, age in self.ages.items() if age > seconds]
+
+
+def read_health(folder: Path) -> list[Health]:
+    """The workers of this host; the files of those that are gone are removed."""
+    found = []
+    for file in sorted(folder.glob("*.json")):
+        health = _read(file)
+        if health is None:
+            file.unlink(missing_ok=True)
+        else:
+            found.append(health)
+    return found
+
+
+def _read(file: Path) -> Health | None:
+    try:
+        fields = json.loads(file.read_text(encoding="utf-8"))
+        process = psutil.Process(int(fields["pid"]))
+        # Another process may have been given the number of one that was killed.
+        if abs(process.create_time() - float(fields["created"])) > 1 or process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        ages = {thread: time.time() - float(fields["beats"][thread]) for thread in THREADS}
+        return Health(process.pid, str(fields["connection"]), tuple(fields["queues"]), ages)
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        return None

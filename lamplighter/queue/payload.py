@@ -1,0 +1,110 @@
+"""The JSON envelope on the wire, byte-compatible with Laravel's: written as version 13 does, read since 5.7."""
+
+import re
+import secrets
+import time
+import uuid
+from typing import Any
+
+import msgspec
+
+from lamplighter.errors import UnreadablePayload
+
+MAX_BYTES = 16 * 1024 * 1024
+MAX_DEPTH = 512
+BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+
+
+class Envelope(msgspec.Struct, rename="camel", gc=False):
+    """What a worker reads of a payload; null stands for "not said" in every one of its optional keys."""
+
+    job: str
+    data: Any = None
+    uuid: str | None = None
+    id: str | int | None = None
+    display_name: str | None = None
+    attempts: int | None = None
+    max_tries: int | None = None
+    backoff: str | float | list[float] | None = None
+    timeout: float | None = None
+
+
+_decoder = msgspec.json.Decoder(Envelope)
+
+
+def read(payload: bytes | None) -> Envelope:
+    """The envelope of a payload; size and nesting are bounded before decoding.
+
+    Raises:
+        UnreadablePayload: it is empty, too large, nested too deep, not JSON, or not of a payload's shape.
+    """
+    if not payload:
+        raise UnreadablePayload("The message is empty: a payload is a JSON object with the keys job and data.")
+    if len(payload) > MAX_DEPTH:
+        _bound(payload)
+    try:
+        envelope = _decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadablePayload(f"The message is no payload: {error}.") from error
+    except RecursionError as error:
+        raise UnreadablePayload(f"The payload is nested deeper than {MAX_DEPTH} levels.") from error
+    if (envelope.attempts or 0) < 0:
+        raise UnreadablePayload(f"The payload counts {envelope.attempts} attempts; there are none below 0.")
+    return envelope
+
+
+def _bound(payload: bytes) -> None:
+    if len(payload) > MAX_BYTES:
+        raise UnreadablePayload(f"The payload has {len(payload):,} bytes; the worker reads at most {MAX_BYTES:,}.")
+    # A payload can't be deeper than it has opening brackets, which are counted fast.
+    if payload.count(b"[") + payload.count(b"{") > MAX_DEPTH and _depth(payload) > MAX_DEPTH:
+        raise UnreadablePayload(f"The payload is nested deeper than {MAX_DEPTH} levels.")
+
+
+def _depth(payload: bytes) -> int:
+    depth = deepest = 0
+    for match in BRACKETS.finditer(payload):
+        token = match.group()
+        if token in (b"[", b"{"):
+            depth += 1
+            deepest = max(deepest, depth)
+        elif token in (b"]", b"}"):
+            depth -= 1
+    return deepest
+
+
+def new_id() -> str:
+    """32 random characters, as the payload's `id` and a message's key."""
+    return secrets.token_hex(16)
+
+
+def write(
+    name: str,
+    data: object,
+    *,
+    id: str,
+    max_tries: int | None = None,
+    backoff: str | None = None,
+    timeout: float | None = None,
+) -> bytes:
+    """A string job's payload: Laravel 13's keys in Laravel's order.
+
+    Raises:
+        TypeError: `data` holds what JSON can't.
+    """
+    envelope = {
+        "uuid": str(uuid.uuid4()),
+        "displayName": name,
+        "job": name,
+        "maxTries": max_tries,
+        "maxExceptions": None,
+        "failOnTimeout": False,
+        "backoff": backoff,
+        "timeout": timeout,
+        "data": data,
+        "createdAt": int(time.time()),
+        "id": id,
+        "attempts": 0,
+        "delay": None,
+    }
+    return msgspec.json.encode(envelope)

@@ -1,0 +1,106 @@
+"""A worker as a process: its threads, its signals, and the way out."""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psutil
+
+from lamplighter.contracts import Events
+from lamplighter.errors import ConsoleError
+from lamplighter.queue.delivery import WorkQueue
+from lamplighter.queue.ending import Overdue, bounded
+from lamplighter.queue.failing import Failing
+from lamplighter.queue.health import Heartbeat
+from lamplighter.queue.options import StopReason, WorkerOptions
+from lamplighter.queue.restart import RestartWatch
+from lamplighter.queue.signals import handled
+from lamplighter.queue.watch import Chore, Watch
+from lamplighter.queue.worker import Worker
+
+log = logging.getLogger(__name__)
+
+MEGABYTE = 1024 * 1024
+LATE = 10.0  # seconds without a turn of its loop until a thread counts as standing still
+SPARE = 2.0  # seconds of the shutdown that are kept for everything but committing and leaving
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerProcess:
+    """Everything around the loop. `flush` writes the lines that wait to be shown."""
+
+    worker: Worker
+    queue: WorkQueue
+    failing: Failing
+    events: Events
+    options: WorkerOptions
+    heartbeat: Heartbeat
+    restart: RestartWatch
+    flush: Callable[[], object]
+
+    def run(self) -> int:
+        """Work until there is a reason to stop, commit, leave; the exit code."""
+        self._refuse_too_little_memory()
+        watch = self._watch()
+        with handled(self.worker):
+            self.queue.open(self.options.queues, self.worker.bell)
+            watch.start()
+            self.restart.begin(lambda: self.worker.ask_to_stop(StopReason.RESTART_SIGNAL))
+            try:
+                status = self.worker.work()
+            finally:
+                self.restart.end()
+                watch.end()
+                self.flush()
+                is_closed = self._close()
+                self.heartbeat.remove()
+            if not is_closed:
+                log.error("the broker did not answer; unfinished commits are given up, their jobs run again")
+                os._exit(1)
+        return status
+
+    def _close(self) -> bool:
+        with bounded(self.options.shutdown):
+            return self.queue.close(timeout=max(1.0, self.options.shutdown - SPARE))
+
+    def _watch(self) -> Watch:
+        overdue = Overdue(
+            self.queue, self.failing, self.events, self.flush, thread_id=threading.main_thread().ident or 0
+        )
+        chores = [
+            Chore(0.1, self.flush),
+            Chore(0.5, self.worker.look_for_maintenance),
+            Chore(5.0, self._beat),
+        ]
+        if self.options.memory:
+            chores.append(Chore(1.0, self._look_at_memory))
+        return Watch(self.worker.hand, overdue, chores)
+
+    def _look_at_memory(self) -> None:
+        if resident() >= self.options.memory:
+            self.worker.ask_to_stop(StopReason.MEMORY)
+
+    def _refuse_too_little_memory(self) -> None:
+        present = resident()
+        if self.options.memory and present >= self.options.memory:
+            raise ConsoleError(
+                f"--memory={self.options.memory} is less than the {present:.0f} MB that the worker has at its start: "
+                f"it would end at once. Give it more, or --memory=0 for no limit."
+            )
+
+    def _beat(self) -> None:
+        # A long job is no standstill: its own timeout watches over it.
+        now = time.monotonic()
+        if not self.worker.hand.is_empty() or now - self.worker.beaten_at < LATE + self.options.sleep:
+            self.heartbeat.beat("worker")
+        if now - self.queue.polled_at() < LATE:
+            self.heartbeat.beat("polling")
+        self.heartbeat.write()
+
+
+def resident() -> float:
+    """The memory that this process has now, in megabytes; not its peak."""
+    return float(psutil.Process().memory_info().rss) / MEGABYTE

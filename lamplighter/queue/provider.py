@@ -1,0 +1,98 @@
+"""The queue's part of the application: connections, dispatching, the jobs of app/Jobs, and the commands."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lamplighter.contracts import Config
+from lamplighter.errors import ConfigError
+from lamplighter.queue.manager import QueueManager
+from lamplighter.support.provider import CommandEntry, ServiceProvider
+
+COMMANDS = (
+    CommandEntry(
+        "queue:work", "Start processing jobs on the queue as a daemon", "lamplighter.queue.commands.work:WorkCommand"
+    ),
+    CommandEntry(
+        "queue:restart", "Restart workers after their current job", "lamplighter.queue.commands.restart:RestartCommand"
+    ),
+    CommandEntry(
+        "queue:health",
+        "Tell whether the workers of this host are alive",
+        "lamplighter.queue.commands.health:HealthCommand",
+    ),
+    CommandEntry("queue:failed", "List the failed jobs", "lamplighter.queue.commands.failed:FailedCommand"),
+    CommandEntry(
+        "queue:retry", "Put failed jobs back onto their queues", "lamplighter.queue.commands.retry:RetryCommand"
+    ),
+    CommandEntry("queue:forget", "Delete a failed job", "lamplighter.queue.commands.forget:ForgetCommand"),
+    CommandEntry("queue:flush", "Delete all failed jobs", "lamplighter.queue.commands.flush:FlushCommand"),
+    CommandEntry("make:job", "Create a job class", "lamplighter.queue.commands.make_job:MakeJobCommand"),
+)
+
+
+class QueueServiceProvider(ServiceProvider):
+    """Binds the queue; the parts that need a database or a broker are imported when they are made."""
+
+    def register(self) -> None:
+        """Bind what the queue offers."""
+        self.app.singleton(QueueManager, self._manager)
+        self.app.singleton("lamplighter.queue.dispatcher:Dispatcher", self._dispatcher)
+        self.app.singleton("lamplighter.queue.registry:Registry", self._registry)
+        self.app.singleton("lamplighter.queue.failed:FailedJobs", self._failed_jobs)
+        self.commands(*COMMANDS)
+
+    def _manager(self) -> QueueManager:
+        manager = QueueManager(self.app.make(Config))
+        manager.extend("sync", self._sync)
+        manager.extend("null", self._null)
+        return manager
+
+    def _sync(self, name: str, options: Mapping[str, Any]) -> Any:
+        from lamplighter.queue.drivers.sync import SyncQueue
+        from lamplighter.queue.registry import Registry
+        from lamplighter.queue.retries import Policy
+        from lamplighter.queue.runner import Runner
+
+        _only(name, options, "driver")
+        defaults = Policy(tries=1, backoff=(), timeout=0)
+        return SyncQueue(name, Runner(self.app.make(Registry), self.app, defaults))
+
+    def _null(self, name: str, options: Mapping[str, Any]) -> Any:
+        from lamplighter.queue.drivers.null import NullQueue
+
+        _only(name, options, "driver")
+        return NullQueue(name)
+
+    def _dispatcher(self) -> Any:
+        from lamplighter.contracts import Events
+        from lamplighter.queue.dispatcher import Dispatcher
+
+        return Dispatcher(self.app.make(QueueManager), self.app.make(Events))
+
+    def _registry(self) -> Any:
+        from lamplighter.queue.registry import Registry
+        from lamplighter.support.discovery import import_modules
+
+        registry = Registry(self.app)
+        folder = self.app.path("app", "Jobs")
+        if folder.is_dir():
+            registry.register_modules(import_modules("app.Jobs", folder))
+        return registry
+
+    def _failed_jobs(self) -> Any:
+        from lamplighter.queue.failed import make_failed_jobs
+
+        def manager() -> Any:
+            from lamplighter.database.manager import DatabaseManager
+
+            return self.app.make(DatabaseManager)
+
+        return make_failed_jobs(self.app.make(Config).mapping("queue.failed", {}), manager)
+
+
+def _only(name: str, options: Mapping[str, Any], *known: str) -> None:
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise ConfigError(
+            f"config/queue.py (connections.{name}) has the unknown key {unknown[0]!r}; it knows {', '.join(known)}."
+        )

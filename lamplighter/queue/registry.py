@@ -1,0 +1,117 @@
+"""The jobs that this application has declared, by their names on the wire; no other name runs."""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from lamplighter.contracts import Container, Delivery, Invoker
+from lamplighter.errors import ConfigError, UnknownJob
+from lamplighter.queue.job import Job, own_fields
+from lamplighter.queue.retries import parse_backoff
+
+PHP_OBJECT_JOB = "Illuminate\\Queue\\CallQueuedHandler@call"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One registered job: its class, what its handler needs, and its policy; read once, not for each message."""
+
+    cls: type[Job]
+    handle: Invoker[object]
+    failed: Invoker[object] | None
+    wants_delivery: bool
+    tries: int | None
+    backoff: tuple[float, ...] | None
+    timeout: float | None
+
+
+class Registry:
+    """Jobs by wire name."""
+
+    def __init__(self, container: Container) -> None:
+        self._container = container
+        self._entries: dict[str, Entry] = {}
+
+    def register(self, *classes: type[Job]) -> None:
+        """Let payloads name these jobs.
+
+        Raises:
+            ConfigError: a class can't be a job, or two have one name.
+        """
+        for cls in classes:
+            name = cls.wire_name()
+            known = self._entries.get(name)
+            if known is not None and known.cls is not cls:
+                raise ConfigError(f"Two jobs are named {name!r}: {_path(known.cls)} and {_path(cls)}. Rename one.")
+            self._entries[name] = self._entry(cls)
+
+    def register_modules(self, modules: Iterable[ModuleType]) -> None:
+        """Register every job that these modules define themselves."""
+        for module in modules:
+            for value in vars(module).values():
+                if isinstance(value, type) and issubclass(value, Job) and value.__module__ == module.__name__:
+                    self.register(value)
+
+    def names(self) -> list[str]:
+        """The registered wire names, sorted."""
+        return sorted(self._entries)
+
+    def find(self, job: str) -> Entry:
+        """The job of a payload's `job`, which may carry `@method` as Laravel's do.
+
+        Raises:
+            UnknownJob: nothing is registered under that name.
+        """
+        entry = self._entries.get(job) or self._entries.get(job.partition("@")[0])
+        if entry is None:
+            raise UnknownJob(self._unknown(job))
+        return entry
+
+    def _unknown(self, job: str) -> str:
+        if job == PHP_OBJECT_JOB:
+            return (
+                "The payload is a serialized PHP object, which is not run here. Send it as a string job, whose name a "
+                "class in app/Jobs registers, and retry this one from the PHP side."
+            )
+        known = ", ".join(self.names()) or "none"
+        return (
+            f"No job is registered as {job[:200]!r}; put a class with that `name` into app/Jobs. Registered: {known}."
+        )
+
+    def _entry(self, cls: type[Job]) -> Entry:
+        _check(cls)
+        handle = self._container.invoker(cls.handle, leading=1, given=(Delivery,))  # type: ignore[attr-defined]
+        hook = getattr(cls, "failed", None)
+        return Entry(
+            cls=cls,
+            handle=handle,
+            failed=self._container.invoker(hook, leading=2, given=(Delivery,)) if hook else None,
+            wants_delivery=Delivery in handle.needs,
+            tries=cls.tries,
+            backoff=None if cls.backoff is None else parse_backoff(cls.backoff),
+            timeout=cls.timeout,
+        )
+
+
+def _check(cls: type[Job]) -> None:
+    if not callable(getattr(cls, "handle", None)):
+        raise ConfigError(f"{_path(cls)} has no method `handle`; that is where a job does its work.")
+    if own_fields(cls) and "__dataclass_fields__" not in vars(cls):
+        raise ConfigError(f"{_path(cls)} has fields, but is no dataclass; put @dataclass(frozen=True) above it.")
+    if dataclasses.is_dataclass(cls):
+        _check_fields(cls)
+
+
+def _check_fields(cls: type[Any]) -> None:
+    try:
+        msgspec.json.Decoder(cls)
+    except (TypeError, NameError) as error:
+        raise ConfigError(f"{_path(cls)} has a field that can't travel as JSON: {error}.") from error
+
+
+def _path(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"

@@ -1,0 +1,57 @@
+"""When a job runs again, as values: the policy decides, the worker obeys."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lamplighter.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How one job may be tried: what its payload says, else its class, else the worker's options.
+
+    Attributes:
+        tries: starts at most; 0 is without end.
+        backoff: seconds before each further attempt, the last repeated.
+        timeout: seconds for one attempt; 0 is without end.
+    """
+
+    tries: int
+    backoff: tuple[float, ...]
+    timeout: float
+
+    def may_start(self, attempts: int) -> bool:
+        """Whether the start that is the `attempts`-th is allowed."""
+        return self.tries == 0 or attempts <= self.tries
+
+    def may_retry(self, attempts: int) -> bool:
+        """Whether another start may follow the `attempts`-th."""
+        return self.tries == 0 or attempts < self.tries
+
+    def delay_after(self, attempts: int) -> float:
+        """Seconds to wait after the `attempts`-th start."""
+        return self.backoff[min(attempts, len(self.backoff)) - 1] if self.backoff else 0.0
+
+
+def parse_backoff(value: str | float | Sequence[float] | None) -> tuple[float, ...]:
+    """Seconds of each wait, from a number, a list, or text such as `1,5,30`; () when there is none.
+
+    Raises:
+        ConfigError: the text is no list of numbers.
+    """
+    if value is None or value == "":
+        return ()
+    if isinstance(value, int | float):
+        return (max(0.0, float(value)),)
+    parts: Sequence[object] = value.split(",") if isinstance(value, str) else value
+    try:
+        return tuple(max(0.0, float(part)) for part in parts)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"A backoff is seconds, or seconds separated by commas; {value!r} is neither.") from error
+
+
+def format_backoff(value: float | Sequence[float] | None) -> str | None:
+    """A backoff as payloads carry it: `1,5,30`."""
+    if value is None:
+        return None
+    return ",".join(f"{wait:g}" for wait in parse_backoff(value))

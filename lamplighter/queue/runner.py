@@ -1,0 +1,119 @@
+"""Makes a job of a payload and runs it."""
+
+from typing import TYPE_CHECKING
+
+from lamplighter.contracts import Container
+from lamplighter.errors import ConfigError, UnreadablePayload
+from lamplighter.queue.delivery import DriverDelivery, InHand
+from lamplighter.queue.job import Job
+from lamplighter.queue.payload import Envelope, read
+from lamplighter.queue.registry import Entry, Registry
+from lamplighter.queue.retries import Policy, parse_backoff
+
+if TYPE_CHECKING:
+    from lamplighter.queue.delivery import Deleted, Failed, Released
+
+UNREADABLE = "unreadable payload"
+
+
+class Start:
+    """One start of one delivery: what is known of its job before, while and after it runs."""
+
+    __slots__ = ("attempts", "began", "delivery", "entry", "id", "job", "name", "policy", "uuid", "view")
+
+    def __init__(self, delivery: DriverDelivery, policy: Policy) -> None:
+        self.delivery = delivery
+        self.policy = policy
+        self.attempts = delivery.retries + 1
+        self.id = ""
+        self.uuid: str | None = None
+        self.name = UNREADABLE
+        self.began = 0.0
+        self.entry: Entry | None = None
+        self.job: Job | None = None
+        self.view: InHand | None = None
+
+    def in_hand(self) -> InHand:
+        """The delivery as handlers see it; one for each start."""
+        if self.view is None:
+            self.view = InHand(self.delivery, self.id, self.attempts)
+        return self.view
+
+    @property
+    def wish(self) -> "Deleted | Released | Failed | None":
+        """What the handler asked for; None when it left it to the worker."""
+        return None if self.view is None else self.view.wish
+
+
+class Runner:
+    """Reads payloads and runs their jobs, with `defaults` for what neither payload nor class says."""
+
+    def __init__(self, registry: Registry, container: Container, defaults: Policy) -> None:
+        self._find = registry.find
+        self._container = container
+        self._defaults = defaults
+        self._policies: dict[Entry, Policy] = {}
+
+    def start(self, delivery: DriverDelivery) -> Start:
+        """A start that knows nothing yet; `read` fills it, so that one which fails half way can be named."""
+        return Start(delivery, self._defaults)
+
+    def read(self, start: Start) -> None:
+        """Fill in what the payload says, and the job it names.
+
+        Raises:
+            PayloadError: the message can't become a job.
+        """
+        delivery = start.delivery
+        envelope = read(delivery.payload)
+        start.name = envelope.display_name or envelope.job
+        start.uuid = envelope.uuid
+        start.attempts += envelope.attempts or 0
+        key = delivery.key
+        start.id = key.decode("utf-8", "replace") if key else str(envelope.id or envelope.uuid or "")
+        start.entry = entry = self._find(envelope.job)
+        start.policy = self._policies.get(entry) or self._policy(entry)
+        if envelope.max_tries is not None or envelope.timeout is not None or envelope.backoff is not None:
+            start.policy = _said(envelope, start.policy)
+        start.job = entry.cls.from_data(envelope.data)
+
+    def run(self, start: Start) -> None:
+        """Handle the job; what the handler raises passes through. The scope of the job ends here."""
+        entry, job = start.entry, start.job
+        assert entry is not None  # read() has filled it
+        try:
+            entry.handle(job, start.in_hand() if entry.wants_delivery else None)
+        finally:
+            self._container.end_scope()
+
+    def run_failed(self, start: Start, error: BaseException) -> None:
+        """Call the job's `failed` method, where it has one."""
+        entry = start.entry
+        if entry is None or entry.failed is None or start.job is None:
+            return
+        try:
+            entry.failed(start.job, error, InHand(start.delivery, start.id, start.attempts))
+        finally:
+            self._container.end_scope()
+
+    def _policy(self, entry: Entry) -> Policy:
+        defaults = self._defaults
+        policy = self._policies[entry] = Policy(
+            tries=defaults.tries if entry.tries is None else entry.tries,
+            backoff=defaults.backoff if entry.backoff is None else entry.backoff,
+            timeout=defaults.timeout if entry.timeout is None else entry.timeout,
+        )
+        return policy
+
+
+def _said(envelope: Envelope, policy: Policy) -> Policy:
+    """The payload's own values over the class's and the options'."""
+    try:
+        backoff = policy.backoff if envelope.backoff is None else parse_backoff(envelope.backoff)
+    except ConfigError as error:
+        raise UnreadablePayload(f"The payload's backoff can't be read: {error}") from error
+    return Policy(
+        tries=policy.tries if envelope.max_tries is None else max(0, envelope.max_tries),
+        backoff=backoff,
+        timeout=policy.timeout if envelope.timeout is None else max(0, envelope.timeout),
+    )

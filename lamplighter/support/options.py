@@ -1,0 +1,85 @@
+"""Turns a section of the configuration into a frozen dataclass."""
+
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
+from typing import Any, Literal, TypeVar
+
+from lamplighter.errors import ConfigError
+
+T = TypeVar("T")
+
+_REFUSED = object()
+
+
+def parse_options(cls: type[T], values: Mapping[str, object], *, where: str | Callable[[str], str]) -> T:
+    """An instance of `cls`; text from the environment is read as what its field needs.
+
+    Args:
+        where: the file that the values come from, or what tells it for a key.
+
+    Raises:
+        ConfigError: a key is unknown, missing or ill-typed; it names the file, the key and what is known.
+    """
+    place = where if callable(where) else lambda key: where
+    hints = typing.get_type_hints(cls)
+    known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"{place(key)} has the unknown key {key!r}; it knows {', '.join(sorted(known))}.")
+    parsed = {key: _parse(value, hints[key], place, key) for key, value in values.items()}
+    for name, field in known.items():
+        if name not in parsed and field.default is MISSING and field.default_factory is MISSING:
+            raise ConfigError(f"{place(name)} needs the key {name!r}.")
+    return cls(**parsed)
+
+
+def _parse(value: object, hint: Any, place: Callable[[str], str], key: str) -> Any:
+    parsed = _read(value, hint)
+    if parsed is _REFUSED:
+        raise ConfigError(f"{place(key)} has a {type(value).__name__} for the key {key!r}, which takes {_name(hint)}.")
+    return parsed
+
+
+def _read(value: object, hint: Any) -> Any:
+    origin = typing.get_origin(hint)
+    arguments = typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value == "" and type(None) in arguments and str not in arguments:
+            return None
+        return next((found for kind in arguments if (found := _read(value, kind)) is not _REFUSED), _REFUSED)
+    if origin is Literal:
+        return value if any(value == known and type(value) is type(known) for known in arguments) else _REFUSED
+    if origin is tuple:
+        items = [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        if not isinstance(items, list | tuple):
+            return _REFUSED
+        found = tuple(_read(item, arguments[0]) for item in items)
+        return _REFUSED if _REFUSED in found else found
+    if origin is not None:
+        return dict(value) if isinstance(value, Mapping) else _REFUSED
+    return _scalar(value, hint)
+
+
+def _scalar(value: object, hint: Any) -> Any:
+    if hint is Any:
+        return value
+    if hint is type(None):
+        return None if value is None else _REFUSED
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    if isinstance(value, str) and hint in (int, float):
+        try:
+            return hint(value)
+        except ValueError:
+            return _REFUSED
+    if isinstance(value, str) and hint is bool and value in ("0", "1"):
+        return value == "1"
+    return _REFUSED
+
+
+def _name(hint: Any) -> str:
+    return getattr(hint, "__name__", str(hint)) if typing.get_origin(hint) is None else str(hint).replace("typing.", "")

@@ -1,0 +1,36 @@
+"""Names and secrets."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+SECRET = re.compile(r"password|passwd|secret|token|(^|_)key$|credential|dsn|^options$|_options$", re.IGNORECASE)
+CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
+MASK = "********"
+
+
+def snake(name: str) -> str:
+    """`SendMail` as `send_mail`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).replace("-", "_").lower()
+
+
+def studly(name: str) -> str:
+    """`send_mail` as `SendMail`."""
+    return "".join(word[:1].upper() + word[1:] for word in re.split(r"[_\-\s]+", name) if word)
+
+
+def mask_secrets(value: Any, key: str = "") -> Any:
+    """A copy in which passwords, tokens, raw options and the credentials of URLs are hidden."""
+    if key and SECRET.search(key) and value not in (None, "", {}, []):
+        return MASK
+    if isinstance(value, Mapping):
+        return {name: mask_secrets(entry, str(name)) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [mask_secrets(entry) for entry in value]
+    return CREDENTIALS.sub(MASK, value) if isinstance(value, str) else value
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> list[str]:
+    """The known words that are near, the nearest first."""
+    return difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)

@@ -1,0 +1,255 @@
+"""A project in a temporary folder, its workers as real processes, and a ledger of what their jobs did."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+ROOT = Path(__file__).parents[1]
+
+PROBE_JOBS = '''
+"""Jobs that write into a ledger what happens to them."""
+
+import ctypes
+import json
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lamplighter.contracts import Delivery
+from lamplighter.queue.job import Job
+
+LEDGER = Path(os.environ["LEDGER"])
+
+
+def note(event: str, **fields: Any) -> None:
+    line = json.dumps({"event": event, "pid": os.getpid(), "at": time.time(), **fields}) + "\\n"
+    handle = os.open(LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(handle, line.encode())
+    os.close(handle)
+
+
+@dataclass(frozen=True)
+class Probe(Job):
+    """Does what its data say."""
+
+    name = "probe"
+
+    n: int = 0
+    sleep: float = 0
+    fail_until: int = 0
+    exit: int = -1
+    release: float = -1
+    swallow: float = 0
+    lock: bool = False
+    regex: bool = False
+
+    def handle(self, delivery: Delivery) -> None:
+        note("start", n=self.n, attempts=delivery.attempts, position=delivery.position)
+        if self.exit >= 0:
+            os._exit(self.exit)
+        if self.lock:
+            lock = threading.Lock()
+            lock.acquire()
+            lock.acquire()
+        if self.regex:
+            ctypes.PyDLL(None).sleep(60)  # C code that keeps the GIL
+        until = time.monotonic() + self.swallow
+        while time.monotonic() < until:
+            try:
+                time.sleep(0.05)
+            except BaseException:
+                continue
+        if self.sleep:
+            time.sleep(self.sleep)
+        if self.release >= 0 and delivery.attempts == 1:
+            delivery.release(self.release)
+        if delivery.attempts <= self.fail_until:
+            raise RuntimeError(f"boom {self.n}")
+        note("end", n=self.n, attempts=delivery.attempts)
+
+    def failed(self, error: BaseException) -> None:
+        note("failed", n=self.n, error=type(error).__name__)
+'''
+
+
+class Project:
+    """A copy of the skeleton with jobs of its own, on brokers and a database of the test's."""
+
+    def __init__(self, folder: Path, *, environment: Mapping[str, str], jobs: str = PROBE_JOBS) -> None:
+        self.folder = folder
+        for name in ("artisan.py", "bootstrap", "config", "database"):
+            source = ROOT / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
+        for name in ("app/Jobs", "storage/framework", "storage/logs"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / "app/Jobs/probe.py").write_text(jobs)
+        bootstrap = folder / "bootstrap/app.py"
+        own = [line for line in bootstrap.read_text().splitlines(keepends=True) if "app.Providers" not in line]
+        bootstrap.write_text("".join(own))
+        self.ledger = folder / "ledger.jsonl"
+        self._processes: list[subprocess.Popen[str]] = []
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith(("KAFKA_", "DB_", "CACHE_"))},
+            "PYTHONPATH": str(ROOT),
+            "APP_ENV": "testing",
+            "LEDGER": str(self.ledger),
+            "QUEUE_CONNECTION": "kafka",
+            **environment,
+        }
+
+    def artisan(self, *arguments: str, timeout: float = 60, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end."""
+        done = subprocess.run(
+            [sys.executable, "artisan.py", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise AssertionError(f"{arguments} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def worker(self, *options: str, log: str = "worker.log", **environment: str) -> subprocess.Popen[str]:
+        """Start `queue:work kafka` with its output in a file; the project ends it if the test does not."""
+        with (self.folder / log).open("a") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-X", "faulthandler", "artisan.py", "queue:work", "kafka", *options],
+                cwd=self.folder,
+                env={**self.environment, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        self._processes.append(process)
+        return process
+
+    def log(self, name: str = "worker.log") -> str:
+        """What workers have written."""
+        path = self.folder / name
+        return path.read_text() if path.exists() else ""
+
+    def events(self, event: str | None = None) -> list[dict[str, Any]]:
+        """The ledger's lines, of one kind or all."""
+        if not self.ledger.exists():
+            return []
+        lines = [json.loads(line) for line in self.ledger.read_text().splitlines()]
+        return [line for line in lines if event is None or line["event"] == event]
+
+    def numbers(self, event: str) -> list[int]:
+        """The jobs' numbers of one kind of event, in order."""
+        return [line["n"] for line in self.events(event)]
+
+    def close(self) -> None:
+        """End what is still running."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait(10)
+
+
+class Broker:
+    """What tests do to a real Kafka from outside of the framework."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def topic(self, prefix: str = "test", *, partitions: int = 4, **config: str) -> str:
+        """A new topic's name."""
+        name = f"{prefix}-{uuid.uuid4().hex[:8]}"
+        admin = AdminClient({"bootstrap.servers": self.address})
+        for future in admin.create_topics([NewTopic(name, partitions, -1, config=config)]).values():
+            future.result(20)
+        return name
+
+    def publish(self, topic: str, messages: list[tuple[bytes | None, bytes | None]], partition: int = -1) -> None:
+        """Put (key, value) pairs onto a topic, as another program would."""
+        producer = Producer({"bootstrap.servers": self.address, "linger.ms": 5, "partitioner": "murmur2_random"})
+        for key, value in messages:
+            producer.produce(topic, value, key, partition)
+            producer.poll(0)
+        assert producer.flush(30) == 0
+
+    def jobs(
+        self, topic: str, *data: dict[str, Any], name: str = "probe", partition: int = -1, **envelope: Any
+    ) -> None:
+        """Publish jobs as an older Laravel writes them, each under its number as key."""
+        messages: list[tuple[bytes | None, bytes | None]] = []
+        for fields in data:
+            body = {"displayName": name, "job": name, "maxTries": None, "timeout": None, "data": fields}
+            key = str(fields.get("n", 0))
+            messages.append((key.encode(), json.dumps({**body, "id": key, "attempts": 0, **envelope}).encode()))
+        self.publish(topic, messages, partition)
+
+    def committed(self, group: str, topic: str) -> dict[int, int]:
+        """The committed offset of each partition that has one."""
+        with self._consumer(group) as consumer:
+            partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+            found = consumer.committed([TopicPartition(topic, number) for number in partitions], timeout=10)
+        return {tp.partition: tp.offset for tp in found if tp.offset >= 0}
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """The end of each partition that is not empty."""
+        with self._consumer("test-ends") as consumer:
+            partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+            ends = {n: consumer.get_watermark_offsets(TopicPartition(topic, n), timeout=10)[1] for n in partitions}
+        return {number: end for number, end in ends.items() if end}
+
+    def read(self, topic: str) -> list[tuple[bytes | None, dict[str, Any]]]:
+        """Every message of a topic, as (key, decoded value)."""
+        ends = self.ends(topic)
+        found: list[tuple[bytes | None, dict[str, Any]]] = []
+        with self._consumer(f"test-read-{uuid.uuid4().hex}") as consumer:
+            consumer.assign([TopicPartition(topic, number, 0) for number in ends])
+            left = sum(ends.values())
+            deadline = time.monotonic() + 30
+            while left > 0 and time.monotonic() < deadline:
+                for message in consumer.consume(500, 0.2):
+                    if message.error() is None:
+                        left -= 1
+                        found.append((message.key(), json.loads(message.value())))
+        return found
+
+    @contextmanager
+    def _consumer(self, group: str) -> Iterator[Consumer]:
+        consumer = Consumer(
+            {"bootstrap.servers": self.address, "group.id": group, "enable.auto.commit": False, "log_level": 0}
+        )
+        try:
+            yield consumer
+        finally:
+            consumer.close()
+
+
+def wait_for(condition: Callable[[], object], *, seconds: float = 30, what: str = "it") -> None:
+    """Wait until the condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not happen within {seconds:g} s")
+        time.sleep(0.02)
+
+
+def stop(process: subprocess.Popen[str], number: int = signal.SIGTERM, *, seconds: float = 40) -> int:
+    """Signal a process and wait for its end; its exit code."""
+    process.send_signal(number)
+    return process.wait(seconds)
