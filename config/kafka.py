@@ -7,7 +7,7 @@ config = {
         "kafka": {
             "driver": "kafka",
             "queue": env("KAFKA_QUEUE", "store"),
-            "topics": ["api"],
+            "topics": [env("KAFKA_API_QUEUE", "api")],
             "consumer_group_id": env("KAFKA_CONSUMER_GROUP_ID", "dos_data_store"),
             "brokers": env("KAFKA_BROKERS", "localhost"),
             "sleep_on_error": env("KAFKA_ERROR_SLEEP", 5),

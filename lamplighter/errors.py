@@ -18,6 +18,7 @@ LamplighterError
 └── QueueError                  a queue can't do what it was asked
     ├── UnsupportedDelay
     ├── MessageTooLarge
+    ├── EmbeddedBrokerFull
     └── Unavailable             a service is away for now: wait, count no attempt
         ├── BrokerUnavailable
         └── DatabaseUnavailable
@@ -98,6 +99,10 @@ class UnsupportedDelay(QueueError):
 
 class MessageTooLarge(QueueError):
     """A message is larger than its queue takes; the message names the size and the limit."""
+
+
+class EmbeddedBrokerFull(QueueError):
+    """The embedded broker would have to drop jobs that nobody has read."""
 
 
 class Unavailable(QueueError):

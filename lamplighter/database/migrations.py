@@ -167,8 +167,9 @@ class Migrator:
             told(names[revision], time.perf_counter() - began)
             count, began = count + 1, time.perf_counter()
 
+        told_of: Any = on_apply
         with EnvironmentContext(AlembicConfig(), scripts, fn=steps) as environment:
-            environment.configure(connection=connection, on_version_apply=on_apply, transactional_ddl=False)
+            environment.configure(connection=connection, on_version_apply=told_of, transactional_ddl=False)
             environment.run_migrations()
         return count
 

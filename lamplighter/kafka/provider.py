@@ -1,19 +1,21 @@
 """Adds the `kafka` driver, and merges config/kafka.py into config/queue.py."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-from lamplighter.contracts import Config, Message
+from lamplighter.contracts import Config, Queue
+from lamplighter.kafka.merge import Merge
 from lamplighter.queue.manager import QueueManager
 from lamplighter.support.provider import CommandEntry, ServiceProvider
 
-if TYPE_CHECKING:
-    from lamplighter.kafka.queue import KafkaQueue
-    from lamplighter.kafka.settings import KafkaSettings
-
-QUEUE_FILE = "config/queue.py"
-KAFKA_FILE = "config/kafka.py"
-DEFAULTS: Mapping[str, Any] = {"connections": {"kafka": {"driver": "kafka"}}}
+COMMANDS = (
+    CommandEntry(
+        "kafka:topics", "Show, create and verify the topics", "lamplighter.kafka.commands.topics:TopicsCommand"
+    ),
+    CommandEntry(
+        "kafka:serve", "Run the embedded broker in the foreground", "lamplighter.kafka.commands.serve:ServeCommand"
+    ),
+)
 
 
 class KafkaServiceProvider(ServiceProvider):
@@ -25,74 +27,28 @@ class KafkaServiceProvider(ServiceProvider):
         merge = Merge(queue=config.mapping("queue", {}), kafka=config.mapping("kafka", {}))
         config.set("queue", merge.result())
         self.app.instance(Merge, merge)
+        self.app.singleton("lamplighter.kafka.embedded.broker:EmbeddedBroker", self._embedded)
+        self.app.singleton("lamplighter.kafka.replay:Replay", self._replay)
         self.app.extend(QueueManager, self._with_driver)
-        self.commands(
-            CommandEntry(
-                "kafka:topics", "Show, create and verify the topics", "lamplighter.kafka.commands.topics:TopicsCommand"
-            ),
-            CommandEntry(
-                "kafka:serve",
-                "Run the embedded broker in the foreground",
-                "lamplighter.kafka.commands.serve:ServeCommand",
-            ),
-        )
+        self.commands(*COMMANDS)
 
     def _with_driver(self, manager: QueueManager, _: object) -> QueueManager:
         manager.extend("kafka", self._connect)
         return manager
 
-    def _connect(self, name: str, options: Mapping[str, Any]) -> "KafkaQueue":
-        from lamplighter.kafka.queue import KafkaQueue, any_partition
-        from lamplighter.kafka.settings import read_settings
+    def _connect(self, name: str, options: Mapping[str, Any]) -> Queue:
+        from lamplighter.kafka.connections import KafkaConnections
 
-        settings = read_settings(options, where=self.app.make(Merge).origin(name))
-        if not settings.is_embedded:
-            return KafkaQueue(name, settings, address=lambda: None, place=any_partition)
-        return self._connect_embedded(name, settings)
+        return self.app.make(KafkaConnections).queue(name)
 
-    def _connect_embedded(self, name: str, settings: "KafkaSettings") -> "KafkaQueue":
-        from lamplighter.kafka.embedded import EmbeddedBroker, Room
+    def _embedded(self) -> Any:
+        from lamplighter.kafka.embedded.broker import EmbeddedBroker
 
-        from lamplighter.kafka.queue import KafkaQueue
+        return EmbeddedBroker(self.app.path("storage", "framework"), environment=self.app.environment)
 
-        broker = self.app.make(EmbeddedBroker)
-        rooms: list[Room] = []
+    def _replay(self) -> Any:
+        from lamplighter.kafka.connections import KafkaConnections
+        from lamplighter.kafka.replay import Replay
 
-        def address() -> str:
-            broker.attach()
-            return broker.address()
-
-        def place(topic: str, message: Message) -> int:
-            if not rooms:
-                rooms.append(Room(address(), {settings.queue: settings.consumer_group_id}))
-            return rooms[0].place(topic, message)
-
-        return KafkaQueue(name, settings, address=address, place=place)
-
-
-class Merge:
-    """config/kafka.py under config/queue.py, connection by connection and key by key; later wins."""
-
-    def __init__(self, *, queue: Mapping[str, Any], kafka: Mapping[str, Any]) -> None:
-        self._queue = queue
-        self._kafka = kafka
-
-    def result(self) -> dict[str, Any]:
-        """The whole of `queue`, with the connections of both files."""
-        connections: dict[str, Any] = {}
-        for layer in (DEFAULTS, self._kafka, self._queue):
-            for name, options in layer.get("connections", {}).items():
-                known = connections.get(name)
-                both = isinstance(known, dict) and isinstance(options, dict)
-                connections[name] = {**(known or {}), **options} if both else options
-        return {**self._queue, "connections": connections}
-
-    def origin(self, connection: str) -> Callable[[str], str]:
-        """Tells for each key of a connection which file said it."""
-
-        def file_of(key: str) -> str:
-            said = self._queue.get("connections", {}).get(connection, {})
-            place = f"connections.{connection}"
-            return f"{QUEUE_FILE} ({place})" if key in said else f"{KAFKA_FILE} ({place})"
-
-        return file_of
+        connections = self.app.make(KafkaConnections)
+        return Replay(connections.client_config("kafka"), connections.settings("kafka").queue)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lamplighter.kafka.provider import KAFKA_FILE, QUEUE_FILE, Merge
+from lamplighter.kafka.merge import KAFKA_FILE, QUEUE_FILE, Merge
 
 KAFKA = {"connections": {"kafka": {"queue": "store", "brokers": "a:9092"}}}
 

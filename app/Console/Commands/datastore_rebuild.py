@@ -1,0 +1,79 @@
+"""`datastore:rebuild`: makes the tables anew from the topic, which is the source of truth."""
+
+from datetime import datetime
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
+
+from app.Jobs.store_data import StoreData
+from app.Jobs.update_data import UpdateData
+from app.Services.tables import TABLES
+from lamplighter.console.command import Command, confirm_in_production
+from lamplighter.contracts import Application
+from lamplighter.database.manager import DatabaseManager
+from lamplighter.errors import ConsoleError, PayloadError
+from lamplighter.kafka.replay import Record, Replay
+from lamplighter.queue.payload import new_id, read
+
+
+class DatastoreRebuildCommand(Command):
+    """Replay the events into empty tables, without answers."""
+
+    name = "datastore:rebuild"
+    description = "Replay the events into empty tables, without answers"
+
+    def __init__(self, app: Application, databases: DatabaseManager, replay: Replay, zone: ZoneInfo) -> None:
+        self._app = app
+        self._databases = databases
+        self._replay = replay
+        self._zone = zone
+
+    def handle(
+        self,
+        since: Annotated[str | None, typer.Option("--from", help="Only events from this time on")] = None,
+        empty: Annotated[bool, typer.Option("--empty", help="Delete the rows that are there first")] = False,
+        force: Annotated[bool, typer.Option("--force", help="Do not ask in production")] = False,
+    ) -> int:
+        """Read the topic beside the worker's group, which stays where it is."""
+        start = self._time(since)
+        if not confirm_in_production(self.output, self._app.environment, force=force):
+            return 1
+        with self._databases.session() as session:
+            self._make_room(session, empty=empty)
+            total, records = self._replay.open(start=start)
+            written = sum(self._apply(session, record) for record in self.output.progress(records, total, "events"))
+        self.output.info(f"{written} of {total} events were creates and updates that hold.")
+        return 0
+
+    def _apply(self, session: Session, record: Record) -> bool:
+        try:
+            envelope = read(record.value)
+        except PayloadError:
+            return False
+        job = envelope.job.partition("@")[0]
+        key = record.key or str(envelope.id or envelope.uuid or new_id()).encode()
+        if job == StoreData.name:
+            return StoreData(envelope.data).replay(session, self._zone, key)
+        if job == UpdateData.name:
+            return UpdateData(envelope.data).replay(session, self._zone)
+        return False
+
+    def _make_room(self, session: Session, *, empty: bool) -> None:
+        for name, table in TABLES.items():
+            if empty:
+                session.execute(delete(table))
+            elif session.execute(table.select().limit(1)).first() is not None:
+                raise ConsoleError(f"The table {name} has rows. Add --empty to delete what is there first.")
+        session.commit()
+
+    def _time(self, since: str | None) -> datetime | None:
+        if since is None:
+            return None
+        try:
+            start = datetime.fromisoformat(since)
+        except ValueError as error:
+            raise ConsoleError(f"--from is a time such as 2026-11-24T12:00, not {since!r}.") from error
+        return start if start.tzinfo else start.replace(tzinfo=self._zone)

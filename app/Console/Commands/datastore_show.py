@@ -1,0 +1,46 @@
+"""`datastore:show`: shows what is stored."""
+
+from typing import Annotated
+
+import typer
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.Services.tables import TABLES, known_types
+from lamplighter.console.command import Command
+from lamplighter.errors import ConsoleError
+
+WIDTH = 40  # characters of a value that are shown
+
+
+class DatastoreShowCommand(Command):
+    """Show what is stored."""
+
+    name = "datastore:show"
+    description = "Show what is stored"
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def handle(
+        self,
+        type: Annotated[str | None, typer.Argument(help="Show the rows of this type")] = None,
+        limit: Annotated[int, typer.Option("--limit", help="How many rows")] = 20,
+    ) -> None:
+        """The number of rows of each table, or the rows of one."""
+        if type is None:
+            rows = [(name, self._session.scalar(select(func.count()).select_from(t))) for name, t in TABLES.items()]
+            self.output.table(["type", "rows"], rows)
+            return
+        table = TABLES.get(type)
+        if table is None:
+            raise ConsoleError(f"There is no type {type!r}; there are {known_types()}.")
+        found = self._session.execute(select(table).order_by(*table.primary_key.columns).limit(limit)).all()
+        self.output.table(
+            [column.name for column in table.columns], [[_short(value) for value in row] for row in found]
+        )
+
+
+def _short(value: object) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"

@@ -1,0 +1,1 @@
+"""The jobs that other services put on the topic `store`."""

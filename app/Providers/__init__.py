@@ -1,0 +1,1 @@
+"""The Data Store's part of the application."""

@@ -1,0 +1,1 @@
+"""The Data Store of a Directory of Services."""

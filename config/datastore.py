@@ -1,0 +1,8 @@
+"""The Data Store."""
+
+from lamplighter.support.env import env
+
+config = {
+    # The topic that answers go to.
+    "answers": env("KAFKA_API_QUEUE", "api"),
+}

@@ -1,0 +1,57 @@
+"""The Kafka connections of the configuration: their settings, and where their brokers are."""
+
+from typing import Any
+
+from lamplighter.contracts import Config, Message
+from lamplighter.errors import ConfigError
+from lamplighter.kafka.embedded.broker import EmbeddedBroker
+from lamplighter.kafka.embedded.room import Room
+from lamplighter.kafka.merge import Merge
+from lamplighter.kafka.queue import KafkaQueue, any_partition
+from lamplighter.kafka.settings import KafkaSettings, read_settings
+
+
+class KafkaConnections:
+    """Settings and clients by the connection's name."""
+
+    def __init__(self, config: Config, merge: Merge, embedded: EmbeddedBroker) -> None:
+        self._config = config
+        self._merge = merge
+        self._embedded = embedded
+
+    def settings(self, name: str) -> KafkaSettings:
+        """The settings of a connection.
+
+        Raises:
+            ConfigError: there is no such connection, it has another driver, or a key is wrong.
+        """
+        options = self._config.get(f"queue.connections.{name}")
+        if not isinstance(options, dict) or options.get("driver") != "kafka":
+            raise ConfigError(f"config/queue.py and config/kafka.py have no connection {name!r} with the driver kafka.")
+        return read_settings(options, where=self._merge.origin(name))
+
+    def client_config(self, name: str) -> dict[str, Any]:
+        """What any client of the connection's brokers is told; starts the embedded broker where it is meant."""
+        settings = self.settings(name)
+        return settings.client_config(self._address(settings))
+
+    def queue(self, name: str) -> KafkaQueue:
+        """The connection, for pushing and popping; no client is made yet."""
+        settings = self.settings(name)
+        rooms: list[Room] = []
+
+        def place(topic: str, message: Message) -> int:
+            if not rooms:
+                groups = {settings.queue: settings.consumer_group_id}
+                rooms.append(Room(settings.client_config(self._address(settings)), groups))
+            return rooms[0].place(topic, message)
+
+        return KafkaQueue(
+            name,
+            settings,
+            address=lambda: self._address(settings),
+            place=place if settings.is_embedded else any_partition,
+        )
+
+    def _address(self, settings: KafkaSettings) -> str | None:
+        return self._embedded.address() if settings.is_embedded else None
