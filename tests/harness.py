@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 ROOT = Path(__file__).parents[1]
 
@@ -226,7 +226,7 @@ class Broker:
                 for message in consumer.consume(500, 0.2):
                     if message.error() is None:
                         left -= 1
-                        found.append((message.key(), json.loads(message.value())))
+                        found.append((message.key(), json.loads(message.value() or b"null")))
         return found
 
     @contextmanager

@@ -50,9 +50,7 @@ SORTED = (
 def sample_events() -> Iterator[Event]:
     """Every event, in the order in which they are published: creates, updates, queries, and one that is refused."""
     yield from _creates()
-    yield _update(
-        "harbour-trust", "provider", {"description": "Boats, tea and company for everyone.", "published": True}
-    )
+    yield _update("harbour-trust", "provider", {"description": "Boats, tea and company for everyone."})
     yield _update("debt-advice", "service", {"description": "Drop in, or by appointment."})
     yield _select("harbour-trust", "provider")
     yield GET, {"type": "service", "queryType": "index", "limit": 3}, "page-of-services"

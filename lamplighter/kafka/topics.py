@@ -75,6 +75,8 @@ class Topics:
 
     def describe(self, names: Sequence[str]) -> list[Topic]:
         """The topics as they are."""
+        if not names:
+            return []
         try:
             found = self._admin.list_topics(timeout=TIMEOUT).topics
         except KafkaException as error:

@@ -24,17 +24,17 @@ class DatastoreShowCommand(Command):
 
     def handle(
         self,
-        type: Annotated[str | None, typer.Argument(help="Show the rows of this type")] = None,
+        name: Annotated[str | None, typer.Argument(metavar="TYPE", help="Show the rows of this type")] = None,
         limit: Annotated[int, typer.Option("--limit", help="How many rows")] = 20,
     ) -> None:
         """The number of rows of each table, or the rows of one."""
-        if type is None:
-            rows = [(name, self._session.scalar(select(func.count()).select_from(t))) for name, t in TABLES.items()]
+        if name is None:
+            rows = [(kind, self._session.scalar(select(func.count()).select_from(t))) for kind, t in TABLES.items()]
             self.output.table(["type", "rows"], rows)
             return
-        table = TABLES.get(type)
+        table = TABLES.get(name)
         if table is None:
-            raise ConsoleError(f"There is no type {type!r}; there are {known_types()}.")
+            raise ConsoleError(f"There is no type {name!r}; there are {known_types()}.")
         found = self._session.execute(select(table).order_by(*table.primary_key.columns).limit(limit)).all()
         self.output.table(
             [column.name for column in table.columns], [[_short(value) for value in row] for row in found]

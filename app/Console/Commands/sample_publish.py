@@ -26,9 +26,7 @@ class SamplePublishCommand(Command):
 
     def handle(
         self,
-        if_embedded: Annotated[
-            bool, typer.Option("--if-embedded", help="Do nothing unless the broker is ours")
-        ] = False,
+        if_embedded: Annotated[bool, typer.Option("--if-embedded", help="Only to the embedded broker")] = False,
         force: Annotated[bool, typer.Option("--force", help="Do not ask")] = False,
     ) -> int:
         """Push every event and wait for the broker; asks first unless the environment is local."""

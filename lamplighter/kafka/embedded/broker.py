@@ -52,9 +52,7 @@ class EmbeddedBroker:
             BrokerUnavailable: it did not come up; the message names its log.
         """
         if self._environment == "production":
-            raise ConfigError(
-                "The embedded broker keeps nothing and refuses production: set KAFKA_BROKERS to a cluster."
-            )
+            raise ConfigError("The embedded broker keeps nothing, so it refuses production. Set KAFKA_BROKERS.")
         self._folder.mkdir(parents=True, exist_ok=True)
         self._attach()
         with self._alone():
@@ -88,7 +86,7 @@ class EmbeddedBroker:
 
     def has_users(self) -> bool:
         """Whether a process uses it; the leases of those that are gone are removed."""
-        return any([_is_held(lease) for lease in self._users.glob("*.lock")])
+        return sum(map(_is_held, self._users.glob("*.lock"))) > 0
 
     def _attach(self) -> None:
         """Hold a lease: the kernel lets go of it however this process ends."""
