@@ -97,6 +97,8 @@ class Project:
             (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
         for name in ("app/Jobs", "storage/framework", "storage/logs"):
             (folder / name).mkdir(parents=True, exist_ok=True)
+        for name in ("app", "app/Jobs"):
+            (folder / name / "__init__.py").write_text('"""The application of a test."""\n')
         (folder / "app/Jobs/probe.py").write_text(jobs)
         bootstrap = folder / "bootstrap/app.py"
         own = [line for line in bootstrap.read_text().splitlines(keepends=True) if "app.Providers" not in line]

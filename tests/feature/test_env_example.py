@@ -1,0 +1,40 @@
+"""`.env.example` and the variables that config/ reads."""
+
+import ast
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def variables_of_config() -> set[str]:
+    """The names in calls of env() in config/*.py."""
+    names = set()
+    for path in (ROOT / "config").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "env":
+                assert isinstance(node.args[0], ast.Constant)
+                names.add(str(node.args[0].value))
+    return names
+
+
+def lines_of_example() -> list[str]:
+    """The lines of the example."""
+    return (ROOT / ".env.example").read_text().splitlines()
+
+
+def test_every_variable_that_config_reads_is_in_the_example_and_no_other() -> None:
+    named = {match[1] for line in lines_of_example() if (match := re.match(r"(?:# )?([A-Z][A-Z0-9_]*)=", line))}
+
+    assert named == variables_of_config()
+
+
+def test_every_variable_has_a_line_of_comment() -> None:
+    lines = lines_of_example()
+    bare = [
+        line
+        for before, line in zip(["", *lines], lines, strict=False)
+        if re.match(r"(?:# )?[A-Z][A-Z0-9_]*=", line) and not re.match(r"# .*[.:].*", before)
+    ]
+
+    assert bare == []

@@ -1,0 +1,81 @@
+"""The layers of the architecture: a room imports from earlier lines only, and neighbours do not know each other."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+LINES: tuple[tuple[str, ...], ...] = (
+    ("contracts", "errors"),
+    ("support",),
+    ("container", "config", "events", "logging", "console"),
+    ("cache", "database"),
+    ("queue",),
+    ("kafka",),
+    ("foundation",),
+    ("testing",),
+)
+LINE_OF = {room: number for number, line in enumerate(LINES) for room in line}
+APPLICATION = ("app", "bootstrap", "config", "database")
+# errors and contracts are the two halves of one page: contracts may name an error.
+FREE = frozenset({"__version__"})
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The absolute names that a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            assert node.module is not None
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def rooms() -> list[Path]:
+    """Every module of the framework."""
+    return sorted((ROOT / "lamplighter").rglob("*.py"))
+
+
+def room_of(name: str) -> str | None:
+    """The room of an imported name; None for what is not the framework's."""
+    parts = name.split(".")
+    return parts[1] if parts[0] == "lamplighter" and len(parts) > 1 and parts[1] not in FREE else None
+
+
+@pytest.mark.parametrize("path", rooms(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_module_imports_from_a_later_line_or_a_neighbour(path: Path) -> None:
+    own = path.relative_to(ROOT / "lamplighter").parts[0].removesuffix(".py")
+    if own == "__init__":
+        return
+
+    climbs = [
+        name
+        for name in imports(path)
+        if (room := room_of(name)) is not None and room != own and LINE_OF[room] >= LINE_OF[own]
+    ]
+
+    assert climbs == []
+
+
+@pytest.mark.parametrize("path", rooms(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_framework_never_imports_the_application(path: Path) -> None:
+    assert [name for name in imports(path) if name.split(".")[0] in APPLICATION] == []
+
+
+def test_every_room_has_a_line() -> None:
+    found = {path.name.removesuffix(".py") for path in (ROOT / "lamplighter").iterdir() if not path.name.startswith(("_", "py."))}
+
+    assert found - {"__pycache__"} <= set(LINE_OF)
+
+
+@pytest.mark.parametrize("room", ["contracts", "errors"])
+def test_the_first_line_needs_only_the_standard_library(room: str) -> None:
+    import sys
+
+    names = {name.split(".")[0] for name in imports(ROOT / f"lamplighter/{room}.py")}
+
+    assert names <= {*sys.stdlib_module_names}
