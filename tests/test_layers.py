@@ -67,7 +67,11 @@ def test_the_framework_never_imports_the_application(path: Path) -> None:
 
 
 def test_every_room_has_a_line() -> None:
-    found = {path.name.removesuffix(".py") for path in (ROOT / "lamplighter").iterdir() if not path.name.startswith(("_", "py."))}
+    found = {
+        path.name.removesuffix(".py")
+        for path in (ROOT / "lamplighter").iterdir()
+        if not path.name.startswith(("_", "py."))
+    }
 
     assert found - {"__pycache__"} <= set(LINE_OF)
 

@@ -101,6 +101,8 @@ class KafkaSettings:
             "fetch.queue.backoff.ms": 5,
             # The real broker answers a waiting fetch at once; the embedded one is not woken by a produce.
             "fetch.wait.max.ms": 10 if self.is_embedded else 500,
+            # On the embedded broker topics come by themselves, also for a worker that is there before any job.
+            "allow.auto.create.topics": self.is_embedded,
             # Tells that a partition is read to its end, for --stop-when-empty.
             "enable.partition.eof": True,
             **self.options,

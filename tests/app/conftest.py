@@ -1,0 +1,144 @@
+"""A Data Store on a real database, whose answers are caught where the broker would be."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import text
+
+from app.Jobs.get_data import GetData
+from app.Jobs.store_data import StoreData
+from app.Jobs.update_data import UpdateData
+from app.Services.answers import Answers
+from lamplighter.config import Repository
+from lamplighter.container import Container
+from lamplighter.contracts import Message
+from lamplighter.database.manager import DatabaseManager
+from lamplighter.database.migrations import Migrator
+from lamplighter.events import Dispatcher as Events
+from lamplighter.queue.dispatcher import Dispatcher
+from lamplighter.queue.drivers.sync import SyncDelivery
+from lamplighter.queue.manager import QueueManager
+from lamplighter.queue.registry import Registry
+from lamplighter.queue.retries import Policy
+from lamplighter.queue.runner import Runner
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Answer:
+    """One message on the topic of answers."""
+
+    topic: str
+    key: bytes | None
+    job: str
+    data: dict[str, Any]
+
+
+@dataclass
+class CaughtQueue:
+    """A connection that keeps what is pushed, as the broker would."""
+
+    connection: str = "kafka"
+    default_queue: str = "store"
+    max_message_bytes: int = 1_000_000
+    answers: list[Answer] = field(default_factory=list)
+
+    def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
+        """Keep a message."""
+        assert len(message.payload) + len(message.key or b"") <= self.max_message_bytes
+        envelope = json.loads(message.payload)
+        self.answers.append(Answer(queue, message.key, envelope["job"], envelope["data"]))
+
+    def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
+        """Keep messages."""
+        for message in messages:
+            self.push(message, queue=queue)
+        return len(self.answers)
+
+    def close(self, *, timeout: float) -> bool:
+        """Nothing to let go of."""
+        return True
+
+
+class DataStore:
+    """Runs events as the worker does, and gives their answers."""
+
+    def __init__(self, databases: DatabaseManager) -> None:
+        self.databases = databases
+        self.queue = CaughtQueue()
+        container = Container()
+        manager = QueueManager(
+            Repository({"queue": {"default": "kafka", "connections": {"kafka": {"driver": "caught"}}}})
+        )
+        manager.extend("caught", lambda name, options: self.queue)
+        self.dispatcher = Dispatcher(manager, Events())
+        container.instance(ZoneInfo, ZoneInfo("Europe/London"))
+        container.instance(Answers, Answers(self.dispatcher, "api"))
+        container.scoped("sqlalchemy.orm.session:Session", databases.session, end=lambda session: session.close())
+        registry = Registry(container)
+        registry.register(StoreData, UpdateData, GetData)
+        self.runner = Runner(registry, container, Policy(tries=1, backoff=(), timeout=0))
+
+    def send(self, job: str, data: Any, key: bytes | str | None = "k1", *, id: Any = "payload-id") -> Answer:
+        """Run one event; its one answer."""
+        before = len(self.queue.answers)
+        start = self._start(job, data, key, id)
+        self.runner.run(start)
+        assert len(self.queue.answers) == before + 1
+        return self.queue.answers[-1]
+
+    def fail(self, job: str, data: Any, key: bytes | str | None = "k1") -> Answer:
+        """Let one event fail for good; its answer."""
+        self.runner.run_failed(self._start(job, data, key, "payload-id"), RuntimeError("boom"))
+        return self.queue.answers[-1]
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """The rows of a table."""
+        with self.databases.engine().connect() as connection:
+            return [dict(row) for row in connection.execute(text(f"SELECT * FROM {table}")).mappings()]
+
+    def _start(self, job: str, data: Any, key: bytes | str | None, id: Any) -> Any:
+        payload = json.dumps(
+            {"displayName": job, "job": job, "maxTries": None, "timeout": None, "data": data, "id": id}
+        )
+        raw = key.encode() if isinstance(key, str) else key
+        start = self.runner.start(SyncDelivery(Message(payload.encode(), raw), "kafka", "store"))
+        self.runner.read(start)
+        return start
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseManager]:
+    """A fresh database with our tables."""
+    if request.param == "sqlite":
+        options = {"driver": "sqlite", "database": str(tmp_path / "test.sqlite")}
+    else:
+        url = os.environ.get("POSTGRES_TEST_URL")
+        if not url:
+            if os.environ.get("CI_SERVICES"):
+                pytest.fail("CI promised a PostgreSQL, and POSTGRES_TEST_URL is not set")
+            pytest.skip("no PostgreSQL: set POSTGRES_TEST_URL")
+        options = {"driver": "pgsql", "url": url}
+    manager = DatabaseManager(
+        Repository({"database": {"default": "test", "connections": {"test": options}}}), lambda path: tmp_path / path
+    )
+    if request.param == "postgresql":
+        with manager.engine().begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+    Migrator(manager.engine(), ROOT / "database/migrations").migrate(lambda name, seconds: None)
+    yield manager
+    manager.dispose()
+
+
+@pytest.fixture
+def store(databases: DatabaseManager) -> DataStore:
+    """A Data Store with empty tables."""
+    return DataStore(databases)
