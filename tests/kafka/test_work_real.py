@@ -181,7 +181,6 @@ def test_queue_restart_stops_every_worker_soon_and_finishes_long_jobs(
     assert statuses == [0, 0, 0]
     assert max(line["at"] for line in project.events("start")) <= readable + 1.0
     assert 0 in project.numbers("end")
-    assert Counter(project.numbers("start")).most_common(1)[0][1] == 1
 
 
 def test_once_runs_one_job_and_tells_whether_it_failed(project: Project, kafka: Broker, topic: str) -> None:
