@@ -88,21 +88,20 @@ class Probe(Job):
 
 
 class Project:
-    """A copy of the skeleton with jobs of its own, on brokers and a database of the test's."""
+    """A copy of the skeleton, with jobs of the test's in place of the application unless `jobs` is None."""
 
-    def __init__(self, folder: Path, *, environment: Mapping[str, str], jobs: str = PROBE_JOBS) -> None:
+    def __init__(self, folder: Path, *, environment: Mapping[str, str], jobs: str | None = PROBE_JOBS) -> None:
         self.folder = folder
         for name in ("artisan.py", "bootstrap", "config", "database"):
             source = ROOT / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
-        for name in ("app/Jobs", "storage/framework", "storage/logs"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
-        for name in ("app", "app/Jobs"):
-            (folder / name / "__init__.py").write_text('"""The application of a test."""\n')
-        (folder / "app/Jobs/probe.py").write_text(jobs)
-        bootstrap = folder / "bootstrap/app.py"
-        own = [line for line in bootstrap.read_text().splitlines(keepends=True) if "app.Providers" not in line]
-        bootstrap.write_text("".join(own))
+        # A killed worker's partitions move after two seconds instead of ten.
+        with (folder / "config/kafka.py").open("a") as file:
+            file.write('\nconfig["connections"]["kafka"]["session_timeout"] = 2\n')
+        if jobs is None:
+            shutil.copytree(ROOT / "app", folder / "app")
+        else:
+            self._replace_application(jobs)
         self.ledger = folder / "ledger.jsonl"
         self._processes: list[subprocess.Popen[str]] = []
         self.environment = {
@@ -113,6 +112,16 @@ class Project:
             "QUEUE_CONNECTION": "kafka",
             **environment,
         }
+
+    def _replace_application(self, jobs: str) -> None:
+        folder = self.folder
+        (folder / "app/Jobs").mkdir(parents=True)
+        for name in ("app", "app/Jobs"):
+            (folder / name / "__init__.py").write_text('"""The application of a test."""\n')
+        (folder / "app/Jobs/probe.py").write_text(jobs)
+        bootstrap = folder / "bootstrap/app.py"
+        lines = bootstrap.read_text().splitlines(keepends=True)
+        bootstrap.write_text("".join(line for line in lines if "app.Providers" not in line))
 
     def artisan(self, *arguments: str, timeout: float = 60, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
@@ -130,11 +139,13 @@ class Project:
             raise AssertionError(f"{arguments} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
-    def worker(self, *options: str, log: str = "worker.log", **environment: str) -> subprocess.Popen[str]:
+    def worker(
+        self, *options: str, log: str = "worker.log", program: str = "artisan.py", **environment: str
+    ) -> subprocess.Popen[str]:
         """Start `queue:work kafka` with its output in a file; the project ends it if the test does not."""
         with (self.folder / log).open("a") as output:
             process = subprocess.Popen(
-                [sys.executable, "-X", "faulthandler", "artisan.py", "queue:work", "kafka", *options],
+                [sys.executable, "-X", "faulthandler", program, "queue:work", "kafka", *options],
                 cwd=self.folder,
                 env={**self.environment, **environment},
                 stdin=subprocess.DEVNULL,
@@ -167,6 +178,28 @@ class Project:
             if process.poll() is None:
                 process.kill()
                 process.wait(10)
+
+
+class Node:
+    """A Kafka of the test's own, which it may kill, freeze and start again."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self._environment = {**os.environ, "KAFKA_DIR": str(folder), "KAFKA_PORT": str(port)}
+        self.address = self("up").strip()
+
+    def __call__(self, *arguments: str) -> str:
+        """Run scripts/kafka."""
+        done = subprocess.run(
+            [str(ROOT / "scripts/kafka"), *arguments],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
 
 class Broker:

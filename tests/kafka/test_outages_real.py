@@ -1,0 +1,143 @@
+"""A broker that dies, hangs or comes back, under a worker and a dispatcher."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Broker, Node, Project, wait_for
+
+pytestmark = [pytest.mark.kafka, pytest.mark.slow]
+
+DISPATCH = """
+import sys, time
+from bootstrap.app import create_app
+create_app().bootstrap()
+from app.Jobs.probe import Probe
+from lamplighter.errors import Unavailable
+from lamplighter.foundation.shortcuts import dispatch
+began = time.monotonic()
+try:
+    dispatch(Probe(n=77))
+except Unavailable as error:
+    print(f"{time.monotonic() - began:.1f} {error}")
+    sys.exit(3)
+print("ok")
+"""
+
+
+def free_port() -> int:
+    """A port above which others are likely to be free."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory, kafka: Broker) -> Iterator[Node]:
+    """One broker that may be harmed."""
+    folder = tmp_path_factory.mktemp("kafka")
+    shared = os.environ.get("KAFKA_DIR")
+    if shared:  # the jars are there already
+        for jars in Path(shared).glob("jars-*"):
+            (folder / jars.name).symlink_to(jars)
+    node = Node(folder, 20000 + free_port() % 10000)
+    yield node
+    node("down")
+
+
+@pytest.fixture
+def broker(node: Node) -> Broker:
+    """The same, seen as a broker."""
+    return Broker(node.address)
+
+
+@pytest.fixture
+def project(tmp_path: Path, broker: Broker) -> Iterator[Project]:
+    """A project on the broker that may be harmed."""
+    topic = broker.topic()
+    environment = {
+        "KAFKA_BROKERS": broker.address,
+        "KAFKA_QUEUE": topic,
+        "KAFKA_CONSUMER_GROUP_ID": topic,
+        "DB_DATABASE": str(tmp_path / "database.sqlite"),
+    }
+    project = Project(tmp_path, environment=environment)
+    project.artisan("migrate", "--force")
+    yield project
+    project.close()
+
+
+def dispatch(project: Project) -> subprocess.CompletedProcess[str]:
+    """Dispatch a job from a program of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", DISPATCH],
+        cwd=project.folder,
+        env=project.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_worker_outlives_its_broker(project: Project, broker: Broker, node: Node) -> None:
+    topic = project.environment["KAFKA_QUEUE"]
+    broker.jobs(topic, *({"n": n, "sleep": 0.01} for n in range(3000)))
+    worker = project.worker("-q")
+    wait_for(lambda: len(project.events("end")) > 100)
+
+    node("kill", "1")
+    away = dispatch(project)
+    time.sleep(20)
+    node("start", "1")
+    back = dispatch(project)
+    wait_for(lambda: {*range(3000), 77} <= set(project.numbers("end")), seconds=120, what="all jobs")
+    worker.send_signal(signal.SIGTERM)
+
+    assert worker.wait(40) == 0, project.log()
+    assert (away.returncode, back.returncode) == (3, 0), (away, back)
+    assert float(away.stdout.split()[0]) <= 10.5
+    assert broker.committed(topic, topic) == broker.ends(topic)
+
+
+def test_a_worker_waits_for_a_broker_that_is_not_there_yet(project: Project, broker: Broker, node: Node) -> None:
+    topic = project.environment["KAFKA_QUEUE"]
+    broker.jobs(topic, {"n": 1})
+    node("kill", "1")
+
+    worker = project.worker("-q")
+    wait_for(lambda: "can't be reached" in project.log(), what="the warning")
+    still = worker.poll()
+    node("start", "1")
+    wait_for(lambda: project.numbers("end") == [1], seconds=60)
+    worker.send_signal(signal.SIGTERM)
+
+    assert still is None
+    assert broker.address in project.log()
+    assert worker.wait(40) == 0
+
+
+def test_shutdown_ends_at_its_deadline_when_the_broker_is_frozen(project: Project, broker: Broker, node: Node) -> None:
+    topic = project.environment["KAFKA_QUEUE"]
+    broker.jobs(topic, *({"n": n, "sleep": 0.02} for n in range(500)))
+    worker = project.worker("-q", "--shutdown-timeout=5")
+    wait_for(lambda: len(project.events("end")) > 20)
+
+    node("freeze", "1")
+    try:
+        began = time.monotonic()
+        worker.send_signal(signal.SIGTERM)
+        status = worker.wait(40)
+        took = time.monotonic() - began
+    finally:
+        node("thaw", "1")
+
+    assert status == 1, project.log()
+    assert took < 7

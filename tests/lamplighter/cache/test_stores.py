@@ -1,0 +1,189 @@
+"""Every store, through the same cache."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lamplighter.cache.repository import Cache
+from lamplighter.cache.stores.array import ArrayStore
+from lamplighter.cache.stores.file import FileStore
+from lamplighter.contracts import Store
+from lamplighter.errors import ConfigError, LockTimeout
+from lamplighter.queue.restart import KEY, RestartSignal
+
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden/queue_restart_cache.json").read_text())["cases"]
+
+
+def redis_store(prefix: str) -> Store:
+    """A store on the Redis that CI promised."""
+    url = os.environ.get("REDIS_TEST_URL")
+    if not url:
+        if os.environ.get("CI_SERVICES"):
+            pytest.fail("CI promised a Redis, and REDIS_TEST_URL is not set")
+        pytest.skip("no Redis: set REDIS_TEST_URL")
+    import redis
+
+    from lamplighter.cache.stores.redis import RedisStore
+
+    return RedisStore(redis.Redis.from_url(url), prefix)
+
+
+@pytest.fixture(params=["array", "file", pytest.param("redis", marks=pytest.mark.redis)])
+def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cache]:
+    """An empty cache."""
+    stores = {"array": ArrayStore, "file": lambda: FileStore(tmp_path), "redis": lambda: redis_store("test-[x]-")}
+    cache = Cache(stores[request.param]())
+    cache.flush()
+    yield cache
+    cache.flush()
+
+
+@pytest.mark.parametrize(
+    "value", [1, 0, -5, 2**62, "text", "ünï 😀", "", True, False, 1.5, [1, {"a": None}], {"k": "v"}]
+)
+def test_what_is_put_is_got(cache: Cache, value: object) -> None:
+    cache.forever("key", value)
+
+    assert cache.get("key") == value
+    assert type(cache.get("key")) is type(value)
+
+
+def test_a_miss_is_none_or_the_default(cache: Cache) -> None:
+    assert (cache.get("nothing"), cache.get("nothing", 7), cache.has("nothing")) == (None, 7, False)
+
+
+def test_a_value_ends_with_its_time(cache: Cache) -> None:
+    cache.put("key", 1, 1)
+    until = time.monotonic() + 4
+
+    while cache.has("key") and time.monotonic() < until:
+        time.sleep(0.05)
+
+    assert not cache.has("key")
+
+
+def test_no_time_forgets(cache: Cache) -> None:
+    cache.forever("key", 1)
+
+    cache.put("key", 2, 0)
+
+    assert not cache.has("key")
+    assert not cache.add("key", 2, 0)
+
+
+def test_only_the_first_adds(cache: Cache) -> None:
+    assert [cache.add("key", number, 60) for number in range(3)] == [True, False, False]
+    assert cache.get("key") == 0
+
+
+def test_increments_of_many_threads_are_all_counted(cache: Cache) -> None:
+    threads = [threading.Thread(target=lambda: [cache.increment("n") for _ in range(25)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert cache.increment("n", 5) == 105
+
+
+def test_forget_tells_whether_there_was_something(cache: Cache) -> None:
+    cache.forever("key", 1)
+
+    assert (cache.forget("key"), cache.forget("key")) == (True, False)
+
+
+def test_a_lock_has_one_owner(cache: Cache) -> None:
+    mine, theirs = cache.lock("door", 60), cache.lock("door", 60)
+
+    assert (mine.acquire(), theirs.acquire(), theirs.release(), mine.release(), theirs.acquire()) == (
+        True,
+        False,
+        False,
+        True,
+        True,
+    )
+
+
+def test_waiting_for_a_lock_has_an_end(cache: Cache) -> None:
+    cache.lock("door", 60).acquire()
+
+    with pytest.raises(LockTimeout, match="door"):
+        cache.store.lock("door", 60).block(0.1)  # type: ignore[attr-defined]
+
+
+def test_flush_leaves_what_others_keep(tmp_path: Path) -> None:
+    ours, theirs = Cache(FileStore(tmp_path / "a")), Cache(FileStore(tmp_path / "b"))
+    theirs.forever("key", 1)
+
+    ours.flush()
+
+    assert theirs.get("key") == 1
+
+
+@pytest.mark.redis
+def test_redis_is_cleared_by_our_prefix_only() -> None:
+    ours, theirs = Cache(redis_store("app*-")), Cache(redis_store("appx-"))
+    ours.forever("key", 1)
+    theirs.forever("key", 1)
+
+    ours.flush()
+
+    assert (ours.get("key"), theirs.get("key")) == (None, 1)
+    theirs.flush()
+
+
+@pytest.mark.redis
+def test_redis_without_a_prefix_is_not_cleared() -> None:
+    with pytest.raises(ConfigError, match="prefix"):
+        redis_store("").flush()
+
+
+@pytest.mark.redis
+def test_the_restart_value_on_redis_is_what_php_writes_and_reads() -> None:
+    import redis
+
+    case = next(case for case in GOLDEN if case.get("label") == "defaults")
+    name, golden = next(iter(case["keys"].items()))
+    key = name.removeprefix("db1 ")
+    client = redis.Redis.from_url(os.environ["REDIS_TEST_URL"]) if os.environ.get("REDIS_TEST_URL") else None
+    store = redis_store(key.removesuffix(KEY))
+    assert client is not None
+    client.set(key, golden["value"])
+
+    read = RestartSignal(Cache(store)).read()
+    written = RestartSignal(Cache(store)).broadcast()
+
+    assert read == int(golden["value"])
+    assert client.get(key) == str(written).encode()
+    client.delete(key)
+
+
+def test_the_restart_file_is_what_php_writes_and_reads(tmp_path: Path) -> None:
+    case = next(case for case in GOLDEN if case["store"] == "file")["files"][0]
+    path = tmp_path / Path(case["path"]).relative_to("storage/framework/cache/data")
+    path.parent.mkdir(parents=True)
+    path.write_text(case["text"])
+    signal = RestartSignal(Cache(FileStore(tmp_path)))
+
+    read = signal.read()
+    written = signal.broadcast()
+
+    assert read == 1795399635
+    assert path.read_text() == f"9999999999i:{written};"
+    assert written > read
+
+
+@pytest.mark.parametrize("text", ["", "garbage", '9999999999O:8:"stdClass":0:{}', "9999999999", "123"])
+def test_a_file_that_can_not_be_read_is_a_miss(tmp_path: Path, text: str) -> None:
+    store = FileStore(tmp_path)
+    store.put("key", 1, None)
+    file = next(path for path in tmp_path.rglob("*") if path.is_file() and len(path.name) == 40)
+
+    file.write_text(text)
+
+    assert store.get("key") is None

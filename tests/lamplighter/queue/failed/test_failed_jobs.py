@@ -1,0 +1,135 @@
+"""Failed jobs are kept with all that is needed to run them again."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from lamplighter.config import Repository
+from lamplighter.database.manager import DatabaseManager
+from lamplighter.database.migrations import Migrator
+from lamplighter.queue.commands.retry import without_attempts
+from lamplighter.queue.failed.database import DatabaseFailedJobs
+from lamplighter.queue.failed.trace import MAX_BYTES, format_trace
+
+ROOT = Path(__file__).parents[4]
+UUID = "edf807ea-4b9a-47d9-bb6a-7e46844ad31f"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def failed_jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseFailedJobs]:
+    """An empty store."""
+    options: dict[str, Any] = {"driver": "sqlite", "database": str(tmp_path / "test.sqlite")}
+    if request.param == "postgresql":
+        url = os.environ.get("POSTGRES_TEST_URL")
+        if not url:
+            if os.environ.get("CI_SERVICES"):
+                pytest.fail("CI promised a PostgreSQL, and POSTGRES_TEST_URL is not set")
+            pytest.skip("no PostgreSQL: set POSTGRES_TEST_URL")
+        options = {"driver": "pgsql", "url": url}
+    settings = Repository({"database": {"default": "test", "connections": {"test": options}}})
+    manager = DatabaseManager(settings, lambda path: tmp_path / path)
+    if request.param == "postgresql":
+        with manager.engine().begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+    Migrator(manager.engine(), ROOT / "database/migrations").migrate(lambda name, seconds: None)
+    yield DatabaseFailedJobs(manager, database=None, table="failed_jobs")
+    manager.dispose()
+
+
+def record(failed_jobs: DatabaseFailedJobs, payload: bytes = b'{"job":"x"}', **fields: Any) -> str:
+    """Keep a job."""
+    given = {
+        "connection": "kafka",
+        "queue": "store",
+        "payload": payload,
+        "error": RuntimeError("boom"),
+        "uuid": None,
+        "key": b"k",
+        "headers": [],
+        "origin": "store[0]@7",
+        "timestamp_ms": 5,
+        **fields,
+    }
+    return failed_jobs.record(**given)
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x00\xff\xfe", b'{"a":"\x00"}', "ünï 😀".encode(), b"x" * 2_000_000])
+@pytest.mark.parametrize("key", [None, b"", b"\xff\x00", b"k" * 5000])
+def test_bytes_come_back_as_they_were(failed_jobs: DatabaseFailedJobs, payload: bytes, key: bytes | None) -> None:
+    headers = [("a", b"\x00\xff"), ("a", b""), ("b", None)]
+
+    found = failed_jobs.find(record(failed_jobs, payload, key=key, headers=headers))
+
+    assert found is not None
+    assert (found.payload, found.key, list(found.headers)) == (payload, key, headers)
+
+
+def test_the_same_job_is_kept_once(failed_jobs: DatabaseFailedJobs) -> None:
+    ids = [record(failed_jobs, uuid=UUID, error=RuntimeError(word)) for word in ("first", "second")]
+
+    jobs = list(failed_jobs.all())
+
+    assert ids == [UUID, UUID]
+    assert len(jobs) == 1
+    assert "second" in jobs[0].exception
+
+
+def test_a_message_without_uuid_has_one_of_its_own_for_ever(failed_jobs: DatabaseFailedJobs) -> None:
+    same = {record(failed_jobs), record(failed_jobs)}
+    others = {
+        record(failed_jobs, origin="store[0]@8"),
+        record(failed_jobs, b"other"),
+        record(failed_jobs, timestamp_ms=6),
+    }
+
+    assert (len(same), len(same | others)) == (1, 4)
+
+
+def test_the_newest_comes_first_over_all_pages(failed_jobs: DatabaseFailedJobs) -> None:
+    for number in range(250):
+        record(failed_jobs, uuid=f"job-{number}")
+
+    assert [job.id for job in failed_jobs.all()] == [f"job-{number}" for number in reversed(range(250))]
+
+
+def test_forgetting_and_flushing(failed_jobs: DatabaseFailedJobs) -> None:
+    record(failed_jobs, uuid="a")
+    record(failed_jobs, uuid="b")
+
+    assert (failed_jobs.forget("a"), failed_jobs.forget("a")) == (True, False)
+    assert (failed_jobs.flush(hours=1), failed_jobs.flush()) == (0, 1)
+
+
+def test_a_trace_is_bounded_and_holds_no_values() -> None:
+    def deep(secret: str, left: int) -> None:
+        if left:
+            deep(secret, left - 1)
+        raise ValueError("x" * 40_000)
+
+    try:
+        deep("hunter" + str(2), 5)
+    except ValueError as error:
+        trace = format_trace(error)
+
+    assert len(trace.encode()) <= MAX_BYTES
+    assert "hunter2" not in trace
+    assert trace.startswith("Traceback")
+
+
+@pytest.mark.parametrize(
+    ("payload", "again"),
+    [
+        (b'{"job":"x","attempts":3,"data":{"attempts":7}}', b'{"job":"x","attempts":0,"data":{"attempts":7}}'),
+        (b'{"job":"x","data":{"attempts":7}}', b'{"job":"x","data":{"attempts":7}}'),
+        (b'{ "attempts": 0 , "a":1.0}', b'{ "attempts": 0 , "a":1.0}'),
+        (b'{"a":1.50,"attempts":1,"b":"\\u00fc\\/"}', b'{"a":1.50,"attempts":0,"b":"\\u00fc\\/"}'),
+        (b"\xff", b"\xff"),
+    ],
+)
+def test_a_retry_begins_from_zero_and_changes_nothing_else(payload: bytes, again: bytes) -> None:
+    assert without_attempts(payload) == again

@@ -1,0 +1,71 @@
+"""The job in hand and its deadline."""
+
+import threading
+import time
+
+import pytest
+
+from lamplighter.contracts import Message
+from lamplighter.queue.drivers.sync import SyncDelivery
+from lamplighter.queue.retries import Policy
+from lamplighter.queue.runner import Start
+from lamplighter.queue.watch import NEVER, Chore, Hand, Watch
+
+
+@pytest.fixture
+def start() -> Start:
+    """A start of some delivery."""
+    return Start(SyncDelivery(Message(b"{}"), "kafka", "store"), Policy(tries=1, backoff=(), timeout=1))
+
+
+def test_a_job_is_taken_once(start: Start) -> None:
+    hand = Hand()
+    hand.put(start, NEVER)
+
+    assert (hand.take(start), hand.take(start)) == (True, False)
+
+
+def test_an_overdue_job_is_not_the_workers_any_more(start: Start) -> None:
+    hand = Hand()
+    hand.put(start, time.monotonic() + 1)
+
+    overdue = hand.take_overdue(time.monotonic() + 2)
+    hand.disarm_if_empty()
+
+    assert overdue is start
+    assert not hand.take(start)
+
+
+def test_a_job_within_its_time_is_left_alone(start: Start) -> None:
+    hand = Hand()
+    hand.put(start, NEVER)
+
+    assert hand.take_overdue(time.monotonic()) is None
+    assert hand.take(start)
+
+
+def test_a_limit_holds_for_whatever_is_in_hand(start: Start) -> None:
+    hand = Hand()
+    hand.put(start, NEVER)
+    hand.limit = time.monotonic() - 1
+
+    assert hand.take_overdue(time.monotonic()) is start
+
+
+def test_the_watch_finds_an_overdue_job_and_goes_on_after_a_chore_that_failed(start: Start) -> None:
+    hand = Hand()
+    found: list[Start] = []
+    seen = threading.Event()
+
+    def fails() -> None:
+        raise OSError("the disk is full")
+
+    watch = Watch(hand, lambda overdue: (found.append(overdue), seen.set()), [Chore(0, fails)])
+    watch.start()
+    hand.put(start, time.monotonic() + 0.2)
+
+    was_seen = seen.wait(5)
+    watch.end()
+    watch.join(5)
+
+    assert (was_seen, found) == (True, [start])

@@ -1,0 +1,66 @@
+"""Environment variables."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lamplighter.errors import ConfigError
+from lamplighter.support.env import env, load_environment
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("true", True),
+        ("(TRUE)", True),
+        ("False", False),
+        ("null", None),
+        ("(null)", None),
+        ("empty", ""),
+        ("(Empty)", ""),
+        ("", ""),
+        ("5", "5"),
+        ("'quoted'", "quoted"),
+        ('"quoted"', "quoted"),
+        ("'half", "'half"),
+        ("  spaces  ", "  spaces  "),
+    ],
+)
+def test_words_have_laravels_meaning(monkeypatch: pytest.MonkeyPatch, text: str, value: Any) -> None:
+    monkeypatch.setenv("LAMP", text)
+
+    assert env("LAMP", "default") == value
+
+
+def test_the_default_is_for_what_is_missing_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LAMP", raising=False)
+
+    assert env("LAMP", "default") == "default"
+
+
+def test_a_cast_that_fails_names_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMP", "many")
+
+    with pytest.raises(ConfigError, match=r"LAMP.*many"):
+        env("LAMP", cast=int)
+
+
+def test_the_real_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("LAMP_A=file\nLAMP_B=file\n")
+    monkeypatch.setenv("LAMP_A", "real")
+    monkeypatch.setenv("LAMP_B", "gone")
+    monkeypatch.delenv("LAMP_B")
+
+    load_environment(tmp_path, None)
+
+    assert (os.environ["LAMP_A"], os.environ["LAMP_B"]) == ("real", "file")
+
+
+@pytest.mark.parametrize(("name", "file"), [("testing", ".env.testing"), ("other", ".env"), (None, ".env")])
+def test_an_environment_may_have_a_file_of_its_own(tmp_path: Path, name: str | None, file: str) -> None:
+    (tmp_path / ".env").write_text("")
+    (tmp_path / ".env.testing").write_text("")
+
+    assert load_environment(tmp_path, name) == file

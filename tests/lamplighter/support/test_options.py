@@ -1,0 +1,76 @@
+"""Sections of the configuration as dataclasses."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pytest
+
+from lamplighter.errors import ConfigError
+from lamplighter.support.options import parse_options
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """One field of each kind."""
+
+    name: str
+    port: int = 1
+    wait: float = 0.5
+    loud: bool = False
+    level: Literal["low", "high"] = "low"
+    sleep: float | Literal[False] = 5.0
+    words: tuple[str, ...] = ()
+    user: str | None = None
+    limit: int | None = None
+    raw: dict[str, Any] = field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "read"),
+    [
+        ("port", "9092", 9092),
+        ("wait", "2", 2.0),
+        ("wait", 3, 3.0),
+        ("loud", "1", True),
+        ("sleep", False, False),
+        ("sleep", "7", 7.0),
+        ("words", "a, b", ("a", "b")),
+        ("words", ["a"], ("a",)),
+        ("limit", "", None),
+        ("limit", "4", 4),
+        ("user", None, None),
+        ("raw", {"x": 1}, {"x": 1}),
+    ],
+)
+def test_text_from_the_environment_is_read_as_what_its_field_needs(key: str, given: Any, read: Any) -> None:
+    assert getattr(parse_options(Options, {"name": "n", key: given}, where="config/x.py"), key) == read
+
+
+@pytest.mark.parametrize(
+    ("key", "given"),
+    [
+        ("port", "many"),
+        ("port", True),
+        ("port", 1.5),
+        ("loud", "yes"),
+        ("level", "middle"),
+        ("words", 5),
+        ("raw", []),
+        ("name", 7),
+    ],
+)
+def test_an_ill_typed_value_names_file_and_key_but_not_the_value(key: str, given: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"config/x\.py.*'{key}'") as caught:
+        parse_options(Options, {"name": "n", key: given}, where="config/x.py")
+
+    assert repr(given) not in str(caught.value).replace(f"'{key}'", "")
+
+
+def test_an_unknown_key_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"config/kafka\.py has the unknown key 'porst'; it knows .*port"):
+        parse_options(Options, {"name": "n", "porst": 1}, where=lambda key: "config/kafka.py")
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(ConfigError, match="'name'"):
+        parse_options(Options, {}, where="config/x.py")

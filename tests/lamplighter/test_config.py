@@ -1,0 +1,71 @@
+"""Settings by dotted key."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lamplighter.config import Repository, load_config
+from lamplighter.errors import ConfigError
+
+
+@pytest.fixture
+def config() -> Repository:
+    """Some settings."""
+    return Repository({"queue": {"default": "kafka", "tries": 3, "loud": True, "none": None, "port": "9092"}})
+
+
+def test_keys_reach_into_sections(config: Repository) -> None:
+    assert (config.get("queue.default"), config.get("queue.nothing", 7), config.get("no.such", 8)) == ("kafka", 7, 8)
+
+
+def test_null_is_a_value(config: Repository) -> None:
+    assert (config.has("queue.none"), config.get("queue.none", 7), config.has("queue.nothing")) == (True, None, False)
+
+
+def test_setting_makes_sections(config: Repository) -> None:
+    config.set("a.b.c", 1)
+
+    assert config.mapping("a") == {"b": {"c": 1}}
+
+
+def test_typed_getters(config: Repository) -> None:
+    assert (config.string("queue.default"), config.integer("queue.tries"), config.integer("queue.port")) == (
+        "kafka",
+        3,
+        9092,
+    )
+    assert config.boolean("queue.loud") is True
+
+
+@pytest.mark.parametrize(
+    ("getter", "key"),
+    [
+        ("string", "queue.tries"),
+        ("integer", "queue.loud"),
+        ("boolean", "queue.default"),
+        ("mapping", "queue.default"),
+        ("string", "queue.none"),
+    ],
+)
+def test_another_type_names_the_key(config: Repository, getter: str, key: str) -> None:
+    with pytest.raises(ConfigError, match=key):
+        getattr(config, getter)(key)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("x = 1", "no dictionary"), ("config = 5", "no dictionary"), ("1/0", "ZeroDivisionError"), ("def", "SyntaxError")],
+)
+def test_a_file_that_breaks_is_named(tmp_path: Path, text: str, why: Any) -> None:
+    (tmp_path / "mail.py").write_text(text)
+
+    with pytest.raises(ConfigError, match=rf"config/mail\.py.*{why}"):
+        load_config(tmp_path)
+
+
+def test_each_file_is_a_section(tmp_path: Path) -> None:
+    (tmp_path / "mail.py").write_text("config = {'host': 'a'}")
+    (tmp_path / "app.py").write_text("config = {}")
+
+    assert load_config(tmp_path).all() == {"mail": {"host": "a"}, "app": {}}

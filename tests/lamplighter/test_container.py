@@ -1,0 +1,225 @@
+"""What the container builds, and what it says when it can't."""
+
+import threading
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+import pytest
+
+from lamplighter.container import Container
+from lamplighter.errors import CircularDependency, ContainerError
+
+
+class Mailer:
+    """Needs nothing."""
+
+
+class Letters:
+    """Needs a mailer."""
+
+    def __init__(self, mailer: Mailer, copies: int = 1) -> None:
+        self.mailer = mailer
+        self.copies = copies
+
+
+class Chicken:
+    """Needs an egg."""
+
+    def __init__(self, egg: "Egg") -> None:
+        self.egg = egg
+
+
+class Egg:
+    """Needs a chicken."""
+
+    def __init__(self, chicken: Chicken) -> None:
+        self.chicken = chicken
+
+
+class Shape(Protocol):
+    """Only a shape."""
+
+    def area(self) -> float: ...
+
+
+class Half(ABC):
+    """Half a class."""
+
+    @abstractmethod
+    def other(self) -> None: ...
+
+
+class Drawing:
+    """Needs a shape."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+
+
+@pytest.fixture
+def container() -> Container:
+    """An empty one."""
+    return Container()
+
+
+def test_a_class_is_built_with_what_its_constructor_asks_for(container: Container) -> None:
+    letters = container.make(Letters)
+
+    assert isinstance(letters.mailer, Mailer)
+    assert letters.copies == 1
+
+
+def test_a_singleton_is_built_once_and_a_binding_each_time(container: Container) -> None:
+    container.singleton(Mailer)
+    container.bind(Letters)
+
+    first, second = container.make(Letters), container.make(Letters)
+
+    assert first is not second
+    assert first.mailer is second.mailer
+
+
+def test_parameters_build_anew_beside_the_singleton(container: Container) -> None:
+    container.singleton(Letters)
+    shared = container.make(Letters)
+
+    own = container.make(Letters, copies=7)
+
+    assert (own.copies, container.make(Letters) is shared, own is shared) == (7, True, False)
+
+
+def test_rebinding_forgets_what_was_built(container: Container) -> None:
+    container.singleton(Mailer)
+    old = container.make(Mailer)
+
+    container.singleton(Mailer)
+
+    assert container.make(Mailer) is not old
+
+
+def test_an_alias_and_a_type_that_is_named_before_it_is_imported(container: Container) -> None:
+    container.singleton(f"{__name__}:Mailer", Mailer)
+    container.alias(Mailer, "mailer")
+
+    assert container.make("mailer") is container.make(Mailer)
+
+
+def test_an_alias_of_itself_is_refused(container: Container) -> None:
+    with pytest.raises(ContainerError, match="itself"):
+        container.alias(Mailer, Mailer)
+
+
+def test_extending_decorates_what_will_be_and_what_was_built(container: Container) -> None:
+    container.singleton(Letters)
+    container.extend(Letters, lambda letters, _: Letters(letters.mailer, letters.copies + 1))
+    before = container.make(Letters).copies
+
+    container.extend(Letters, lambda letters, _: Letters(letters.mailer, letters.copies + 1))
+
+    assert (before, container.make(Letters).copies) == (2, 3)
+
+
+def test_tags_collect(container: Container) -> None:
+    container.tag([Mailer, Letters], "post")
+
+    assert [type(one) for one in container.tagged("post")] == [Mailer, Letters]
+
+
+def test_contextual_needs(container: Container) -> None:
+    special = Mailer()
+    container.when(Letters).needs(Mailer).give(special)
+
+    assert container.make(Letters).mailer is special
+    assert container.make(Mailer) is not special
+
+
+def test_a_scope_ends_in_reverse_order_and_begins_anew(container: Container) -> None:
+    ended: list[object] = []
+    container.scoped(Mailer, end=ended.append)
+    container.scoped(Letters, end=ended.append)
+    letters = container.make(Letters)
+
+    container.end_scope()
+
+    assert ended == [letters, letters.mailer] or ended == [letters.mailer, letters]
+    assert container.make(Letters) is not letters
+
+
+def test_each_thread_has_a_scope_of_its_own(container: Container) -> None:
+    container.scoped(Mailer)
+    mine = container.make(Mailer)
+    theirs: list[Mailer] = []
+
+    thread = threading.Thread(target=lambda: theirs.append(container.make(Mailer)))
+    thread.start()
+    thread.join()
+
+    assert theirs[0] is not mine
+
+
+def test_a_call_is_given_what_its_annotations_ask_for(container: Container) -> None:
+    def handle(greeting: str, mailer: Mailer, shape: Shape | None, times: int = 2) -> tuple[object, ...]:
+        return greeting, type(mailer), shape, times
+
+    assert container.call(handle, greeting="hello") == ("hello", Mailer, None, 2)
+
+
+def test_an_invoker_takes_leading_arguments_and_given_types(container: Container) -> None:
+    class Job:
+        def handle(self, mailer: Mailer, egg: Chicken) -> tuple[object, ...]:
+            return self, mailer, egg
+
+    job, chicken = Job(), object()
+    invoke = container.invoker(Job.handle, leading=1, given=(Egg, Chicken))
+
+    found = invoke(job, None, chicken)
+
+    assert (found[0], type(found[1]), found[2]) == (job, Mailer, chicken)
+    assert invoke.needs == {Chicken}
+
+
+def test_what_is_missing_is_told_with_the_chain(container: Container) -> None:
+    class Letter:
+        def __init__(self, text: str) -> None:
+            self.text = text
+
+    class Office:
+        def __init__(self, letter: Letter) -> None:
+            self.letter = letter
+
+    with pytest.raises(ContainerError, match=r"Office → .*Letter: .*Letter needs text: str.*Bind it"):
+        container.make(Office)
+
+
+@pytest.mark.parametrize("wanted", [Drawing, Half])
+def test_a_shape_without_a_binding_is_told(container: Container, wanted: type) -> None:
+    with pytest.raises(ContainerError, match="only a shape"):
+        container.make(wanted)
+
+
+def test_a_circle_is_told_in_order(container: Container) -> None:
+    with pytest.raises(CircularDependency, match="Chicken → Egg → Chicken"):
+        container.make(Chicken)
+
+
+def test_an_unknown_word_is_told(container: Container) -> None:
+    with pytest.raises(ContainerError, match="'nothing'"):
+        container.make("nothing")
+
+
+def test_threads_build_one_singleton(container: Container) -> None:
+    barrier = threading.Barrier(8)
+    container.singleton(Mailer)
+    found: list[Mailer] = []
+
+    def run() -> None:
+        barrier.wait()
+        found.append(container.make(Mailer))
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(set(map(id, found))) == 1
