@@ -36,8 +36,10 @@ def redis_store(prefix: str) -> Store:
 @pytest.fixture(params=["array", "file", pytest.param("redis", marks=pytest.mark.redis)])
 def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cache]:
     """An empty cache."""
-    stores = {"array": ArrayStore, "file": lambda: FileStore(tmp_path), "redis": lambda: redis_store("test-[x]-")}
-    cache = Cache(stores[request.param]())
+    if request.param == "redis":
+        cache = Cache(redis_store("test-[x]-"))
+    else:
+        cache = Cache(ArrayStore() if request.param == "array" else FileStore(tmp_path))
     cache.flush()
     yield cache
     cache.flush()

@@ -60,7 +60,11 @@ def test_the_watch_finds_an_overdue_job_and_goes_on_after_a_chore_that_failed(st
     def fails() -> None:
         raise OSError("the disk is full")
 
-    watch = Watch(hand, lambda overdue: (found.append(overdue), seen.set()), [Chore(0, fails)])
+    def on_overdue(overdue: Start) -> None:
+        found.append(overdue)
+        seen.set()
+
+    watch = Watch(hand, on_overdue, [Chore(0, fails)])
     watch.start()
     hand.put(start, time.monotonic() + 0.2)
 
