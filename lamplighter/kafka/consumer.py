@@ -156,8 +156,8 @@ class PollingThread(threading.Thread):
 
     def _hand_over(self, batch: list[Message]) -> None:
         messages = [message for message in batch if message.error() is None]
-        for (topic, number), run in groupby(messages, key=_place):
-            partition = self._partitions.get((topic, number))
+        for place, run in groupby(messages, key=_place):
+            partition = self._partitions.get(place)
             if partition is None:
                 continue  # taken away while the batch was on its way
             chunk = list(run)

@@ -112,7 +112,7 @@ class KafkaQueue:
         )
         self._poller.start()
 
-    def pop(self, names: Sequence[str], *, wait: float) -> KafkaDelivery | None:
+    def pop(self, names: Sequence[str], wait: float) -> KafkaDelivery | None:
         """The next delivery; jobs that wait in their place come first when they are due."""
         if self._held:
             due = self._pop_due()

@@ -45,7 +45,7 @@ class KafkaSettings:
     max_poll_interval: float = 300.0
     sleep_on_error: float | Literal[False] = 5.0
     sleep_on_deadlock: float = 2.0
-    prefetch: int = 2000
+    prefetch: int = 4000
     max_message_bytes: int = 1_000_000
     security_protocol: str = "PLAINTEXT"
     sasl_mechanisms: str = ""

@@ -67,7 +67,7 @@ class WorkQueue(Queue, Protocol):
         """Begin to fetch from the queues `names`; `bell` is rung when something has arrived."""
         ...
 
-    def pop(self, names: Sequence[str], *, wait: float) -> DriverDelivery | None:
+    def pop(self, names: Sequence[str], wait: float) -> DriverDelivery | None:
         """The next delivery, the first name first; None after `wait` seconds without one, or when the bell rang.
 
         Raises:

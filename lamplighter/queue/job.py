@@ -11,7 +11,6 @@ from lamplighter.errors import ConfigError, InvalidData
 
 POLICY = frozenset({"name", "tries", "backoff", "timeout", "queue", "connection", "aliases"})
 METHODS = frozenset({"handle", "failed", "key", "from_data", "to_data", "wire_name"})
-EMPTY: Sequence[object] = (None, "", [])
 
 
 class Job:
@@ -60,9 +59,9 @@ class Job:
         Raises:
             InvalidData: a value does not fit its field; the message names the field.
         """
-        if data in EMPTY:
+        if not data and not isinstance(data, int | float):
             data = {}
-        if not dataclasses.is_dataclass(cls):
+        if not hasattr(cls, "__dataclass_fields__"):
             return cls()
         if cls.aliases and isinstance(data, dict):
             wire = {alias: field for field, alias in cls.aliases.items()}

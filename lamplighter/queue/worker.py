@@ -93,12 +93,14 @@ class Worker:
         """Run jobs until there is a reason to stop; the exit code. The connection must be open."""
         options = self._options
         self._events.dispatch(WorkerStarting(self._queue.connection, options.queues))
-        began = self._last_job_at = time.monotonic()
+        began = self.beaten_at = time.monotonic()
+        is_limited = bool(options.once or options.max_jobs or options.max_time)
         reason = None
         while reason is None:
-            self.beaten_at = time.monotonic()
             popped = self._turn()
-            reason = self._stop_reason(popped, began)
+            # Between two jobs of a full queue nothing else needs to be looked at.
+            if not popped or is_limited or self._asked:
+                reason = self._stop_reason(popped, began)
         status = 1 if options.once and self._failed else reason.exit_code
         self._events.dispatch(WorkerStopping(status, reason.reason, self.processed))
         log.info("worker stopping", extra={"reason": reason.reason, "jobs": self.processed})
@@ -106,9 +108,10 @@ class Worker:
 
     def _turn(self) -> bool:
         if self._paused or self._down:
+            self.beaten_at = time.monotonic()
             self._wait(self._options.sleep or 1)
             return False
-        delivery = self._queue.pop(self._options.queues, wait=0) or self._pop_idle()
+        delivery = self._queue.pop(self._options.queues, 0) or self._pop_idle()
         if delivery is None:
             return False
         self.processed += 1
@@ -118,11 +121,13 @@ class Worker:
         return True
 
     def _pop_idle(self) -> DriverDelivery | None:
+        job_context.set(None)
+        self.beaten_at = time.monotonic()
         if self._events.listens(WorkerIdle):
             self._events.dispatch(WorkerIdle(self._queue.connection, self._options.queues))
         if self._asked or self._is_empty():
             return None
-        return self._queue.pop(self._options.queues, wait=self._options.sleep)
+        return self._queue.pop(self._options.queues, self._options.sleep)
 
     def _is_empty(self) -> bool:
         options = self._options
@@ -148,7 +153,8 @@ class Worker:
         if not popped:
             if self._is_empty():
                 return StopReason.EMPTY
-            if options.stop_when_empty_for and time.monotonic() - self._last_job_at >= options.stop_when_empty_for:
+            idle = time.monotonic() - max(began, self._last_job_at)
+            if options.stop_when_empty_for and idle >= options.stop_when_empty_for:
                 return StopReason.EMPTY_FOR
         if options.max_time and time.monotonic() - began >= options.max_time:
             return StopReason.MAX_TIME
@@ -161,22 +167,22 @@ class Worker:
     def process(self, delivery: DriverDelivery) -> None:
         """Run one delivery and settle it, exactly once."""
         start = self._runner.start(delivery)
-        start.began = began = time.monotonic()
+        began = start.began = time.monotonic()
         job_context.set(start)
-        try:
-            if not self._read(start):
-                return
+        if self._read(start):
             if self._events.listens(JobProcessing):
                 self._events.dispatch(JobProcessing(start))
             timeout = start.policy.timeout
             self.hand.put(start, began + timeout if timeout else NEVER)
-            error = self._run(start)
+            error = None
+            try:
+                self._runner.run(start)
+            except Exception as raised:
+                error = raised
             if not self.hand.take(start):
                 self._never_return()
             self._settle(start, error, time.monotonic() - began)
-        finally:
-            job_context.set(None)
-            self._last_job_at = time.monotonic()
+        self.beaten_at = self._last_job_at = time.monotonic()
 
     def _read(self, start: Start) -> bool:
         """Make the job; False when the delivery is settled already, since it can't be run."""
@@ -195,15 +201,13 @@ class Worker:
             self._fail(start, failure)
         return failure is None
 
-    def _run(self, start: Start) -> Exception | None:
-        try:
-            self._runner.run(start)
-        except Exception as error:
-            return error
-        return None
-
     def _settle(self, start: Start, error: Exception | None, duration: float) -> None:
         wish = start.wish
+        if wish is None and error is None:
+            start.delivery.delete()
+            if self._events.listens(JobProcessed):
+                self._events.dispatch(JobProcessed(start, duration))
+            return
         if wish is not None and error is not None:
             log.error("a job raised after it had settled itself", exc_info=error, extra={"job": start.name})
         if isinstance(wish, Failed):

@@ -13,6 +13,7 @@ from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, Job
 from lamplighter.queue.runner import Start
 
 BATCH = 500  # lines that wait at most
+MOST_NAMES = 1000  # names of jobs that are kept with their dots
 START_MARGIN = 33  # columns beside the name and the dots: indent, time stamp, RUNNING
 END_MARGIN = 31  # columns beside the name, the dots and the run time: indent, time stamp, DONE or FAIL
 
@@ -29,7 +30,9 @@ class Lines:
         self._lock = threading.Lock()
         self._second = 0
         self._stamp = ""
-        self._begun: dict[str, str] = {}
+        self._middles: dict[tuple[str, int], str] = {}
+        self._running = self._paint(YELLOW, "RUNNING")
+        self._is_plain = output.verbosity < 1
 
     def listen(self, events: Events) -> None:
         """Print what these events tell."""
@@ -49,13 +52,7 @@ class Lines:
 
     def on_processing(self, event: JobProcessing) -> None:
         """A job begins."""
-        name = self._name(event.start)
-        rest = self._begun.get(name)
-        if rest is None:
-            rest = self._begun[name] = f" {name} {self._dots(name, START_MARGIN)} {self._paint(YELLOW, 'RUNNING')}\n"
-            if len(self._begun) > 1000:
-                self._begun.clear()
-        self._add(f"  {self._now()}{rest}")
+        self._add(f"  {self._now()} {self._middle(event.start, START_MARGIN)} {self._running}\n")
 
     def on_processed(self, event: JobProcessed) -> None:
         """A job has come to its end."""
@@ -73,20 +70,26 @@ class Lines:
         self._end(event.start, event.duration, RED, "FAIL")
 
     def _end(self, start: Start, duration: float, colour: str, word: str) -> None:
-        name = self._name(start)
         took = run_time(duration)
-        dots = self._dots(name, END_MARGIN + len(took))
-        self._add(f"  {self._now()} {name} {dots} {self._paint(GRAY, took)} {self._paint(colour, word)}\n")
+        middle = self._middle(start, END_MARGIN + len(took))
+        if self._output.ansi:
+            took, word = self._paint(GRAY, took), self._paint(colour, word)
+        self._add(f"  {self._now()} {middle} {took} {word}\n")
 
-    def _name(self, start: Start) -> str:
-        if self._output.verbosity < 1:
-            return start.name
+    def _middle(self, start: Start, margin: int) -> str:
+        """The job's name and the dots behind it; the same for most jobs, so it is kept."""
+        name = start.name if self._is_plain else self._long_name(start)
+        middle = self._middles.get((name, margin))
+        if middle is None:
+            if len(self._middles) > MOST_NAMES:
+                self._middles.clear()
+            dots = "." * max(0, self._output.width - len(name) - margin)
+            middle = self._middles[name, margin] = f"{name} {self._paint(GRAY, dots) if dots else dots}"
+        return middle
+
+    def _long_name(self, start: Start) -> str:
         delivery = start.delivery
         return f"{start.name} {start.id} {delivery.connection} {delivery.queue}"
-
-    def _dots(self, name: str, margin: int) -> str:
-        dots = "." * max(0, self._output.width - len(name) - margin)
-        return self._paint(GRAY, dots) if dots else dots
 
     def _paint(self, colour: str, text: str) -> str:
         return f"{colour}{text}{RESET}" if self._output.ansi else text
@@ -169,8 +172,8 @@ class JsonLines(Lines):
 def run_time(seconds: float) -> str:
     """How long a job took, as Laravel says it: `1.78ms` up to a second, `2s`, `1m 5s` beyond."""
     milliseconds = seconds * 1000
-    if milliseconds <= 1000:
-        return f"{milliseconds:,.2f}ms"
+    if milliseconds < 1000:
+        return f"{milliseconds:.2f}ms"
     whole = int(seconds)
     parts = [(whole // 86400, "d"), (whole % 86400 // 3600, "h"), (whole % 3600 // 60, "m"), (whole % 60, "s")]
     return " ".join(f"{count}{unit}" for count, unit in parts if count)

@@ -1,0 +1,107 @@
+"""What `queue:work` prints, beside what Laravel printed."""
+
+import io
+import json
+import re
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lamplighter.console.output import Output
+from lamplighter.contracts import Message
+from lamplighter.events import Dispatcher
+from lamplighter.queue.commands.lines import JsonLines, Lines, run_time
+from lamplighter.queue.drivers.sync import SyncDelivery
+from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased
+from lamplighter.queue.retries import Policy
+from lamplighter.queue.runner import Start
+
+CASES: list[dict[str, Any]] = json.loads((Path(__file__).parents[2] / "golden/queue_work_output.json").read_text())[
+    "cases"
+]
+STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
+
+
+def golden(case: str, command: str) -> str:
+    """What Laravel printed without a terminal, with its own times taken out."""
+    found = next(one for one in CASES if one["case"] == case and one["cmd"].endswith(command) and not one["tty"])
+    return str(found["stdout"])
+
+
+def printed(kind: type[Lines], events: list[object], *, verbosity: int = 0) -> str:
+    """What we print of these events."""
+    screen, dispatcher = io.StringIO(), Dispatcher()
+    lines = kind(Output(screen, verbosity=verbosity), UTC)
+    lines.listen(dispatcher)
+    for event in events:
+        dispatcher.dispatch(event)
+    lines.flush()
+    return screen.getvalue()
+
+
+@pytest.fixture
+def start() -> Start:
+    """A start of the job in the golden files."""
+    start = Start(SyncDelivery(Message(b"{}"), "redis", "default"), Policy(tries=1, backoff=(), timeout=60))
+    start.name, start.id, start.uuid = "job.data.store", "mPQfm2QE8daLXQw9LxPwgGICzvzYFcJS", "u-1"
+    return start
+
+
+def timeless(text: str) -> str:
+    """Without the times."""
+    return STAMP.sub("NOW", text)
+
+
+def test_a_success_is_printed_as_laravel_prints_it(start: Start) -> None:
+    ours = printed(Lines, [JobProcessing(start), JobProcessed(start, 0.00178)])
+
+    assert timeless(ours) == timeless(golden("success_string", "--sleep=0"))
+
+
+def test_with_v_the_id_the_connection_and_the_queue_are_told(start: Start) -> None:
+    ours = printed(Lines, [JobProcessing(start), JobProcessed(start, 0.00047)], verbosity=1)
+
+    assert timeless(ours) == timeless(golden("success_string", "-v"))
+
+
+def test_a_failure_is_printed_as_laravel_prints_it(start: Start) -> None:
+    start.name = "job.ctl"
+
+    ours = printed(Lines, [JobProcessing(start), JobFailed(start, 0.00193, RuntimeError("boom"))])
+
+    assert timeless(ours) == timeless(golden("failure_tries1", "--sleep=0"))
+
+
+@pytest.mark.parametrize("case", ["success_string", "failure_tries1"])
+def test_json_has_laravels_keys_in_order(start: Start, case: str) -> None:
+    failed = JobFailed(start, 0.001, RuntimeError("boom"))
+    end = failed if case == "failure_tries1" else JobProcessed(start, 0.001)
+
+    ours = [json.loads(line) for line in printed(JsonLines, [JobProcessing(start), end]).splitlines()]
+    theirs = [json.loads(line) for line in golden(case, "--json").splitlines()]
+
+    assert [list(line) for line in ours] == [list(line) for line in theirs]
+    assert [line["status"] for line in ours] == [line["status"] for line in theirs]
+    assert [line["level"] for line in ours] == [line["level"] for line in theirs]
+
+
+def test_a_release_tells_that_it_will_run_again(start: Start) -> None:
+    ours = printed(JsonLines, [JobReleased(start, 0.1, 5, ValueError("later"))])
+
+    line = json.loads(ours)
+    assert (line["status"], line["result"], line["exception"], line["message"]) == (
+        "released_after_exception",
+        "released",
+        "ValueError",
+        "later",
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.00178, "1.78ms"), (0.9994, "999.40ms"), (2.5, "2s"), (65, "1m 5s"), (3600, "1h"), (90061, "1d 1h 1m 1s")],
+)
+def test_run_times_are_for_people(seconds: float, text: str) -> None:
+    assert run_time(seconds) == text
