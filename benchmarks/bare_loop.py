@@ -1,5 +1,6 @@
 """The limit: poll one at a time, decode, call by name, store the offset, commit each second; nothing else."""
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -46,5 +47,18 @@ def run(brokers: str, topic: str, group: str, count: int) -> None:
     consumer.close()
 
 
+def import_what_the_worker_imports() -> None:
+    """So that memory is compared beyond the code itself."""
+    from bootstrap.app import create_app
+    from lamplighter.queue.commands.work import WorkCommand
+    from lamplighter.queue.registry import Registry
+
+    app = create_app().bootstrap()
+    app.make(WorkCommand)
+    app.make(Registry)
+
+
 if __name__ == "__main__":
+    if os.environ.get("BARE_IMPORTS"):
+        import_what_the_worker_imports()
     run(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))

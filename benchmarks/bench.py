@@ -114,10 +114,11 @@ class Bench:
         command = [sys.executable, "artisan.py", "queue:work", "kafka", "--memory=0", *options]
         return Process(command, self.folder / project, self.environment(topic, group, **more), self.folder / "out.log")
 
-    def bare(self, topic: str, group: str, count: int) -> "Process":
-        """Start the bare loop."""
+    def bare(self, topic: str, group: str, count: int, *, imports: bool = False) -> "Process":
+        """Start the bare loop; with `imports` it has imported all that the worker has."""
         command = [sys.executable, "-m", "benchmarks.bare_loop", self.brokers, topic, group, str(count)]
-        return Process(command, ROOT, self.environment(topic, group), self.folder / "out.log")
+        more = {"BARE_IMPORTS": "1"} if imports else {}
+        return Process(command, self.folder / "noop", self.environment(topic, group, **more), self.folder / "out.log")
 
     def python(self, *command: str, topic: str, **more: str) -> "Process":
         """Start another program."""

@@ -11,6 +11,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.commits import Verdict, is_fatal, judge
+from lamplighter.kafka.memory import fix_thresholds
 from lamplighter.kafka.metadata import missing_text, missing_topics
 from lamplighter.kafka.partition import Chunk, Partition
 from lamplighter.kafka.tracker import Mark
@@ -87,6 +88,7 @@ class PollingThread(threading.Thread):
     def run(self) -> None:
         """Poll until told to stop, or until polling makes no sense any more."""
         try:
+            fix_thresholds()
             consumer = Consumer(
                 {
                     **self._config,
