@@ -66,6 +66,7 @@ class PollingThread(threading.Thread):
         self._full_since = 0.0
         self._last_commit = time.monotonic()
         self._commit_in_flight = False
+        self._commit_after = 0.0
         self._bare_commits = False
         self._warned_at = 0.0
 
@@ -282,7 +283,7 @@ class PollingThread(threading.Thread):
     # commits ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _commit_if_due(self, consumer: Consumer, now: float) -> None:
-        if self._commit_in_flight:
+        if self._commit_in_flight or now < self._commit_after:
             return
         waited = now - self._last_commit
         if waited >= COMMIT_EVERY or self._is_urgent():
@@ -336,6 +337,7 @@ class PollingThread(threading.Thread):
 
     def _on_commit_error(self, error: KafkaError, offsets: Sequence[TopicPartition]) -> None:
         verdict = judge(error)
+        self._commit_after = time.monotonic() + COMMIT_EVERY
         if verdict is Verdict.FATAL:
             self._fail(QueueError(f"The brokers {self.brokers} refuse this worker's commits: {error.str()}"))
         elif verdict is Verdict.METADATA:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from contextvars import Context
 
 from lamplighter.contracts import Headers, Message
 from lamplighter.queue.delivery import Failed
@@ -49,15 +50,8 @@ class SyncQueue:
 
     def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
         """Run the job; what it raises passes through."""
-        start = self._runner.start(SyncDelivery(message, self.connection, queue))
-        try:
-            self._runner.read(start)
-            self._runner.run(start)
-            if isinstance(start.wish, Failed):
-                raise start.wish.error
-        except Exception as error:
-            self._runner.run_failed(start, error)
-            raise
+        # In a context of its own: a job that dispatches another must find its own scope again, such as its session.
+        Context().run(self._run, message, queue)
 
     def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
         """Run the jobs one after the other; how many there were."""
@@ -70,3 +64,14 @@ class SyncQueue:
     def close(self, *, timeout: float) -> bool:
         """Nothing to let go of."""
         return True
+
+    def _run(self, message: Message, queue: str) -> None:
+        start = self._runner.start(SyncDelivery(message, self.connection, queue))
+        try:
+            self._runner.read(start)
+            self._runner.run(start)
+            if isinstance(start.wish, Failed):
+                raise start.wish.error
+        except Exception as error:
+            self._runner.run_failed(start, error)
+            raise

@@ -1,0 +1,188 @@
+"""A worker whose connection is a list in memory."""
+
+import sys
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import Any
+
+import msgspec
+import pytest
+
+from lamplighter.container import Container
+from lamplighter.contracts import Headers, Message
+from lamplighter.events import Dispatcher as Events
+from lamplighter.queue.delivery import DriverDelivery
+from lamplighter.queue.failing import Failing
+from lamplighter.queue.job import Job
+from lamplighter.queue.options import WorkerOptions
+from lamplighter.queue.registry import Registry
+from lamplighter.queue.retries import Policy
+from lamplighter.queue.runner import Runner
+from lamplighter.queue.worker import Worker
+
+
+class ListDelivery:
+    """A delivery that remembers how it was settled."""
+
+    connection = "list"
+    queue = "jobs"
+    timestamp_ms = None
+
+    def __init__(self, payload: bytes, line: "deque[ListDelivery]", key: bytes | None) -> None:
+        self.payload = payload
+        self.key = key
+        self.headers: Headers = ()
+        self.retries = 0
+        self.excused = 0
+        self.failure: BaseException | None = None
+        self.settled: list[tuple[Any, ...]] = []
+        self._line = line
+
+    @property
+    def position(self) -> str:
+        """Where it stands."""
+        return "jobs[0]@0"
+
+    def delete(self) -> None:
+        """Done."""
+        self.settled.append(("delete",))
+
+    def release(self, delay: float, *, counted: bool = True) -> None:
+        """Stand first in line again, at once: no test waits for a backoff."""
+        self.settled.append(("release", delay, counted))
+        if counted:
+            self.retries += 1
+        else:
+            self.excused += 1
+        self._line.appendleft(self)
+
+    def fail(self, error: BaseException) -> None:
+        """Failed."""
+        self.settled.append(("fail", type(error).__name__))
+
+
+@dataclass
+class ListQueue:
+    """A connection to work that is a list."""
+
+    connection: str = "list"
+    default_queue: str = "jobs"
+    max_message_bytes: int = sys.maxsize
+    deadlock_wait: float = 2.0
+    line: deque[ListDelivery] = field(default_factory=deque)
+
+    def add(self, job: str, data: Any = None, *, key: bytes | None = b"key", **envelope: Any) -> ListDelivery:
+        """Put a job into the line."""
+        return self.add_raw(msgspec.json.encode({"job": job, "data": data, "uuid": "u-1", **envelope}), key=key)
+
+    def add_raw(self, payload: bytes, *, key: bytes | None = b"key") -> ListDelivery:
+        """Put bytes into the line."""
+        delivery = ListDelivery(payload, self.line, key)
+        self.line.append(delivery)
+        return delivery
+
+    def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
+        """Put a message into the line."""
+        self.add_raw(message.payload, key=message.key)
+
+    def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
+        """Put messages into the line."""
+        before = len(self.line)
+        for message in messages:
+            self.push(message, queue=queue)
+        return len(self.line) - before
+
+    def open(self, names: Sequence[str], bell: "SimpleQueue[object]") -> None:
+        """Nothing to open."""
+
+    def pop(self, names: Sequence[str], wait: float) -> DriverDelivery | None:
+        """The first in line."""
+        return self.line.popleft() if self.line else None
+
+    def is_exhausted(self) -> bool:
+        """Whether the line is empty."""
+        return not self.line
+
+    def polled_at(self) -> float:
+        """Always alive."""
+        return 0.0
+
+    def close(self, *, timeout: float) -> bool:
+        """Nothing to let go of."""
+        return True
+
+
+@dataclass
+class ListFailedJobs:
+    """A store of failed jobs that may refuse."""
+
+    records: list[dict[str, Any]] = field(default_factory=list)
+    refusals: int = 0
+
+    def record(self, **fields: Any) -> str:
+        """Keep a job, or refuse."""
+        if self.refusals:
+            self.refusals -= 1
+            raise ConnectionError("the store is away")
+        self.records.append(fields)
+        return str(fields["uuid"])
+
+
+@dataclass
+class Errors:
+    """A database layer that knows two errors by their names."""
+
+    def is_lost_connection(self, error: BaseException) -> bool:
+        """Whether it is a ConnectionResetError."""
+        return isinstance(error, ConnectionResetError)
+
+    def is_deadlock(self, error: BaseException) -> bool:
+        """Whether it is a BlockingIOError."""
+        return isinstance(error, BlockingIOError)
+
+
+@dataclass
+class Up:
+    """An application that is up, or down."""
+
+    down: bool = False
+
+    def is_down(self) -> bool:
+        """What the test says."""
+        return self.down
+
+
+class Bench:
+    """Everything around a worker, in memory."""
+
+    def __init__(self) -> None:
+        self.container = Container()
+        self.events = Events()
+        self.queue = ListQueue()
+        self.failed_jobs = ListFailedJobs()
+        self.maintenance = Up()
+        self.registry = Registry(self.container)
+
+    def worker(self, *jobs: type[Job], **options: Any) -> Worker:
+        """A worker that knows these jobs."""
+        self.registry.register(*jobs)
+        defaults = options.pop("defaults", Policy(tries=1, backoff=(), timeout=60))
+        runner = Runner(self.registry, self.container, defaults)
+        failing = Failing(self.failed_jobs, runner, self.events)  # type: ignore[arg-type]
+        return Worker(
+            self.queue,
+            runner,
+            failing,
+            self.events,
+            WorkerOptions(queues=("jobs",), defaults=defaults, **{"stop_when_empty": True, "sleep": 0, **options}),
+            database_errors=Errors(),
+            maintenance=self.maintenance,
+        )
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """Everything around a worker."""
+    return Bench()

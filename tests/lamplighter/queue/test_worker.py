@@ -1,0 +1,269 @@
+"""The loop: pop, run, settle, exactly once."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from lamplighter.contracts import Delivery
+from lamplighter.errors import BrokerUnavailable
+from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased, WorkerStarting, WorkerStopping
+from lamplighter.queue.job import Job
+from lamplighter.queue.options import StopReason
+from lamplighter.queue.retries import Policy
+from tests.lamplighter.queue.conftest import Bench
+
+told: list[Any] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_told() -> None:
+    told.clear()
+
+
+class Fine(Job):
+    """Comes to its end."""
+
+    name = "fine"
+
+    def handle(self) -> None:
+        """Tell that it ran."""
+        told.append("fine")
+
+
+@dataclass(frozen=True)
+class Raises(Job):
+    """Raises what its data say, so often."""
+
+    name = "raises"
+
+    kind: str = "RuntimeError"
+    times: int = 99
+
+    def handle(self, delivery: Delivery) -> None:
+        """Raise, or not."""
+        told.append(delivery.attempts)
+        if len(told) <= self.times:
+            errors = {
+                "RuntimeError": RuntimeError("boom"),
+                "lost": ConnectionResetError("gone"),
+                "deadlock": BlockingIOError("locked"),
+                "away": BrokerUnavailable("no broker"),
+            }
+            raise errors[self.kind]
+
+    def failed(self, error: BaseException, delivery: Delivery) -> None:
+        """Tell that it failed."""
+        told.append(f"failed {type(error).__name__} {delivery.id}")
+
+
+@dataclass(frozen=True)
+class Wishes(Job):
+    """Settles itself."""
+
+    name = "wishes"
+
+    wish: str
+
+    def handle(self, delivery: Delivery) -> None:
+        """Ask, then perhaps raise."""
+        told.append(self.wish)
+        if self.wish == "delete":
+            delivery.delete()
+            raise RuntimeError("after the end")
+        if self.wish == "release" and delivery.attempts == 1:
+            delivery.release(7)
+        if self.wish == "fail":
+            delivery.fail()
+            delivery.delete()
+
+
+def test_a_job_that_returns_is_deleted(bench: Bench) -> None:
+    delivery = bench.queue.add("fine")
+
+    status = bench.worker(Fine).work()
+
+    assert (status, told, delivery.settled) == (0, ["fine"], [("delete",)])
+
+
+def test_a_job_that_raises_is_tried_with_backoff_then_failed(bench: Bench) -> None:
+    delivery = bench.queue.add("raises")
+
+    bench.worker(Raises, defaults=Policy(tries=3, backoff=(1.0, 5.0), timeout=60)).work()
+
+    assert told == [1, 2, 3, "failed RuntimeError key"]
+    assert delivery.settled == [("release", 1.0, True), ("release", 5.0, True), ("fail", "RuntimeError")]
+    assert [record["payload"] for record in bench.failed_jobs.records] == [delivery.payload]
+
+
+@pytest.mark.parametrize(
+    ("envelope", "starts"), [({"maxTries": 2}, 2), ({"maxTries": None}, 1), ({"maxTries": 3, "attempts": 1}, 2)]
+)
+def test_the_payloads_own_policy_wins_unless_it_is_null(bench: Bench, envelope: dict[str, Any], starts: int) -> None:
+    bench.queue.add("raises", **envelope)
+
+    bench.worker(Raises).work()
+
+    assert len([entry for entry in told if isinstance(entry, int)]) == starts
+
+
+def test_a_job_whose_attempts_are_used_up_is_failed_without_being_run(bench: Bench) -> None:
+    delivery = bench.queue.add("raises", attempts=1)
+
+    bench.worker(Raises).work()
+
+    assert told == ["failed MaxAttemptsExceeded key"]
+    assert delivery.settled == [("fail", "MaxAttemptsExceeded")]
+
+
+@pytest.mark.parametrize("kind", ["lost", "away"])
+def test_a_service_that_is_away_counts_no_attempt_however_long(bench: Bench, kind: str) -> None:
+    delivery = bench.queue.add("raises", {"kind": kind, "times": 20})
+
+    bench.worker(Raises).work()
+
+    assert told == [1] * 21
+    assert {entry[-1] for entry in delivery.settled[:-1]} == {False}
+    assert delivery.settled[-1] == ("delete",)
+
+
+def test_deadlocks_are_excused_a_few_times_only(bench: Bench) -> None:
+    delivery = bench.queue.add("raises", {"kind": "deadlock"})
+
+    bench.worker(Raises).work()
+
+    assert delivery.settled == [("release", 2.0, False)] * 5 + [("fail", "BlockingIOError")]
+
+
+@pytest.mark.parametrize(
+    ("wish", "settled"),
+    [
+        ("delete", [("delete",)]),
+        ("release", [("release", 7, True), ("delete",)]),
+        ("fail", [("fail", "ManuallyFailed")]),
+    ],
+)
+def test_a_handler_may_settle_its_delivery_once(bench: Bench, wish: str, settled: list[Any]) -> None:
+    delivery = bench.queue.add("wishes", {"wish": wish}, maxTries=5)
+
+    bench.worker(Wishes).work()
+
+    assert delivery.settled == settled
+
+
+@pytest.mark.parametrize(
+    ("payload", "why"),
+    [
+        (b"", "UnreadablePayload"),
+        (b"garbage", "UnreadablePayload"),
+        (b'{"job":"nobody"}', "UnknownJob"),
+        (b'{"job":"wishes","data":{"wish":5}}', "InvalidData"),
+        (b'{"job":"fine","backoff":"soon"}', "UnreadablePayload"),
+        (b'{"job":"Illuminate\\\\Queue\\\\CallQueuedHandler@call","data":{}}', "UnknownJob"),
+    ],
+)
+def test_what_can_not_become_a_job_is_failed_at_once_and_kept(bench: Bench, payload: bytes, why: str) -> None:
+    delivery = bench.queue.add_raw(payload)
+    after = bench.queue.add("fine")
+
+    bench.worker(Fine, Wishes, defaults=Policy(tries=5, backoff=(), timeout=60)).work()
+
+    assert delivery.settled == [("fail", why)]
+    assert bench.failed_jobs.records[0]["payload"] == payload
+    assert after.settled == [("delete",)]
+
+
+def test_a_failure_that_can_not_be_recorded_is_held_and_recorded_later_without_another_run(bench: Bench) -> None:
+    delivery = bench.queue.add("raises")
+    bench.failed_jobs.refusals = 3
+
+    bench.worker(Raises).work()
+
+    assert told == [1, "failed RuntimeError key"]
+    assert [entry[0] for entry in delivery.settled] == ["release", "release", "release", "fail"]
+    assert [entry[2] for entry in delivery.settled[:3]] == [True, False, False]
+    assert len(bench.failed_jobs.records) == 1
+
+
+def test_events_tell_the_life_of_a_job_in_order(bench: Bench) -> None:
+    heard: list[str] = []
+    for kind in (WorkerStarting, JobProcessing, JobProcessed, JobReleased, JobFailed, WorkerStopping):
+        bench.events.listen(kind, lambda event: heard.append(type(event).__name__))
+    bench.queue.add("raises", maxTries=2)
+    bench.queue.add("fine")
+
+    bench.worker(Raises, Fine).work()
+
+    assert heard == [
+        "WorkerStarting",
+        "JobProcessing",
+        "JobReleased",
+        "JobProcessing",
+        "JobFailed",
+        "JobProcessing",
+        "JobProcessed",
+        "WorkerStopping",
+    ]
+
+
+def test_once_runs_one_job_and_tells_a_failure(bench: Bench) -> None:
+    bench.queue.add("raises")
+    second = bench.queue.add("fine")
+
+    status = bench.worker(Raises, Fine, once=True).work()
+
+    assert (status, second.settled) == (1, [])
+
+
+def test_max_jobs_counts_failures_too(bench: Bench) -> None:
+    for job in ("raises", "fine", "fine"):
+        bench.queue.add(job)
+
+    status = bench.worker(Raises, Fine, max_jobs=2, stop_when_empty=False).work()
+
+    assert (status, len(bench.queue.line)) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        ({StopReason.MEMORY, StopReason.RESTART_SIGNAL}, 12),
+        ({StopReason.INTERRUPTED, StopReason.MEMORY}, 0),
+        ({StopReason.RESTART_SIGNAL}, 0),
+    ],
+)
+def test_the_first_reason_to_stop_is_the_one(bench: Bench, asked: set[StopReason], status: int) -> None:
+    delivery = bench.queue.add("fine")
+    worker = bench.worker(Fine, stop_when_empty=False)
+    for reason in asked:
+        worker.ask_to_stop(reason)
+
+    assert worker.work() == status
+    assert delivery.settled == [("delete",)]
+
+
+def test_an_application_that_is_down_runs_nothing_unless_forced(bench: Bench) -> None:
+    bench.maintenance.down = True
+    bench.queue.add("fine")
+    waiting, forced = bench.worker(Fine, sleep=0.01), bench.worker(Fine, force=True)
+    for worker in (waiting, forced):
+        worker.look_for_maintenance()
+
+    statuses = (waiting.work(), list(told), forced.work(), list(told))
+
+    assert statuses == (0, [], 0, ["fine"])
+
+
+def test_leaving_the_process_settles_nothing(bench: Bench) -> None:
+    class Leaves(Job):
+        name = "leaves"
+
+        def handle(self) -> None:
+            raise SystemExit(3)
+
+    delivery = bench.queue.add("leaves")
+
+    with pytest.raises(SystemExit):
+        bench.worker(Leaves).work()
+
+    assert delivery.settled == []
