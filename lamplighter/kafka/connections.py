@@ -42,8 +42,7 @@ class KafkaConnections:
 
         def place(topic: str, message: Message) -> int:
             if not rooms:
-                groups = {settings.queue: settings.consumer_group_id}
-                rooms.append(Room(settings.client_config(self._address(settings)), groups))
+                rooms.append(Room(settings.client_config(self._address(settings)), self._groups()))
             return rooms[0].place(topic, message)
 
         return KafkaQueue(
@@ -51,7 +50,18 @@ class KafkaConnections:
             settings,
             address=lambda: self._address(settings),
             place=place if settings.is_embedded else any_partition,
+            is_gone=self._has_ended if settings.is_embedded else lambda address: False,
         )
+
+    def _groups(self) -> dict[str, str]:
+        """The topics that workers of this application read, with their groups."""
+        connections = self._config.mapping("queue.connections", {})
+        names = [name for name, options in connections.items() if options.get("driver") == "kafka"]
+        return {settings.queue: settings.consumer_group_id for settings in map(self.settings, names)}
+
+    def _has_ended(self, address: str) -> bool:
+        running = self._embedded.running()
+        return running is None or running.address != address
 
     def _address(self, settings: KafkaSettings) -> str | None:
         return self._embedded.address() if settings.is_embedded else None

@@ -10,6 +10,7 @@ from typing import Any
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from lamplighter.errors import BrokerUnavailable, QueueError
+from lamplighter.kafka.clientlog import client_logger
 from lamplighter.kafka.commits import Verdict, is_fatal, judge
 from lamplighter.kafka.memory import fix_thresholds
 from lamplighter.kafka.metadata import missing_text, missing_topics
@@ -48,6 +49,7 @@ class PollingThread(threading.Thread):
         sleep_on_error: float | None,
         arrived: Arrived,
         changed: Callable[[], None],
+        is_gone: Callable[[str], bool],
     ) -> None:
         super().__init__(name="lamplighter-kafka-poll", daemon=True)
         self.failure: QueueError | None = None
@@ -60,6 +62,7 @@ class PollingThread(threading.Thread):
         self._sleep_on_error = sleep_on_error
         self._arrived = arrived
         self._changed = changed
+        self._is_gone = is_gone
         self._partitions: dict[tuple[str, int], Partition] = {}
         self._stopping = threading.Event()
         self._leave_by = 0.0
@@ -95,7 +98,7 @@ class PollingThread(threading.Thread):
                     **self._config,
                     "error_cb": self._on_error,
                     "on_commit": self._on_commit,
-                    "logger": logging.getLogger("lamplighter.kafka.librdkafka"),
+                    "logger": client_logger(),
                 }
             )
             consumer.subscribe(
@@ -132,6 +135,9 @@ class PollingThread(threading.Thread):
             return
 
     def _brokers_are_away(self, error: KafkaError) -> None:
+        if self._is_gone(self.brokers):
+            self._fail(BrokerUnavailable(f"The broker {self.brokers} has ended for good. Start the worker again."))
+            return
         if self._sleep_on_error is None:
             self._fail(BrokerUnavailable(f"The brokers {self.brokers} can't be reached: {error.str()}"))
             return
@@ -255,7 +261,7 @@ class PollingThread(threading.Thread):
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
         partitions = self._give_up(revoked)
         offsets = [offset for partition in partitions if (offset := self._offset(partition)) is not None]
-        if not offsets or self._stopping.is_set():
+        if not offsets:
             return
         try:
             # Before the partitions go, so that their next owner does not run again what is finished.
@@ -302,7 +308,7 @@ class PollingThread(threading.Thread):
         return finished >= COMMIT_AFTER
 
     def _commit(self, consumer: Consumer) -> None:
-        offsets = [offset for partition in self._partitions.values() if (offset := self._offset(partition)) is not None]
+        offsets = self._to_commit()
         if not offsets:
             return
         try:
@@ -310,6 +316,9 @@ class PollingThread(threading.Thread):
             self._commit_in_flight = True
         except KafkaException as error:
             self._on_commit_error(error.args[0], offsets)
+
+    def _to_commit(self) -> list[TopicPartition]:
+        return [offset for partition in self._partitions.values() if (offset := self._offset(partition)) is not None]
 
     def _offset(self, partition: Partition) -> TopicPartition | None:
         news = partition.to_commit()
@@ -355,12 +364,15 @@ class PollingThread(threading.Thread):
         """Commit, unsubscribe, close, always in this order: a bare close in a rebalance would not leave the group."""
         if self._partitions:
             consumer.pause([TopicPartition(part.topic, part.number) for part in self._partitions.values()])
-        # An open commit makes close() hang where the broker is frozen, so it is waited for here.
-        for _ in range(2):
+        # An open commit makes close() hang where the broker is frozen, so it is waited for here. One that a
+        # rebalance refuses is sent again when polling has brought us into the new generation.
+        while time.monotonic() < self._leave_by:
             self._await_commit(consumer)
+            if self._commit_in_flight or not self._to_commit():
+                break
+            self._commit(consumer)
             if not self._commit_in_flight:
-                self._commit(consumer)
-        self._await_commit(consumer)
+                consumer.poll(IDLE)
         consumer.unsubscribe()
         consumer.close()
 

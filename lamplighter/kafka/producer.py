@@ -12,6 +12,7 @@ from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, MessageTooLarge, QueueError
+from lamplighter.kafka.clientlog import client_logger
 from lamplighter.kafka.commits import is_fatal
 from lamplighter.kafka.metadata import missing_text
 
@@ -110,7 +111,7 @@ class KafkaProducer:
                 if "linger.ms" not in config or linger:
                     config["linger.ms"] = linger
                 config["error_cb"] = self._on_error
-                config["logger"] = logging.getLogger("lamplighter.kafka.librdkafka")
+                config["logger"] = client_logger()
                 self._producers[linger] = Producer(config)
             return self._producers[linger]
 

@@ -36,6 +36,7 @@ class KafkaQueue:
         *,
         address: Callable[[], str | None],
         place: Place = any_partition,
+        is_gone: Callable[[str], bool] = lambda address: False,
     ) -> None:
         self.connection = connection
         self.default_queue = settings.queue
@@ -44,6 +45,7 @@ class KafkaQueue:
         self._settings = settings
         self._address = address
         self._place = place
+        self._is_gone = is_gone
         self._producer: KafkaProducer | None = None
         self._poller: PollingThread | None = None
         self._bell: SimpleQueue[object] = SimpleQueue()
@@ -109,6 +111,7 @@ class KafkaQueue:
             sleep_on_error=None if sleep is False else sleep,
             arrived=self._arrived,
             changed=self._changed,
+            is_gone=self._is_gone,
         )
         self._poller.start()
 

@@ -1,11 +1,14 @@
 """Shows, creates and verifies the topics of an application."""
 
+import time
+import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the stubs name only the client as exported
     AdminClient,
     ConfigResource,
@@ -17,26 +20,34 @@ from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.metadata import missing_topics
 from lamplighter.kafka.settings import KafkaSettings
 
-TIMEOUT = 10.0  # seconds for one question to the brokers
+TIMEOUT = 8.0  # seconds for one question to the brokers
+WARM_UP = 15.0  # seconds for a first group at most
 DAY_MS = 24 * 60 * 60 * 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic as the brokers have it."""
+    """One topic as the brokers have it; `config` is empty where they can't tell."""
 
     name: str
     partitions: int
     replicas: int
     config: Mapping[str, str]
 
-    def problems(self) -> list[str]:
+    def problems(self, *, max_message_bytes: int = 0) -> list[str]:
         """What would lose jobs, or keep them from being written."""
         found = []
+        if self.partitions < 1:
+            found.append("it has no partition")
         if "compact" in self.config.get("cleanup.policy", ""):
             found.append("cleanup.policy is compact: jobs of one key would delete each other")
+        if self.config.get("retention.ms") == "0" or self.config.get("retention.bytes") == "0":
+            found.append("its retention is 0: jobs are deleted at once")
         if int(self.config.get("min.insync.replicas", "1")) > self.replicas:
             found.append("min.insync.replicas is more than its replicas: nothing can be written")
+        limit = int(self.config.get("max.message.bytes", max_message_bytes))
+        if limit < max_message_bytes:
+            found.append(f"max.message.bytes is less than the connection's max_message_bytes, {max_message_bytes:,}")
         return found
 
 
@@ -45,9 +56,13 @@ class Topics:
 
     def __init__(self, settings: KafkaSettings, config: Mapping[str, Any]) -> None:
         self._settings = settings
+        # What goes wrong is raised; librdkafka's log would repeat it each 50 ms.
+        self._config: dict[str, Any] = {**config, "log_level": 0}
         self._brokers = str(config["bootstrap.servers"])
+        self._reason = ""
         # Futures of the client end with it, so it is kept.
-        self._admin = AdminClient(dict(config))
+        options: dict[str, Any] = {**self._config, "error_cb": self._on_error}
+        self._admin = AdminClient(options)
 
     def missing(self, names: Sequence[str]) -> list[str]:
         """Which of the topics are not there; on the embedded broker this makes them.
@@ -56,31 +71,39 @@ class Topics:
             BrokerUnavailable: no broker answers.
         """
         try:
-            return missing_topics(self._admin, names, timeout=TIMEOUT)
+            if self._settings.is_embedded:
+                return missing_topics(self._admin, names, timeout=TIMEOUT)
+            # Asking for a topic by its name would make it, where brokers do that by themselves.
+            there = self._admin.list_topics(timeout=TIMEOUT).topics
         except KafkaException as error:
             raise self._unavailable(error) from error
+        return [name for name in names if name not in there]
 
     def create(self, names: Sequence[str]) -> None:
         """Make topics with the connection's partitions, replication and retention.
 
         Raises:
             QueueError: the brokers refuse.
+            BrokerUnavailable: no broker answers.
         """
         config = {"cleanup.policy": "delete", "retention.ms": str(self._settings.retention_days * DAY_MS)}
         wanted = [
             NewTopic(name, self._settings.partitions, self._settings.replication, config=config) for name in names
         ]
-        for name, future in self._admin.create_topics(wanted, operation_timeout=TIMEOUT).items():
+        futures = self._admin.create_topics(wanted, operation_timeout=TIMEOUT, request_timeout=TIMEOUT)
+        for name, future in futures.items():
             self._await(name, future)
+        self._await_leaders(names)
 
     def describe(self, names: Sequence[str]) -> list[Topic]:
-        """The topics as they are."""
+        """The topics as they are, without those that are missing."""
         if not names:
             return []
         try:
             found = self._admin.list_topics(timeout=TIMEOUT).topics
         except KafkaException as error:
             raise self._unavailable(error) from error
+        names = [name for name in names if name in found]
         configs = self._configs(names)
         topics = []
         for name in names:
@@ -89,8 +112,48 @@ class Topics:
             topics.append(Topic(name, len(partitions), replicas, configs.get(name, {})))
         return topics
 
+    def warm_up(self, topic: str) -> bool:
+        """Let a group of no consequence join and commit once; False when that was not possible.
+
+        The first group of a new cluster waits more than 3 s, while the brokers make the topic of the groups' offsets:
+        better here than before the first job. It bears a name of its own, so that no worker's offset moves.
+        """
+        group = f"lamplighter-topics-{uuid.uuid4()}"
+        committed: list[KafkaError | None] = []
+        config = {
+            **self._config,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "session.timeout.ms": 6000,
+            "on_commit": lambda error, _: committed.append(error),
+        }
+        consumer = Consumer(config)
+        until = time.monotonic() + WARM_UP
+        try:
+            consumer.subscribe([topic])
+            while not consumer.assignment() and time.monotonic() < until:
+                consumer.poll(0.1)
+            if consumer.assignment():
+                consumer.commit(offsets=[TopicPartition(topic, 0, 0)], asynchronous=True)
+            while not committed and consumer.assignment() and time.monotonic() < until:
+                consumer.poll(0.1)
+            consumer.unsubscribe()
+        finally:
+            consumer.close()
+        # It would be forgotten by itself after `offsets.retention.minutes`.
+        with suppress(KafkaException):
+            for future in self._admin.delete_consumer_groups([group], request_timeout=TIMEOUT).values():
+                future.result(TIMEOUT + 1)
+        return committed == [None]
+
+    def _await_leaders(self, names: Sequence[str]) -> None:
+        """Brokers answer "created" a moment before they tell of it."""
+        until = time.monotonic() + TIMEOUT
+        while self.missing(names) and time.monotonic() < until:
+            time.sleep(0.1)
+
     def _configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
-        if self._settings.is_embedded:
+        if self._settings.is_embedded or not names:
             return {}
         wanted = [ConfigResource(ResourceType.TOPIC, name) for name in names]
         found = {}
@@ -102,10 +165,22 @@ class Topics:
     def _await(self, name: str, future: "Future[Any]") -> Any:
         try:
             return future.result(TIMEOUT + 1)
+        except TimeoutError as error:
+            raise BrokerUnavailable(f"The brokers {self._brokers} did not answer within {TIMEOUT:g} s.") from error
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.TOPIC_ALREADY_EXISTS:
+            reason = error.args[0]
+            if reason.code() == KafkaError.TOPIC_ALREADY_EXISTS:
                 return None
-            raise QueueError(f"The brokers {self._brokers} refuse the topic {name}: {error.args[0].str()}") from error
+            if reason.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
+                raise self._unavailable(error) from error
+            raise QueueError(f"The brokers {self._brokers} refuse the topic {name}: {reason.str()}") from error
 
     def _unavailable(self, error: KafkaException) -> BrokerUnavailable:
-        return BrokerUnavailable(f"The brokers {self._brokers} can't be reached: {error.args[0].str()}")
+        self._admin.poll(0)
+        reason = self._reason or error.args[0].str()
+        return BrokerUnavailable(f"The brokers {self._brokers} can't be reached: {reason}")
+
+    def _on_error(self, error: KafkaError) -> None:
+        # The one that says why; "all brokers are down" follows it.
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:
+            self._reason = error.str()

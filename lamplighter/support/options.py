@@ -82,4 +82,12 @@ def _scalar(value: object, hint: Any) -> Any:
 
 
 def _name(hint: Any) -> str:
-    return getattr(hint, "__name__", str(hint)) if typing.get_origin(hint) is None else str(hint).replace("typing.", "")
+    """A type as people say it: `float or False`."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(_name, arguments))
+    if origin is Literal:
+        return " or ".join(map(str, arguments))
+    if hint is type(None):
+        return "null"
+    return str(getattr(hint if origin is None else origin, "__name__", hint))

@@ -7,7 +7,9 @@ import typer
 from lamplighter.console.command import Command
 from lamplighter.kafka.connections import KafkaConnections
 from lamplighter.kafka.metadata import missing_text
-from lamplighter.kafka.topics import Topic, Topics
+from lamplighter.kafka.topics import DAY_MS, Topic, Topics
+
+HEADERS = ["topic", "partitions", "replicas", "retention", "min ISR", "max bytes", "problem"]
 
 
 class TopicsCommand(Command):
@@ -30,20 +32,31 @@ class TopicsCommand(Command):
         names = list(dict.fromkeys((settings.queue, *settings.topics)))
         missing = topics.missing(names)
         if missing and create:
-            topics.create(missing)
-            self.output.info(f"Created: {', '.join(missing)}.")
-            missing = topics.missing(names)
-        found = topics.describe([name for name in names if name not in missing])
-        self.output.table(["topic", "partitions", "replicas", "retention", "min ISR", "problem"], map(_row, found))
+            missing = self._create(topics, missing, names)
         if settings.is_embedded:
-            self.output.info("On the embedded broker topics come by themselves.")
+            self.output.info("On the embedded broker topics come by themselves, and go with it.")
+        found = topics.describe([name for name in names if name not in missing])
+        problems = [topic.problems(max_message_bytes=settings.max_message_bytes) for topic in found]
+        self._show(found, problems)
         if missing:
             self.output.error(missing_text(missing, settings.brokers))
-        return int(bool(missing) or any(topic.problems() for topic in found))
+        return int(bool(missing) or any(problems))
+
+    def _create(self, topics: Topics, missing: list[str], names: list[str]) -> list[str]:
+        topics.create(missing)
+        self.output.info(f"Created: {', '.join(missing)}.")
+        if not topics.warm_up(missing[0]):
+            self.output.warn("No group could be tried out here; a new cluster's first worker waits some seconds.")
+        return topics.missing(names)
+
+    def _show(self, found: list[Topic], problems: list[list[str]]) -> None:
+        rows = [_row(topic, wrong) for topic, wrong in zip(found, problems, strict=True)]
+        if rows:
+            self.output.table(HEADERS, rows)
 
 
-def _row(topic: Topic) -> list[object]:
+def _row(topic: Topic, problems: list[str]) -> list[object]:
     retention = topic.config.get("retention.ms", "")
-    days = f"{int(retention) / 86_400_000:g} d" if retention.isdigit() else ("for ever" if retention == "-1" else "")
-    isr = topic.config.get("min.insync.replicas", "")
-    return [topic.name, topic.partitions, topic.replicas, days, isr, "; ".join(topic.problems())]
+    days = f"{int(retention) / DAY_MS:g} d" if retention.isdigit() else ("for ever" if retention == "-1" else "")
+    told = [topic.config.get(key, "") for key in ("min.insync.replicas", "max.message.bytes")]
+    return [topic.name, topic.partitions, topic.replicas, days, *told, "; ".join(problems)]

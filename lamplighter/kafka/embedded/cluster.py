@@ -7,21 +7,36 @@ from typing import Any
 import confluent_kafka
 from confluent_kafka import Producer
 
+from lamplighter.errors import BrokerUnavailable
+
 JOIN_DELAY_MS = 100  # what a group waits for further members; the mock's own 3 s would hold up every first job
 PRODUCER = 0  # rd_kafka_type_t
 TIMEOUT = 10.0
 
+NEEDED = (
+    "rd_kafka_conf_new",
+    "rd_kafka_conf_set",
+    "rd_kafka_new",
+    "rd_kafka_mock_cluster_new",
+    "rd_kafka_mock_cluster_bootstraps",
+    "rd_kafka_mock_group_initial_rebalance_delay_ms",
+)
+
 
 class MockCluster:
-    """One broker in memory. It keeps nothing, and drops a partition's oldest beyond about 5 MB."""
+    """One broker in memory. It keeps nothing, and drops a partition's oldest beyond about 5 MB.
 
-    def __init__(self) -> None:
+    Raises:
+        BrokerUnavailable: librdkafka can't make one.
+    """
+
+    def __init__(self, library: Path | None = None) -> None:
         self._keep: list[Any] = []
-        library = _library()
         self.address = self._by_library(library) if library is not None else self._by_property()
 
-    def _by_library(self, library: ctypes.CDLL) -> str:
+    def _by_library(self, path: Path) -> str:
         """By librdkafka's C interface, which the binding does not reach: only there the join delay can be set."""
+        library = ctypes.CDLL(str(path))
         library.rd_kafka_conf_new.restype = ctypes.c_void_p
         library.rd_kafka_conf_set.argtypes = [ctypes.c_void_p, *[ctypes.c_char_p] * 3, ctypes.c_size_t]
         library.rd_kafka_new.restype = ctypes.c_void_p
@@ -34,9 +49,11 @@ class MockCluster:
         library.rd_kafka_mock_group_initial_rebalance_delay_ms.argtypes = [ctypes.c_void_p, ctypes.c_int32]
         why = ctypes.create_string_buffer(512)
         config = library.rd_kafka_conf_new()
-        library.rd_kafka_conf_set(config, b"log_level", b"0", why, 512)
-        handle = library.rd_kafka_new(PRODUCER, config, why, 512)
-        cluster = library.rd_kafka_mock_cluster_new(handle, 1)
+        library.rd_kafka_conf_set(config, b"log_level", b"0", why, len(why))
+        handle = library.rd_kafka_new(PRODUCER, config, why, len(why))
+        cluster = library.rd_kafka_mock_cluster_new(handle, 1) if handle else None
+        if not cluster:
+            raise BrokerUnavailable(f"librdkafka can't make a mock cluster: {why.value.decode() or path}")
         library.rd_kafka_mock_group_initial_rebalance_delay_ms(cluster, JOIN_DELAY_MS)
         self._keep = [library, handle, cluster]
         return str(library.rd_kafka_mock_cluster_bootstraps(cluster).decode())
@@ -48,12 +65,12 @@ class MockCluster:
         return f"{broker.host}:{broker.port}"
 
 
-def _library() -> ctypes.CDLL | None:
-    """The librdkafka that the wheel of confluent_kafka brings; None where it is installed otherwise."""
+def bundled_library() -> Path | None:
+    """The librdkafka that the wheel of confluent_kafka brings; None where it has another, or lacks what we need."""
     package = Path(confluent_kafka.__file__).parent
     places = [package.parent / "confluent_kafka.libs", package / ".dylibs"]
-    found = [file for place in places for file in sorted(place.glob("librdkafka[-.]*"))]
-    if not found:
-        return None
-    library = ctypes.CDLL(str(found[0]))
-    return library if hasattr(library, "rd_kafka_mock_group_initial_rebalance_delay_ms") else None
+    for file in (file for place in places for file in sorted(place.glob("librdkafka[-.]*"))):
+        library = ctypes.CDLL(str(file))
+        if all(hasattr(library, name) for name in NEEDED):
+            return file
+    return None

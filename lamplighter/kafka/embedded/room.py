@@ -1,135 +1,147 @@
 """Keeps the embedded broker from dropping what nobody has read."""
 
 import itertools
+import os
 import random
+import threading
+import time
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-
-from confluent_kafka import Consumer, TopicPartition
 
 from lamplighter.contracts import Message
 from lamplighter.errors import EmbeddedBrokerFull
+from lamplighter.kafka.embedded.partitioner import partition_for
+from lamplighter.kafka.embedded.reader import Reader, size_of
 
-LIMIT = 4 * 1024 * 1024  # bytes of a partition; the mock drops its oldest beyond 5 MB
-MOST = 50_000  # messages of a partition; the mock drops its oldest beyond 100,000 batches
-OVERHEAD = 100  # bytes that a message has beside its key and value, at most
-LOOK_AFTER = 64 * 1024  # bytes pushed by us until we look at what others have pushed
-TIMEOUT = 5.0
+# The mock drops the oldest message sets of a partition beyond 5 MiB; its other limit, 100,000 sets, is not met before,
+# as none counts as less than 100 bytes here. The rest is for a set that is read in part (1 MB at most), and for what
+# other processes push at this moment.
+LIMIT = 3_670_016  # bytes, 3.5 MiB
+LOOK_AFTER = 65_536  # bytes that are placed until we look at what others have pushed
+ARRIVAL = 1.0  # seconds in which what we have placed arrives, or has failed
+PAUSE = 0.02  # seconds between two looks for it
+ANY_PARTITION = -1
+NO_GROUP = "lamplighter-room"
 
 
 @dataclass(slots=True)
-class Known:
-    """What is known of one partition: the sizes of its messages, from `first` to `end`."""
+class Unread:
+    """What a group has not read of a partition, as far as we looked.
 
-    first: int
-    end: int
-    sizes: dict[int, int]
-    unread: int
-    pushed: int
+    Attributes:
+        end: the offset up to which we looked.
+        sizes: offset and size of each unread message.
+        bytes: the sum of these sizes.
+        placed: bytes that we have given a place here, and not seen yet.
+        since: bytes that we have given a place here since the last look.
+    """
+
+    end: int = 0
+    sizes: deque[tuple[int, int]] = field(default_factory=deque)
+    bytes: int = 0
+    placed: int = 0
+    since: int = 0
+
+    def add(self, found: list[tuple[int, int]]) -> None:
+        """Messages are there, ours or another's."""
+        size = sum(size for _, size in found)
+        self.sizes.extend(found)
+        self.bytes += size
+        self.placed = max(0, self.placed - size)
+
+    def forget_before(self, first: int) -> None:
+        """Messages are read."""
+        while self.sizes and self.sizes[0][0] < first:
+            self.bytes -= self.sizes.popleft()[1]
 
 
 class Room:
-    """Chooses the partition of a push, and refuses one that would make the mock drop jobs of a group."""
+    """Chooses the partition of a push, and refuses one that would make the mock drop jobs of a group.
+
+    Safe to use from any thread. The topics of `groups` are each read by a group, from the beginning even before it has
+    committed anything; other topics lose their oldest.
+    """
 
     def __init__(self, config: Mapping[str, Any], groups: Mapping[str, str]) -> None:
         self._config = dict(config)
         self._groups = dict(groups)
-        self._known: dict[tuple[str, int], Known] = {}
+        self._unread: dict[tuple[str, int], Unread] = {}
         self._counts: dict[str, int] = {}
-        self._readers: dict[str, Consumer] = {}
+        self._readers: dict[str, Reader] = {}
+        self._forsaken: list[Reader] = []
         self._turn = itertools.count(random.randrange(1000))
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
 
     def place(self, topic: str, message: Message) -> int:
-        """The partition for a message.
+        """The partition for a message, which is to be pushed then; -1 leaves it to the client.
 
         Raises:
             EmbeddedBrokerFull: its group has to read first.
+            BrokerUnavailable: the broker does not answer.
         """
-        count = self._counts.get(topic) or self._partitions(topic)
-        number = partition_for(message.key, count) if message.key else next(self._turn) % count
-        if topic in self._groups:
-            self._check(topic, number, len(message.payload) + len(message.key or b"") + OVERHEAD)
-        return number
+        with self._lock:
+            count = self._counts.get(topic) or self._count(topic)
+            if count == 0:
+                return ANY_PARTITION
+            number = next(self._turn) % count if message.key is None else partition_for(message.key, count)
+            if topic in self._groups:
+                self._take(topic, number, size_of(message.payload, message.key, message.headers))
+            return number
 
-    def _check(self, topic: str, number: int, size: int) -> None:
-        known = self._known.get((topic, number))
-        is_near = known is not None and known.unread + known.pushed + size > LIMIT
-        if known is None or is_near or known.pushed + size > LOOK_AFTER:
-            known = self._look(topic, number)
-        if known.unread + known.pushed + size > LIMIT or len(known.sizes) >= MOST:
-            raise EmbeddedBrokerFull(
-                f"{topic}[{number}] of the embedded broker is full: {known.unread:,} bytes that the group "
-                f"{self._groups[topic]!r} has not read. Start a worker, or set KAFKA_BROKERS to a real Kafka."
-            )
-        known.pushed += size
+    def _take(self, topic: str, number: int, size: int) -> None:
+        unread = self._unread.get((topic, number))
+        if unread is None or unread.since + size > LOOK_AFTER or not _fits(unread, size):
+            unread = self._look(topic, number)
+        until = time.monotonic() + ARRIVAL
+        while not _fits(unread, size):
+            if unread.placed == 0:
+                raise self._full(topic, number, unread)
+            if time.monotonic() >= until:
+                # What has not arrived by now has failed.
+                unread.placed = 0
+            time.sleep(PAUSE)
+            unread = self._look(topic, number)
+        unread.placed += size
+        unread.since += size
 
-    def _look(self, topic: str, number: int) -> Known:
-        """Read the sizes of what was pushed since the last look, by whomever."""
-        reader = self._reader(topic)
-        tp = TopicPartition(topic, number)
-        low, high = reader.get_watermark_offsets(tp, timeout=TIMEOUT)
-        committed = reader.committed([tp], timeout=TIMEOUT)[0].offset
-        first = max(low, committed if committed >= 0 else low)
-        known = self._known.get((topic, number)) or Known(first, first, {}, 0, 0)
-        sizes = {offset: size for offset, size in known.sizes.items() if offset >= first}
-        sizes.update(self._sizes(reader, topic, number, max(first, known.end), high))
-        fresh = self._known[topic, number] = Known(first, high, sizes, sum(sizes.values()), 0)
-        return fresh
+    def _look(self, topic: str, number: int) -> Unread:
+        """Count what was pushed since the last look, by whomever, and forget what was read."""
+        reader = self._reader(self._groups[topic])
+        first, end = reader.unread(topic, number)
+        unread = self._unread.setdefault((topic, number), Unread(end=first))
+        unread.add(reader.sizes(topic, number, max(first, unread.end), end))
+        unread.forget_before(first)
+        unread.end = max(first, unread.end, end)
+        unread.since = 0
+        return unread
 
-    def _sizes(self, reader: Consumer, topic: str, number: int, start: int, end: int) -> dict[int, int]:
-        sizes: dict[int, int] = {}
-        if start >= end:
-            return sizes
-        reader.assign([TopicPartition(topic, number, start)])
-        offset = start
-        while offset < end:
-            for message in reader.consume(500, 0.1):
-                if message.error() is None:
-                    offset = (message.offset() or 0) + 1
-                    sizes[offset - 1] = len(message.value() or b"") + len(message.key() or b"") + OVERHEAD
-            if not sizes and reader.get_watermark_offsets(TopicPartition(topic, number), timeout=TIMEOUT)[0] >= end:
-                break
-        reader.unassign()
-        return sizes
+    def _full(self, topic: str, number: int, unread: Unread) -> EmbeddedBrokerFull:
+        return EmbeddedBrokerFull(
+            f"{topic}[{number}] of the embedded broker is full: the group {self._groups[topic]!r} has not read "
+            f"{len(unread.sizes):,} messages of {unread.bytes:,} bytes, and it would drop the oldest. "
+            f"Start a worker, or set KAFKA_BROKERS to a real Kafka."
+        )
 
-    def _reader(self, topic: str) -> Consumer:
-        group = self._groups[topic]
-        reader = self._readers.get(group)
-        if reader is None:
-            config = {**self._config, "group.id": group, "enable.auto.commit": False, "fetch.wait.max.ms": 10}
-            reader = self._readers[group] = Consumer(config)
-        return reader
-
-    def _partitions(self, topic: str) -> int:
-        reader = self._reader(topic) if topic in self._groups else self._any_reader()
-        found = reader.list_topics(topic, timeout=TIMEOUT).topics[topic]
-        self._counts[topic] = count = max(1, len(found.partitions))
+    def _count(self, topic: str) -> int:
+        count = self._reader(self._groups.get(topic, NO_GROUP)).partitions(topic)
+        if count:
+            self._counts[topic] = count
         return count
 
-    def _any_reader(self) -> Consumer:
-        reader = self._readers.get("")
+    def _reader(self, group: str) -> Reader:
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            # Kept, because their end would wait for threads that a fork does not copy.
+            self._forsaken += self._readers.values()
+            self._readers = {}
+        reader = self._readers.get(group)
         if reader is None:
-            reader = self._readers[""] = Consumer({**self._config, "group.id": "lamplighter-room"})
+            reader = self._readers[group] = Reader(self._config, group)
         return reader
 
 
-def partition_for(key: bytes, count: int) -> int:
-    """The partition that JVM clients choose for a key, and librdkafka's murmur2 partitioners too."""
-    return (murmur2(key) & 0x7FFFFFFF) % count
-
-
-def murmur2(data: bytes) -> int:
-    """Kafka's 32-bit MurmurHash2 (org.apache.kafka.common.utils.Utils.murmur2)."""
-    m, mask = 0x5BD1E995, 0xFFFFFFFF
-    h = 0x9747B28C ^ len(data)
-    whole = len(data) // 4 * 4
-    for index in range(0, whole, 4):
-        k = int.from_bytes(data[index : index + 4], "little") * m & mask
-        k = (k ^ k >> 24) * m & mask
-        h = h * m & mask ^ k
-    rest = data[whole:]
-    if rest:
-        h = (h ^ int.from_bytes(rest, "little")) * m & mask
-    h = (h ^ h >> 13) * m & mask
-    return h ^ h >> 15
+def _fits(unread: Unread, size: int) -> bool:
+    return unread.bytes + unread.placed + size <= LIMIT
