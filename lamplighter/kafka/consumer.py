@@ -12,6 +12,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.clientlog import client_logger
 from lamplighter.kafka.commits import Verdict, is_fatal, judge
+from lamplighter.kafka.flow import Flow
 from lamplighter.kafka.memory import fix_thresholds
 from lamplighter.kafka.metadata import missing_text, missing_topics
 from lamplighter.kafka.partition import Chunk, Partition
@@ -22,8 +23,8 @@ log = logging.getLogger(__name__)
 BATCH = 500  # messages that one call hands over at most; larger batches miss the processor's caches
 IDLE = 0.1  # seconds that a poll waits for a message
 FULL = 0.005  # seconds between two looks while the buffer is full
-PATIENCE = 0.25  # seconds with a full buffer until partitions are paused, so that polling can go on
 COMMIT_EVERY = 1.0  # seconds
+LOOK_EVERY = 1.0  # seconds between two looks whether a broker that is away can come back
 COMMIT_AFTER = 5_000  # finished messages
 METADATA_TIMEOUT = 5.0  # seconds for reading what a partition's last owner has committed
 
@@ -58,7 +59,7 @@ class PollingThread(threading.Thread):
         self._connection = connection
         self._config = dict(config)
         self._topics = list(topics)
-        self._prefetch = prefetch
+        self._flow = Flow(self._topics, prefetch=prefetch)
         self._sleep_on_error = sleep_on_error
         self._arrived = arrived
         self._changed = changed
@@ -66,12 +67,13 @@ class PollingThread(threading.Thread):
         self._partitions: dict[tuple[str, int], Partition] = {}
         self._stopping = threading.Event()
         self._leave_by = 0.0
-        self._full_since = 0.0
         self._last_commit = time.monotonic()
         self._commit_in_flight = False
         self._commit_after = 0.0
         self._bare_commits = False
         self._warned_at = 0.0
+        self._looks_for_end = False
+        self._looked_at = 0.0
 
     @property
     def brokers(self) -> str:
@@ -135,9 +137,7 @@ class PollingThread(threading.Thread):
             return
 
     def _brokers_are_away(self, error: KafkaError) -> None:
-        if self._is_gone(self.brokers):
-            self._fail(BrokerUnavailable(f"The broker {self.brokers} has ended for good. Start the worker again."))
-            return
+        self._looks_for_end = True
         if self._sleep_on_error is None:
             self._fail(BrokerUnavailable(f"The brokers {self.brokers} can't be reached: {error.str()}"))
             return
@@ -151,19 +151,28 @@ class PollingThread(threading.Thread):
     def _turn(self, consumer: Consumer) -> None:
         now = self.polled_at = time.monotonic()
         self._commit_if_due(consumer, now)
-        self._pause_and_resume(consumer, now)
-        if self._full_since and now - self._full_since < PATIENCE:
+        self._flow.regulate(consumer, self._partitions.values(), now)
+        if self._looks_for_end and now - self._looked_at > LOOK_EVERY:
+            self._look_for_end(now)
+        if self._flow.may_wait(now):
             time.sleep(FULL)
             return
         batch = consumer.consume(BATCH, 0)
         if not batch:
-            message = consumer.poll(FULL if self._full_since else IDLE)
+            message = consumer.poll(FULL if self._flow.is_full else IDLE)
             if message is None:
                 return
             batch = [message, *consumer.consume(BATCH - 1, 0)]
         self._hand_over(batch)
 
+    def _look_for_end(self, now: float) -> None:
+        """Brokers come back, but for the embedded one: another has another address, and none of its jobs."""
+        self._looked_at = now
+        if self._is_gone(self.brokers):
+            self._fail(BrokerUnavailable(f"The broker {self.brokers} has ended for good. Start the worker again."))
+
     def _hand_over(self, batch: list[Message]) -> None:
+        self._looks_for_end = False
         messages = [message for message in batch if message.error() is None]
         for place, run in groupby(messages, key=_place):
             partition = self._partitions.get(place)
@@ -201,37 +210,6 @@ class PollingThread(threading.Thread):
             )
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._brokers_are_away(error)
-
-    def _pause_and_resume(self, consumer: Consumer, now: float) -> None:
-        """Memory is bounded: a topic whose buffer is full is not fetched, nor is a partition whose head waits."""
-        fullness = self._fullness()
-        full = {topic for topic, count in fullness.items() if count >= self._prefetch}
-        half = {topic for topic, count in fullness.items() if count >= self._prefetch // 2}
-        if len(full) == len(self._topics) or (self._full_since and len(half) == len(self._topics)):
-            self._full_since = self._full_since or now
-        else:
-            self._full_since = 0.0
-        # Pausing throws away what librdkafka has fetched; a short wait for the jobs costs nothing.
-        everything_waits = self._full_since > 0 and now - self._full_since < PATIENCE
-        pause: list[TopicPartition] = []
-        resume: list[TopicPartition] = []
-        for partition in self._partitions.values():
-            crowded = half if partition.is_paused else full
-            wanted = partition.held is not None or (partition.topic in crowded and not everything_waits)
-            if wanted != partition.is_paused:
-                partition.is_paused = wanted
-                (pause if wanted else resume).append(TopicPartition(partition.topic, partition.number))
-        if pause:
-            consumer.pause(pause)
-        if resume:
-            consumer.resume(resume)
-
-    def _fullness(self) -> dict[str, int]:
-        counts = dict.fromkeys(self._topics, 0)
-        for partition in self._partitions.values():
-            if partition.held is None:
-                counts[partition.topic] += partition.unfinished()
-        return counts
 
     # assignment ────────────────────────────────────────────────────────────────────────────────────────────────────
 
