@@ -16,6 +16,7 @@ config = {
     "connections": {
         "sqlite": {"driver": "sqlite", "database": env("DB_DATABASE", "database/database.sqlite")},
         "pgsql": {"driver": "pgsql", **server},
+        "postgresql": {"driver": "postgresql", **server},
         "mysql": {"driver": "mysql", **server},
     },
 }

@@ -4,6 +4,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
 
+from lamplighter.database.model import id_type
+
 revision = "2026_11_24_000000"
 down_revision = None
 
@@ -15,7 +17,7 @@ def upgrade() -> None:
     op.create_table(
         "failed_jobs",
         sa.Column("id", number, sa.Identity(), primary_key=True, autoincrement=True),
-        sa.Column("uuid", sa.String(255), nullable=False, unique=True),
+        sa.Column("uuid", id_type(255), nullable=False, unique=True),
         sa.Column("connection", sa.String(255), nullable=False),
         sa.Column("queue", sa.String(255), nullable=False),
         sa.Column("payload", large, nullable=False),

@@ -1,15 +1,47 @@
 """Adopts a database that another application made, such as the PHP one: its rows move into tables of ours."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, inspect, text
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import (
+    ColumnClause,
+    Connection,
+    Engine,
+    column,
+    create_engine,
+    func,
+    inspect,
+    literal_column,
+    select,
+    table,
+    types,
+)
 from sqlalchemy.exc import DBAPIError
 
-from lamplighter.database.migrations import BATCHES, Migrator, Told
+from lamplighter.database.migrations import BASELINE, BATCHES, Migrator, Told
 from lamplighter.errors import MigrationError
 
 OLD = "baseline_"
 OURS = frozenset({"alembic_version", BATCHES.name})
+KINDS = (
+    (types.Boolean, "boolean"),
+    (types.Integer, "integer"),
+    (types.String, "text"),
+    (types.Uuid, "text"),
+    (types.DateTime, "datetime"),
+    (types.LargeBinary, "binary"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A table: its columns by name, as SQLAlchemy's inspector tells of them, and its primary key."""
+
+    columns: dict[str, Any]
+    key: tuple[str, ...]
 
 
 def adopt(engine: Engine, folder: Path, told: Told) -> list[str]:
@@ -19,45 +51,102 @@ def adopt(engine: Engine, folder: Path, told: Told) -> list[str]:
         MigrationError: the database is adopted already, or differs in a way that would lose something; it is named.
     """
     migrator = Migrator(engine, folder)
-    if any(status.is_applied for status in migrator.status()):
-        raise MigrationError("This database has our migrations already; run `migrate` without --baseline.")
+    if engine.dialect.name not in ("sqlite", "postgresql"):
+        # Elsewhere a table that was renamed stays renamed when a later step fails.
+        raise MigrationError(f"Only a database on SQLite or PostgreSQL can be adopted, not on {engine.dialect.name}.")
     wanted = _wanted(folder)
-    with engine.begin() as connection:
-        present = set(inspect(connection).get_table_names()) & set(wanted)
-        _refuse_differences(connection, {table: wanted[table] for table in present})
-        for table in sorted(present):
-            connection.execute(text(f'ALTER TABLE "{table}" RENAME TO "{OLD}{table}"'))
-        migrator.migrate_on(connection, told)
-        for table in sorted(present):
-            _move(connection, table, sorted(wanted[table]))
-    return sorted(present)
+    with migrator.alone() as connection:
+        if MigrationContext.configure(connection).get_current_heads():
+            raise MigrationError("This database has our migrations already; run `migrate` without --baseline.")
+        names = sorted(set(inspect(connection).get_table_names()) & set(wanted))
+        there = {name: _shape(connection, name) for name in names}
+        problems = [problem for name in names for problem in _differences(connection, name, there[name], wanted[name])]
+        if problems:
+            raise MigrationError("The database differs from what our migrations make: " + "; ".join(problems) + ".")
+        _replace(connection, migrator, {name: [*shape.columns] for name, shape in there.items()}, told)
+        for name in names:
+            _count_on(connection, name, wanted[name])
+    return names
 
 
-def _wanted(folder: Path) -> dict[str, set[str]]:
-    """The tables that our revisions make, with their columns."""
+def _wanted(folder: Path) -> dict[str, Shape]:
+    """The tables that our revisions make."""
     scratch = create_engine("sqlite://")
-    Migrator(scratch, folder).migrate(lambda name, seconds: None)
-    found = inspect(scratch)
-    tables = {name: {column["name"] for column in found.get_columns(name)} for name in found.get_table_names()}
-    scratch.dispose()
-    return {name: columns for name, columns in tables.items() if name not in OURS}
-
-
-def _refuse_differences(connection: Connection, wanted: dict[str, set[str]]) -> None:
-    found = inspect(connection)
-    problems = []
-    for table, columns in sorted(wanted.items()):
-        present = {column["name"] for column in found.get_columns(table)}
-        problems += [f"{table}.{name} is missing" for name in sorted(columns - present)]
-        problems += [f"{table}.{name} is not ours and would be lost" for name in sorted(present - columns)]
-    if problems:
-        raise MigrationError("The database differs from what our migrations make: " + "; ".join(problems) + ".")
-
-
-def _move(connection: Connection, table: str, columns: list[str]) -> None:
-    names = ", ".join(f'"{name}"' for name in columns)
     try:
-        connection.execute(text(f'INSERT INTO "{table}" ({names}) SELECT {names} FROM "{OLD}{table}"'))
-    except DBAPIError as error:
-        raise MigrationError(f"The rows of {table} do not fit our table: {error.orig}. Nothing was changed.") from error
-    connection.execute(text(f'DROP TABLE "{OLD}{table}"'))
+        Migrator(scratch, folder).migrate(lambda name, seconds: None)
+        with scratch.connect() as connection:
+            names = set(inspect(connection).get_table_names()) - OURS
+            return {name: _shape(connection, name) for name in names}
+    finally:
+        scratch.dispose()
+
+
+def _shape(connection: Connection, name: str) -> Shape:
+    found = inspect(connection)
+    key = found.get_pk_constraint(name)["constrained_columns"]
+    return Shape({each["name"]: each for each in found.get_columns(name)}, tuple(key))
+
+
+def _differences(connection: Connection, name: str, there: Shape, wanted: Shape) -> Iterator[str]:
+    """What would lose something or not fit; an absent column that may be empty is no difference."""
+    for each, ours in sorted(wanted.columns.items()):
+        theirs = there.columns.get(each)
+        if theirs is not None:
+            yield from _unfit(connection, name, theirs, ours)
+        elif not ours["nullable"]:
+            yield f"{name}.{each} is missing"
+    for each in sorted(set(there.columns) - set(wanted.columns)):
+        yield f"{name}.{each} is not ours and would be lost"
+    if set(wanted.key) <= set(there.columns):
+        key: list[ColumnClause[Any]] = [column(each) for each in wanted.key]
+        twice = select(*key).select_from(table(name)).group_by(*key).having(func.count() > 1).subquery()
+        if count := connection.scalar(select(func.count()).select_from(twice)):
+            yield f"{name} has {count} values of ({', '.join(wanted.key)}) more than once"
+
+
+def _unfit(connection: Connection, name: str, theirs: Any, ours: Any) -> Iterator[str]:
+    path, kind, wanted = f"{name}.{ours['name']}", _kind(theirs["type"]), _kind(ours["type"])
+    # SQLite has no booleans: PHP declares them tinyint.
+    is_flag = connection.dialect.name == "sqlite" and (kind, wanted) == ("integer", "boolean")
+    if kind != wanted and not is_flag:
+        yield f"{path} is {kind}, not {wanted}"
+        return
+    value: ColumnClause[Any] = column(ours["name"])
+    rows = select(func.count()).select_from(table(name))
+    if not ours["nullable"] and (count := connection.scalar(rows.where(value.is_(None)))):
+        yield f"{path} is empty in {count} rows"
+    length = getattr(ours["type"], "length", None)
+    if length and (count := connection.scalar(rows.where(func.length(value) > length))):
+        yield f"{path} is longer than {length} in {count} rows"
+
+
+def _kind(of: Any) -> str:
+    if isinstance(of, types.DateTime) and of.timezone:
+        return "datetime with a time zone"
+    return next((name for kind, name in KINDS if isinstance(of, kind)), str(of).lower())
+
+
+def _replace(connection: Connection, migrator: Migrator, moved: dict[str, list[str]], told: Told) -> None:
+    quote = connection.dialect.identifier_preparer.quote
+    for name in moved:
+        connection.exec_driver_sql(f"ALTER TABLE {quote(name)} RENAME TO {quote(OLD + name)}")
+    migrator.migrate_on(connection, told, batch=BASELINE)
+    for name, names in moved.items():
+        new, old = (table(each, *(column(of) for of in names)) for each in (name, OLD + name))
+        try:
+            connection.execute(new.insert().from_select(names, select(*old.c)))
+            connection.exec_driver_sql(f"DROP TABLE {quote(OLD + name)}")
+        except DBAPIError as error:
+            raise MigrationError(f"The table {name} can't be adopted: {error.orig}. Nothing was changed.") from error
+
+
+def _count_on(connection: Connection, name: str, shape: Shape) -> None:
+    """Let PostgreSQL number new rows behind the ones that came with their numbers."""
+    if connection.dialect.name != "postgresql" or len(shape.key) != 1:
+        return
+    [key] = shape.key
+    if _kind(shape.columns[key]["type"]) == "integer":
+        highest = select(func.max(column(key))).select_from(table(name)).scalar_subquery()
+        sequence = func.pg_get_serial_sequence(connection.dialect.identifier_preparer.quote(name), key)
+        # An empty table has no highest number, and setval of null changes nothing.
+        connection.execute(select(func.setval(sequence, highest, literal_column("true"))))

@@ -3,10 +3,13 @@
 import sys
 from collections.abc import Iterator
 
+DRIVERS = frozenset({"psycopg", "psycopg2", "pymysql", "MySQLdb", "sqlite3"})
+KINDS = frozenset({"OperationalError", "InterfaceError"})  # of PEP 249; the others are not about the connection
 LOST_STATES = ("08", "57P01", "57P02", "57P03")  # PostgreSQL: connection exceptions, shutdown, starting up
 LOST_NUMBERS = frozenset({2002, 2003, 2006, 2013, 2055, 1053})  # MySQL: can't connect, gone away, lost
 DEADLOCK_STATES = frozenset({"40001", "40P01"})
 DEADLOCK_NUMBERS = frozenset({1213, 1205})
+SQLITE_BUSY = frozenset({5, 6})  # SQLITE_BUSY, SQLITE_LOCKED: https://www.sqlite.org/rescode.html
 LOST_WORDS = (
     "connection refused",
     "connection is closed",
@@ -16,11 +19,16 @@ LOST_WORDS = (
     "connection failed",
     "terminating connection",
     "consuming input failed",
+    # A container that is stopped takes its name with it.
+    "failed to resolve host",
+    "could not translate host name",
 )
+# A connection attempt has no SQLSTATE. These answers of a server that is there need a person, and no waiting helps.
+REFUSED_WORDS = ("does not exist", "authentication failed", "no pg_hba.conf entry", "no password supplied")
 
 
 class SqlAlchemyErrors:
-    """What the worker asks about an error of a job."""
+    """What the worker asks about an error of a job; what a driver raised by itself is read as well."""
 
     def is_lost_connection(self, error: BaseException) -> bool:
         """Whether the database could not be reached, so that the job is to wait for it."""
@@ -31,44 +39,73 @@ class SqlAlchemyErrors:
         return any(_is_deadlock(step) for step in _chain(error))
 
 
+def is_missing_table(error: BaseException) -> bool:
+    """Whether a statement named a table that is not there."""
+    cause = _driver_error(error)
+    if cause is None:
+        return False
+    state, number, text = _signs(cause)
+    return state == "42P01" or number == 1146 or text.startswith("no such table")
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
     step: BaseException | None = error
     while step is not None and id(step) not in seen:
         seen.add(id(step))
         yield step
-        step = step.__cause__ or step.__context__
+        step = step.__cause__ or (None if step.__suppress_context__ else step.__context__)
 
 
 def _is_lost(error: BaseException) -> bool:
     alchemy = sys.modules.get("sqlalchemy.exc")
-    if alchemy is None:
+    if alchemy is not None:
+        if isinstance(error, alchemy.TimeoutError):
+            return True
+        if isinstance(error, alchemy.DBAPIError) and error.connection_invalidated:
+            return True
+    cause = _driver_error(error)
+    if cause is None or _driver(cause) == "sqlite3":
         return False
-    if isinstance(error, alchemy.TimeoutError):
+    state, number, text = _signs(cause)
+    if state:
+        return state.startswith(LOST_STATES)
+    if number in LOST_NUMBERS:
         return True
-    if not isinstance(error, alchemy.DBAPIError):
-        return False
-    if error.connection_invalidated:
-        return True
-    state, number, text = _signs(error)
-    if state.startswith(LOST_STATES) or number in LOST_NUMBERS:
-        return True
-    kinds = (alchemy.OperationalError, alchemy.InterfaceError)
-    return not state and isinstance(error, kinds) and any(word in text for word in LOST_WORDS)
+    is_about_connection = any(base.__name__ in KINDS for base in type(cause).__mro__)
+    return is_about_connection and _says(text, LOST_WORDS) and not _says(text, REFUSED_WORDS)
 
 
 def _is_deadlock(error: BaseException) -> bool:
-    alchemy = sys.modules.get("sqlalchemy.exc")
-    if alchemy is None or not isinstance(error, alchemy.DBAPIError):
+    cause = _driver_error(error)
+    if cause is None:
         return False
-    state, number, text = _signs(error)
-    return state in DEADLOCK_STATES or number in DEADLOCK_NUMBERS or "database is locked" in text
+    if _driver(cause) == "sqlite3":
+        # The low byte is the error; what stands above it tells its kinds apart.
+        return getattr(cause, "sqlite_errorcode", 0) & 0xFF in SQLITE_BUSY
+    state, number, _ = _signs(cause)
+    return state in DEADLOCK_STATES or number in DEADLOCK_NUMBERS
+
+
+def _driver_error(error: BaseException) -> BaseException | None:
+    """The driver's own error: the one given, or the one that SQLAlchemy wrapped."""
+    alchemy = sys.modules.get("sqlalchemy.exc")
+    if alchemy is not None and isinstance(error, alchemy.DBAPIError):
+        original: BaseException | None = error.orig
+        return original
+    return error if _driver(error) in DRIVERS else None
+
+
+def _driver(error: BaseException) -> str:
+    return type(error).__module__.partition(".")[0]
 
 
 def _signs(error: BaseException) -> tuple[str, int, str]:
     """The SQLSTATE, MySQL's number and the text in lower case, as far as the driver gives them."""
-    original = getattr(error, "orig", None)
-    state = str(getattr(original, "sqlstate", None) or "")
-    arguments = getattr(original, "args", ())
-    number = arguments[0] if arguments and isinstance(arguments[0], int) else 0
-    return state, number, str(original).lower()
+    state = str(getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or "")
+    number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    return state, number, str(error).lower()
+
+
+def _says(text: str, words: tuple[str, ...]) -> bool:
+    return any(word in text for word in words)

@@ -2,12 +2,13 @@
 
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
 from lamplighter.contracts import Config
@@ -16,6 +17,9 @@ from lamplighter.support.options import parse_options
 
 FILE = "config/database.py"
 BUSY_TIMEOUT = 30  # seconds that a writer on SQLite waits for another
+
+# For `connection.execution_options(**READ_ONLY)`: what only reads need not wait for SQLite's one writer, nor stop it.
+READ_ONLY = {"sqlite_begin": "DEFERRED"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,7 @@ class ServerOptions:
     password: str = field(default="", repr=False)
     connect_timeout: int = 5
     pool_size: int = 5
+    application_name: str = "lamplighter"  # PostgreSQL shows it in pg_stat_activity
 
 
 class DatabaseManager:
@@ -48,6 +53,7 @@ class DatabaseManager:
         self._config = config
         self._path = path
         self._engines: dict[str, Engine] = {}
+        self._inherited: list[dict[str, Engine]] = []
         self._pid = os.getpid()
         self._lock = threading.Lock()
 
@@ -62,9 +68,8 @@ class DatabaseManager:
         Raises:
             ConfigError: there is no such connection, or its settings are wrong.
         """
-        # Connections of a parent process must not be shared by its child.
         if self._pid != os.getpid():
-            self._pid, self._engines = os.getpid(), {}
+            self._begin_as_child()
         name = name or self.default
         found = self._engines.get(name)
         if found is not None:
@@ -84,6 +89,12 @@ class DatabaseManager:
             engine.dispose()
         self._engines.clear()
 
+    def _begin_as_child(self) -> None:
+        # A parent's connections must not be used by its child, nor closed by it: so they are kept, and left alone.
+        # Its lock may have been held by a thread that is not there any more.
+        self._inherited.append(self._engines)
+        self._engines, self._lock, self._pid = {}, threading.Lock(), os.getpid()
+
     def _make(self, name: str) -> Engine:
         connections = self._config.mapping("database.connections", {})
         options = connections.get(name)
@@ -101,32 +112,45 @@ class DatabaseManager:
             file = self._path(database)
             file.parent.mkdir(parents=True, exist_ok=True)
             database = str(file)
-        engine = create_engine(URL.create("sqlite", database=database), connect_args={"timeout": BUSY_TIMEOUT})
+        url = URL.create("sqlite", database=database)
+        # An error's text would hold the parameters, and the failed-job store and the log keep that text.
+        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT}, hide_parameters=True)
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_as_writer)
+        event.listen(engine, "begin", _begin_on_sqlite)
         return engine
 
 
 def _server(options: ServerOptions, where: str) -> Engine:
     is_postgres = options.driver in ("pgsql", "postgresql")
-    driver = "postgresql+psycopg" if is_postgres else "mysql+pymysql"
-    if options.url:
-        url = make_url(options.url).set(drivername=driver)
-    else:
-        url = URL.create(
-            driver,
-            username=options.username or None,
-            password=options.password or None,
-            host=options.host,
-            port=options.port or (5432 if is_postgres else 3306),
-            database=options.database,
-        )
-    arguments: Mapping[str, Any] = {"connect_timeout": options.connect_timeout}
+    url = _url(options, "postgresql+psycopg" if is_postgres else "mysql+pymysql", where)
+    arguments: dict[str, Any] = {"connect_timeout": options.connect_timeout}
+    if is_postgres:
+        arguments["application_name"] = options.application_name
+    # What the URL says itself wins.
+    arguments = {name: value for name, value in arguments.items() if name not in url.query}
     try:
-        return create_engine(url, pool_size=options.pool_size, connect_args=dict(arguments))
+        # No ping before each use: it costs a round trip a job, and the worker deals with a connection that is lost.
+        return create_engine(url, pool_size=options.pool_size, connect_args=arguments, hide_parameters=True)
     except ModuleNotFoundError as error:
         extra = "postgresql" if is_postgres else "mysql"
         raise ConfigError(f"{where} needs the package {error.name}: pip install 'lamplighter[{extra}]'.") from error
+
+
+def _url(options: ServerOptions, driver: str, where: str) -> URL:
+    if options.url:
+        try:
+            return make_url(options.url).set(drivername=driver)
+        except (ArgumentError, ValueError):
+            # The text of the error could hold the password.
+            raise ConfigError(f"{where} has a url that is none; such as postgresql://user@host:5432/name.") from None
+    return URL.create(
+        driver,
+        username=options.username or None,
+        password=options.password or None,
+        host=options.host,
+        port=options.port or (5432 if driver.startswith("postgresql") else 3306),
+        database=options.database,
+    )
 
 
 def _prepare_sqlite(connection: Any, record: object) -> None:
@@ -140,7 +164,8 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
     cursor.close()
 
 
-def _begin_as_writer(connection: Any) -> None:
+def _begin_on_sqlite(connection: Any) -> None:
     # A transaction that reads first and writes then can't wait for another writer: it fails with "database is
     # locked". One that begins as a writer waits its turn.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
+    connection.exec_driver_sql(f"BEGIN {mode}")

@@ -1,11 +1,12 @@
 """Runs alembic's revisions, and remembers which of them ran together."""
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from alembic.config import Config as AlembicConfig
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
 from sqlalchemy import (
     Column,
     Connection,
@@ -28,9 +31,11 @@ from sqlalchemy import (
     select,
 )
 
+from lamplighter.database.manager import READ_ONLY
 from lamplighter.errors import MigrationError
 
 LOCK = 0x6C616D70  # PostgreSQL's advisory lock of a migration: "lamp"
+BASELINE = 0  # the batch of an adopted database: it holds rows that we did not make, and no rollback drops them
 BATCHES = Table(
     "migration_batches", MetaData(), Column("revision", String(64), primary_key=True), Column("batch", Integer)
 )
@@ -41,7 +46,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "{revision}"
-down_revision = {down_revision!r}
+down_revision = {down_revision}
 
 
 def upgrade() -> None:
@@ -77,22 +82,24 @@ class Migrator:
 
     def status(self) -> list[Status]:
         """Every revision, the oldest first."""
-        with self._engine.connect() as connection:
+        with _explained(), self._engine.connect().execution_options(**READ_ONLY) as connection:
             applied = self._applied(connection)
             batches = self._batches(connection)
-        return [
-            Status(_name(script), script.revision in applied, batches.get(script.revision)) for script in self._all()
-        ]
+            return [
+                Status(_name(script), script.revision in applied, batches.get(script.revision))
+                for script in self._all()
+            ]
 
     def migrate(self, told: Told) -> int:
         """Apply what waits; how many that were. `told` is called with each name and its seconds."""
-        with self._alone() as connection:
+        with _explained(), self.alone() as connection:
             return self.migrate_on(connection, told)
 
-    def migrate_on(self, connection: Connection, told: Told) -> int:
-        """The same, in a transaction of the caller's."""
+    def migrate_on(self, connection: Connection, told: Told, *, batch: int | None = None) -> int:
+        """The same, in a transaction of the caller's; `batch` is the next one where it is not given."""
         BATCHES.create(connection, checkfirst=True)
-        batch = (connection.scalar(select(func.max(BATCHES.c.batch))) or 0) + 1
+        if batch is None:
+            batch = (connection.scalar(select(func.max(BATCHES.c.batch))) or BASELINE) + 1
         scripts = self._scripts()
 
         def steps(heads: Any, context: MigrationContext) -> Any:
@@ -104,54 +111,75 @@ class Migrator:
         return self._run(connection, scripts, steps, told, applied)
 
     def rollback(self, told: Told) -> int:
-        """Undo what the last `migrate` did; how many revisions that were."""
-        with self._alone() as connection:
+        """Undo what the last `migrate` did; how many revisions that were. What was adopted stays.
+
+        Raises:
+            MigrationError: a revision of that run is not in the folder, or one of another run stands on it.
+        """
+        with _explained(), self.alone() as connection:
             batches = self._batches(connection)
-            if not batches:
+            last = max(batches.values(), default=BASELINE)
+            if last == BASELINE:
                 return 0
-            last = max(batches.values())
-            undone = [script for script in self._all() if batches.get(script.revision) == last]
-            target = undone[0].down_revision or "base"
+            wanted = {revision for revision, batch in batches.items() if batch == last}
+            undone = [script for script in self._all() if script.revision in wanted]
+            target = undone[0].down_revision or "base" if undone else "base"
             scripts = self._scripts()
 
             def steps(heads: Any, context: MigrationContext) -> Any:
-                return scripts._downgrade_revs(target, heads)
+                found = list(scripts._downgrade_revs(target, heads))
+                others = {step.revision.revision for step in found} ^ wanted
+                if others:
+                    raise MigrationError(f"The last run can't be undone by itself, because of {', '.join(others)}.")
+                return found
 
             def removed(revision: str) -> None:
                 connection.execute(delete(BATCHES).where(BATCHES.c.revision == revision))
 
             return self._run(connection, scripts, steps, told, removed)
 
-    def make(self, name: str, *, create: str | None = None) -> Path:
-        """Write an empty revision behind the newest, dated now; `create` names a table that it makes."""
+    def make(self, name: str, *, create: str | None = None, table: str | None = None) -> Path:
+        """Write a revision behind the newest, dated now; `create` names a table that it makes, `table` one it changes.
+
+        Without either the name may tell: `create_letters_table`, `add_colour_to_letters_table`.
+        """
         slug = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
         if not slug:
             raise MigrationError(f"A migration can't be named {name!r}: a name has letters and digits.")
-        revision = datetime.now(UTC).strftime("%Y_%m_%d_%H%M%S")
-        table = create or _guessed_table(slug)
-        heads = self._scripts().get_heads()
+        if create is None and table is None:
+            create, table = _guessed_tables(slug)
+        with _explained():
+            heads = self._scripts().get_heads()
+            revision = self._free_revision()
         path = self._folder / f"{revision}_{slug}.py"
-        columns = 'sa.Column("id", sa.String(36), primary_key=True)'
-        path.parent.mkdir(parents=True, exist_ok=True)
+        upgrade, downgrade = _bodies(create, table)
         path.write_text(
             TEMPLATE.format(
                 title=slug.replace("_", " ").capitalize(),
                 revision=revision,
-                down_revision=heads[0] if heads else None,
-                upgrade=f'op.create_table("{table}", {columns})' if table else "pass",
-                downgrade=f'op.drop_table("{table}")' if table else "pass",
+                # More than one newest revision comes from merged branches; this one joins them.
+                down_revision=json.dumps(heads if len(heads) > 1 else heads[0]) if heads else None,
+                upgrade=upgrade,
+                downgrade=downgrade,
             ),
             encoding="utf-8",
         )
         return path
 
     @contextmanager
-    def _alone(self) -> Iterator[Connection]:
+    def alone(self) -> Iterator[Connection]:
         """One transaction, and no other migration beside it."""
         with self._engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
             yield connection
+
+    def _free_revision(self) -> str:
+        taken = {script.revision for script in self._all()}
+        moment = datetime.now(UTC)
+        while (revision := moment.strftime("%Y_%m_%d_%H%M%S")) in taken:
+            moment += timedelta(seconds=1)
+        return revision
 
     def _run(
         self, connection: Connection, scripts: ScriptDirectory, steps: Any, told: Told, done: Callable[[str], object]
@@ -195,6 +223,29 @@ def _name(script: Any) -> str:
     return Path(script.path).stem
 
 
-def _guessed_table(slug: str) -> str | None:
-    match = re.fullmatch(r"create_(\w+?)(_table)?", slug)
-    return match[1] if match else None
+def _guessed_tables(slug: str) -> tuple[str | None, str | None]:
+    """The table that a migration of this name makes, and the one that it changes."""
+    made = re.fullmatch(r"create_(\w+?)(_table)?", slug)
+    changed = re.fullmatch(r"\w+_(?:to|from|in)_(\w+?)(_table)?", slug)
+    return (made[1], None) if made else (None, changed[1] if changed else None)
+
+
+def _bodies(create: str | None, table: str | None) -> tuple[str, str]:
+    """What stands in `upgrade` and in `downgrade`."""
+    if create is not None:
+        columns = 'sa.Column("id", sa.String(36), primary_key=True)'
+        return f'op.create_table("{create}", {columns})', f'op.drop_table("{create}")'
+    if table is not None:
+        # A batch, since SQLite can't change most of a table in place.
+        change = f'with op.batch_alter_table("{table}") as table:\n        pass'
+        return change, change
+    return "pass", "pass"
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What alembic has to say, as an error of ours."""
+    try:
+        yield
+    except (CommandError, RevisionError) as error:
+        raise MigrationError(f"The revisions and the database do not fit together: {error}.") from error

@@ -25,7 +25,9 @@ class MakeMigrationCommand(Command):
         self,
         migration: Annotated[str, typer.Argument(metavar="NAME", help="Such as create_letters_table")],
         create: Annotated[str | None, typer.Option("--create", help="The table that it makes")] = None,
+        table: Annotated[str | None, typer.Option("--table", help="The table that it changes")] = None,
     ) -> None:
         """Write the file."""
-        path = Migrator(self._databases.engine(), self._app.path(FOLDER)).make(migration, create=create)
+        migrator = Migrator(self._databases.engine(), self._app.path(FOLDER))
+        path = migrator.make(migration, create=create, table=table)
         self.output.info(f"Migration [{path.relative_to(self._app.base_path)}] created successfully.")

@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-import msgspec
 import typer
 
 from lamplighter.console.command import Command
 from lamplighter.contracts import Message
-from lamplighter.errors import QueueError
+from lamplighter.errors import ConfigError, QueueError
 from lamplighter.queue.failed import FailedJob, FailedJobs
+from lamplighter.queue.failed.attempts import without_attempts
 from lamplighter.queue.manager import QueueManager
 
 
@@ -26,7 +26,7 @@ class RetryCommand(Command):
         self, ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="The jobs' ids, or `all`")] = None
     ) -> int:
         """Push each job to where it came from; its record goes when the queue has it."""
-        wanted = [job.id for job in self._failed_jobs.all()] if ids == ["all"] else list(dict.fromkeys(ids or []))
+        wanted = self._failed_jobs.ids() if ids == ["all"] else list(dict.fromkeys(ids or []))
         if not wanted:
             self.output.info("No retryable jobs found.")
             return 0
@@ -40,7 +40,7 @@ class RetryCommand(Command):
             return 1
         try:
             self._push(job)
-        except QueueError as error:
+        except (ConfigError, QueueError) as error:  # its connection may be gone from the configuration by now
             self.output.two_column(id, "FAIL", style="red")
             self.output.error(str(error))
             return 1
@@ -52,14 +52,3 @@ class RetryCommand(Command):
     def _push(self, job: FailedJob) -> None:
         message = Message(without_attempts(job.payload), job.key, job.headers)
         self._queues.connection(job.connection).push(message, queue=job.queue)
-
-
-def without_attempts(payload: bytes) -> bytes:
-    """The payload with its count of attempts at 0, where it has one; every other value keeps its bytes."""
-    try:
-        fields = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError):
-        return payload
-    if "attempts" not in fields or bytes(fields["attempts"]) == b"0":
-        return payload
-    return msgspec.json.encode({**fields, "attempts": msgspec.Raw(b"0")})

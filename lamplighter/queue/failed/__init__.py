@@ -63,6 +63,10 @@ class FailedJobs(Protocol):
         """Every job, the newest first."""
         ...
 
+    def ids(self) -> list[str]:
+        """The ids of every job, the newest first; no payload is read for it."""
+        ...
+
     def find(self, id: str) -> FailedJob | None:
         """One job."""
         ...
@@ -100,6 +104,10 @@ class NullFailedJobs:
         """There are none."""
         return iter(())
 
+    def ids(self) -> list[str]:
+        """There are none."""
+        return []
+
     def find(self, id: str) -> FailedJob | None:
         """There are none."""
         return None
@@ -115,7 +123,9 @@ class NullFailedJobs:
 
 def make_failed_jobs(settings: Mapping[str, Any], databases: Callable[[], "DatabaseManager"]) -> FailedJobs:
     """The store that config/queue.py names."""
-    options = parse_options(FailedOptions, settings, where="config/queue.py (failed)")
+    # A variable that is set to nothing asks for the default: only an explicit null may drop failed jobs.
+    given = {key: value for key, value in settings.items() if value != ""}
+    options = parse_options(FailedOptions, given, where="config/queue.py (failed)")
     if options.driver in (None, "null"):
         return NullFailedJobs()
     from lamplighter.queue.failed.database import DatabaseFailedJobs

@@ -2,32 +2,54 @@
 
 import base64
 import json
+import re
 import uuid as uuids
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, MetaData, Table, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    DateTime,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    delete,
+    select,
+)
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 
 from lamplighter.contracts import Headers
-from lamplighter.database.manager import DatabaseManager
+from lamplighter.database.errors import is_missing_table
+from lamplighter.database.manager import READ_ONLY, DatabaseManager
+from lamplighter.errors import MigrationError
 from lamplighter.queue.failed import FailedJob
+from lamplighter.queue.failed.attempts import without_attempts
 from lamplighter.queue.failed.trace import format_trace
 
 NAMESPACE = uuids.UUID("6c616d70-6c69-5768-8465-720000000001")
-MAX_ID = 255
-PAGE = 100
+# What can be typed behind `queue:retry`: no spaces, no option, and not its word for every job.
+AN_ID = re.compile(r"(?!all\Z)[0-9A-Za-z_][0-9A-Za-z_.:-]{0,35}")
+PAGE = 20  # rows with their payloads in memory at a time
+MAX_NAME = 255
 
 
 class DatabaseFailedJobs:
-    """One row a job, written in a transaction of its own: the job's may be the one that failed."""
+    """One row a job, written in a transaction of its own: the job's may be the one that failed.
+
+    Every method raises MigrationError while the table is not there.
+    """
 
     def __init__(self, databases: DatabaseManager, *, database: str | None, table: str) -> None:
         self._databases = databases
         self._database = database
-        self._name = table
-        self._found: Table | None = None
+        self._table = _table(table)
 
     def record(
         self,
@@ -43,10 +65,10 @@ class DatabaseFailedJobs:
         timestamp_ms: int | None,
     ) -> str:
         """Keep a job, in place of an older record of the same; its id."""
-        id = _id(uuid, origin, timestamp_ms, payload)
+        own = _own_id(origin, timestamp_ms, payload)
         text, is_clean = _as_text(payload)
         row = {
-            "uuid": id,
+            "uuid": uuid if uuid and AN_ID.fullmatch(uuid) else own,
             "connection": connection,
             "queue": queue,
             "payload": text,
@@ -57,70 +79,103 @@ class DatabaseFailedJobs:
             "origin": origin,
             "payload_bytes": None if is_clean else payload,
         }
-        with self._databases.engine(self._database).begin() as transaction:
-            self._put(transaction, self._table(transaction), row)
-        return id
+        with self._transaction() as transaction:
+            if self._is_of_another(transaction, row, payload):
+                row["uuid"] = own
+            transaction.execute(_upsert(transaction.dialect.name, self._table, row))
+        return str(row["uuid"])
 
     def all(self) -> Iterator[FailedJob]:
         """Every job, the newest first, read a page at a time."""
-        last: int | None = None
-        while True:
-            with self._databases.engine(self._database).connect() as connection:
-                table = self._table(connection)
-                query = select(table).order_by(table.c.id.desc()).limit(PAGE)
-                rows = connection.execute(query if last is None else query.where(table.c.id < last)).all()
-            if not rows:
-                return
-            for row in rows:
-                yield _job(row._mapping)
-            last = rows[-1]._mapping["id"]
+        query = select(self._table).order_by(self._table.c.id.desc()).limit(PAGE)
+        rows = self._rows(query)
+        while rows:
+            yield from map(_job, rows)
+            rows = self._rows(query.where(self._table.c.id < rows[-1]["id"]))
+
+    def ids(self) -> list[str]:
+        """The ids of every job, the newest first."""
+        return [row["uuid"] for row in self._rows(select(self._table.c.uuid).order_by(self._table.c.id.desc()))]
 
     def find(self, id: str) -> FailedJob | None:
         """One job."""
-        with self._databases.engine(self._database).connect() as connection:
-            table = self._table(connection)
-            row = connection.execute(select(table).where(table.c.uuid == id)).one_or_none()
-        return None if row is None else _job(row._mapping)
+        rows = self._rows(select(self._table).where(self._table.c.uuid == id))
+        return _job(rows[0]) if rows else None
 
     def forget(self, id: str) -> bool:
         """Delete one job; whether there was one."""
-        with self._databases.engine(self._database).begin() as connection:
-            table = self._table(connection)
-            return bool(connection.execute(delete(table).where(table.c.uuid == id)).rowcount)
+        with self._transaction() as connection:
+            return bool(connection.execute(delete(self._table).where(self._table.c.uuid == id)).rowcount)
 
     def flush(self, *, hours: float | None = None) -> int:
         """Delete all jobs, or those that failed at least so many hours ago; how many."""
-        with self._databases.engine(self._database).begin() as connection:
-            table = self._table(connection)
-            query = delete(table)
-            if hours is not None:
-                query = query.where(
-                    table.c.failed_at <= datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=hours)
-                )
+        query = delete(self._table)
+        if hours is not None:
+            until = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=hours)
+            query = query.where(self._table.c.failed_at <= until)
+        with self._transaction() as connection:
             return int(connection.execute(query).rowcount)
 
-    def _put(self, connection: Connection, table: Table, row: dict[str, Any]) -> None:
-        values = {name: value for name, value in row.items() if name != "uuid"}
-        if connection.execute(update(table).where(table.c.uuid == row["uuid"]).values(values)).rowcount:
-            return
+    def _is_of_another(self, connection: Connection, row: dict[str, Any], payload: bytes) -> bool:
+        """Whether another message is kept under this id: a sender that repeats a uuid must not cost us a job."""
+        columns = self._table.c
+        query = select(columns.payload, columns.payload_bytes, columns.key).where(columns.uuid == row["uuid"])
+        kept = connection.execute(query).mappings().first()
+        if kept is None:
+            return False
+        # A copy that was put back after a failed attempt differs in this count alone.
+        return bool(kept["key"] != row["key"] or without_attempts(_payload(kept)) != without_attempts(payload))
+
+    def _rows(self, query: Any) -> list[Any]:
+        with self._explained(), self._databases.engine(self._database).connect() as connection:
+            return list(connection.execution_options(**READ_ONLY).execute(query).mappings())
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._explained(), self._databases.engine(self._database).begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         try:
-            with connection.begin_nested():
-                connection.execute(insert(table).values(row))
-        except IntegrityError:
-            # Another worker recorded the same job between the two statements.
-            connection.execute(update(table).where(table.c.uuid == row["uuid"]).values(values))
-
-    def _table(self, connection: Connection) -> Table:
-        """The table as it is: a PHP application's own may lack the columns that Kafka needs, and then says so."""
-        if self._found is None:
-            self._found = Table(self._name, MetaData(), autoload_with=connection)
-        return self._found
+            yield
+        except DBAPIError as error:
+            if is_missing_table(error):
+                raise MigrationError(
+                    f"The table {self._table.name} of the failed jobs is not there; run `migrate`."
+                ) from error
+            raise
 
 
-def _id(uuid: str | None, origin: str, timestamp_ms: int | None, payload: bytes) -> str:
-    """The payload's uuid, else one that the same message always has."""
-    if uuid and len(uuid) <= MAX_ID and "\x00" not in uuid:
-        return uuid
+def _table(name: str) -> Table:
+    # Told here and not read from the database, so that a worker goes on as soon as a missing column is there.
+    return Table(
+        name,
+        MetaData(),
+        Column("id", BigInteger, primary_key=True),
+        Column("uuid", String(255), unique=True),
+        Column("connection", String(255)),
+        Column("queue", String(255)),
+        Column("payload", Text),
+        Column("exception", Text),
+        Column("failed_at", DateTime),
+        Column("key", LargeBinary),
+        Column("headers", Text),
+        Column("origin", String(512)),
+        Column("payload_bytes", LargeBinary),
+    )
+
+
+def _upsert(dialect: str, table: Table, row: dict[str, Any]) -> Any:
+    changes = {name: value for name, value in row.items() if name != "uuid"}
+    if dialect in ("mysql", "mariadb"):
+        return mysql.insert(table).values(row).on_duplicate_key_update(changes)
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(table).values(row).on_conflict_do_update(index_elements=["uuid"], set_=changes)
+
+
+def _own_id(origin: str, timestamp_ms: int | None, payload: bytes) -> str:
+    """An id that the same message always has."""
     digest = base64.b16encode(uuids.uuid5(NAMESPACE, payload.hex()).bytes).decode()
     return str(uuids.uuid5(NAMESPACE, f"{origin} {timestamp_ms} {digest}"))
 
@@ -131,6 +186,12 @@ def _as_text(payload: bytes) -> tuple[str, bool]:
     except UnicodeDecodeError:
         return payload.decode("utf-8", "backslashreplace").replace("\x00", "\\x00"), False
     return text.replace("\x00", "\\x00"), "\x00" not in text
+
+
+def _payload(row: Any) -> bytes:
+    kept: bytes | None = row["payload_bytes"]
+    text: str = row["payload"]
+    return text.encode("utf-8") if kept is None else kept
 
 
 def _dump_headers(headers: Headers) -> str | None:
@@ -147,9 +208,7 @@ def _load_headers(text: str | None) -> Headers:
 
 
 def _job(row: Any) -> FailedJob:
-    payload: bytes | None = row["payload_bytes"]
-    if payload is None:
-        payload = row["payload"].encode("utf-8")
+    payload = _payload(row)
     return FailedJob(
         id=row["uuid"],
         connection=row["connection"],
@@ -165,8 +224,10 @@ def _job(row: Any) -> FailedJob:
 
 
 def _name(payload: bytes) -> str:
+    """The job's name as the payload has it, made fit for a screen: anyone may have written it."""
     try:
         fields = json.loads(payload)
-        return str(fields.get("displayName") or fields.get("job") or "unknown")
+        name = str(fields.get("displayName") or fields.get("job") or "unknown")
     except (ValueError, AttributeError, RecursionError):
         return "unreadable payload"
+    return "".join(letter if letter.isprintable() else "?" for letter in name[:MAX_NAME])

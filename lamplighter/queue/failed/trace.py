@@ -1,15 +1,18 @@
 """An error as the failed-job store keeps it: with its trace, without the values that its functions held."""
 
+import re
 import traceback
 
 MAX_BYTES = 16 * 1024
+UNPRINTED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but the ends of lines and tabs
 CUT = "\n… {count} bytes left out …\n"
 
 
 def format_trace(error: BaseException) -> str:
-    """The error and what led to it, at most 16 kB, both ends kept; ready for every database."""
+    """The error and what led to it, at most 16 kB, both ends kept; ready for every database and screen."""
     text = "".join(traceback.TracebackException.from_exception(error, capture_locals=False).format())
-    data = text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace")
+    text = UNPRINTED.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    data = text.encode("utf-8", "backslashreplace")
     if len(data) > MAX_BYTES:
         half = (MAX_BYTES - 64) // 2
         middle = CUT.format(count=len(data) - 2 * half).encode()

@@ -1,6 +1,7 @@
 """Failed jobs are kept with all that is needed to run them again."""
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from sqlalchemy import text
 from lamplighter.config import Repository
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
-from lamplighter.queue.commands.retry import without_attempts
+from lamplighter.errors import MigrationError
+from lamplighter.queue.failed import FailedJobs, NullFailedJobs, make_failed_jobs
+from lamplighter.queue.failed.attempts import without_attempts
 from lamplighter.queue.failed.database import DatabaseFailedJobs
 from lamplighter.queue.failed.trace import MAX_BYTES, format_trace
 
@@ -41,7 +44,7 @@ def failed_jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Data
     manager.dispose()
 
 
-def record(failed_jobs: DatabaseFailedJobs, payload: bytes = b'{"job":"x"}', **fields: Any) -> str:
+def record(failed_jobs: FailedJobs, payload: bytes = b'{"job":"x"}', **fields: Any) -> str:
     """Keep a job."""
     given = {
         "connection": "kafka",
@@ -133,3 +136,79 @@ def test_a_trace_is_bounded_and_holds_no_values() -> None:
 )
 def test_a_retry_begins_from_zero_and_changes_nothing_else(payload: bytes, again: bytes) -> None:
     assert without_attempts(payload) == again
+
+
+def test_a_uuid_that_a_sender_repeats_costs_no_job(failed_jobs: DatabaseFailedJobs) -> None:
+    kept = {
+        record(failed_jobs, b'{"job":"x","attempts":0}', uuid=UUID),
+        record(failed_jobs, b'{"job":"x","attempts":2}', uuid=UUID, origin="store[0]@8"),
+        record(failed_jobs, b'{"job":"y"}', uuid=UUID, origin="store[0]@9"),
+        record(failed_jobs, b'{"job":"x","attempts":2}', uuid=UUID, key=b"other", origin="store[1]@9"),
+    }
+
+    found = {job.id: job.payload for job in failed_jobs.all()}
+
+    assert len(kept) == 3
+    assert set(found) == kept
+    assert found[UUID] == b'{"job":"x","attempts":2}'
+
+
+@pytest.mark.parametrize("uuid", ["", "all", "-v", "a b", "x" * 37, "\x00", "\ud800", "a\n"])
+def test_a_uuid_that_no_one_could_type_is_not_taken(failed_jobs: DatabaseFailedJobs, uuid: str) -> None:
+    id = record(failed_jobs, uuid=uuid)
+
+    assert (len(id), failed_jobs.ids()) == (36, [id])
+
+
+def test_a_store_goes_on_when_its_table_is_there_at_last(failed_jobs: DatabaseFailedJobs) -> None:
+    engine = failed_jobs._databases.engine()
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE failed_jobs RENAME TO away"))
+    with pytest.raises(MigrationError, match="run `migrate`"):
+        record(failed_jobs)
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE away RENAME TO failed_jobs"))
+
+    id = record(failed_jobs)
+
+    assert failed_jobs.ids() == [id]
+
+
+def test_threads_that_record_the_same_job_keep_it_once(failed_jobs: DatabaseFailedJobs) -> None:
+    barrier = threading.Barrier(4)
+    ended = []
+
+    def work() -> None:
+        barrier.wait(10)
+        for _ in range(5):
+            ended.append(record(failed_jobs, uuid=UUID))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert ended == [UUID] * 20
+    assert failed_jobs.ids() == [UUID]
+
+
+def test_a_cause_is_part_of_the_trace_and_nothing_in_it_steers_a_terminal() -> None:
+    error = ValueError("\x1b[2J\x00")
+    error.__cause__ = KeyError("why")
+
+    trace = format_trace(error)
+
+    assert trace.startswith("KeyError: 'why'")
+    assert trace.endswith("ValueError: \\x1b[2J\\x00\n")
+
+
+def test_only_an_explicit_null_keeps_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = Repository({"database": {"default": "test", "connections": {"test": {"driver": "sqlite"}}}})
+    manager = DatabaseManager(settings, lambda path: tmp_path / path)
+
+    kinds = [type(make_failed_jobs({"driver": driver}, lambda: manager)) for driver in ("", "database", "null", None)]
+    record(NullFailedJobs())
+
+    assert kinds == [DatabaseFailedJobs, DatabaseFailedJobs, NullFailedJobs, NullFailedJobs]
+    assert [entry.levelname for entry in caplog.records] == ["ERROR"]

@@ -1,0 +1,251 @@
+"""queue:failed, queue:retry, queue:forget and queue:flush, through an application of their own."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lamplighter.contracts import Message
+from lamplighter.database.manager import DatabaseManager
+from lamplighter.database.migrations import Migrator
+from lamplighter.database.provider import DatabaseServiceProvider
+from lamplighter.errors import BrokerUnavailable
+from lamplighter.foundation.application import Application
+from lamplighter.queue.failed import FailedJobs
+from lamplighter.queue.manager import QueueManager
+from lamplighter.queue.provider import QueueServiceProvider
+
+ROOT = Path(__file__).parents[3]
+Artisan = Callable[..., int]
+Screen = pytest.CaptureFixture[str]
+
+DATABASE = """
+config = {"default": "main", "connections": {"main": {"driver": "sqlite", "database": "main.sqlite"}}}
+"""
+QUEUE = """
+config = {"default": "box", "connections": {"box": {"driver": "box"}}, "failed": {"driver": "database-uuids"}}
+"""
+PAYLOAD = b'{"displayName":"job.data.store","job":"job.data.store","attempts":3,"data":{"attempts":7}}'
+AGAIN = b'{"displayName":"job.data.store","job":"job.data.store","attempts":0,"data":{"attempts":7}}'
+
+
+class Box:
+    """A queue that shows what was pushed, or is away."""
+
+    connection = "box"
+    default_queue = "store"
+    max_message_bytes = 1_000_000
+
+    def __init__(self) -> None:
+        self.pushed: list[tuple[str, Message]] = []
+        self.is_away = False
+
+    def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
+        """Keep it."""
+        if self.is_away:
+            raise BrokerUnavailable("box:9092 did not answer")
+        self.pushed.append((queue, message))
+
+    def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
+        """Keep them all."""
+        before = len(self.pushed)
+        for message in messages:
+            self.push(message, queue=queue)
+        return len(self.pushed) - before
+
+    def close(self, *, timeout: float) -> bool:
+        """Nothing is held."""
+        return True
+
+
+@pytest.fixture
+def box() -> Box:
+    """The queue that jobs came from."""
+    return Box()
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, box: Box) -> Iterator[Application]:
+    """An application whose only queue is the box."""
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.setenv("APP_ENV", "testing")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/database.py").write_text(DATABASE)
+    (tmp_path / "config/queue.py").write_text(QUEUE)
+    app = Application(tmp_path, providers=[DatabaseServiceProvider, QueueServiceProvider]).bootstrap()
+    app.make(QueueManager).extend("box", lambda name, options: box)
+    yield app
+    app.make(DatabaseManager).dispose()
+
+
+@pytest.fixture
+def failed_jobs(app: Application) -> FailedJobs:
+    """The application's store, with its table."""
+    Migrator(app.make(DatabaseManager).engine(), ROOT / "database/migrations").migrate(lambda name, seconds: None)
+    found: FailedJobs = app.make(FailedJobs)
+    return found
+
+
+@pytest.fixture
+def artisan(app: Application) -> Artisan:
+    """Runs a command; its exit code."""
+    return lambda *argv: app.run(argv)
+
+
+def keep(failed_jobs: FailedJobs, id: str, **fields: Any) -> None:
+    """Record a failed job."""
+    given: dict[str, Any] = {
+        "connection": "box",
+        "queue": "store",
+        "payload": PAYLOAD,
+        "error": RuntimeError("boom"),
+        "uuid": id,
+        "key": b"k\xff",
+        "headers": [("trace", b"\x00"), ("none", None)],
+        "origin": f"store[0]@{len(id)}",
+        "timestamp_ms": 5,
+    }
+    failed_jobs.record(**{**given, **fields})
+
+
+def test_failed_jobs_are_listed_the_newest_first(failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen) -> None:
+    keep(failed_jobs, "a")
+    keep(failed_jobs, "b", payload=b"\xff")
+
+    assert artisan("queue:failed") == 0
+
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line]
+    assert [(words[2], words[4:]) for words in lines] == [
+        ("b", ["box@store", "unreadable", "payload"]),
+        ("a", ["box@store", "job.data.store"]),
+    ]
+
+
+def test_a_list_for_programs_is_json(failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen) -> None:
+    keep(failed_jobs, "a")
+
+    artisan("queue:failed", "--json")
+
+    [job] = json.loads(capsys.readouterr().out)["failed_jobs"]
+    assert list(job) == ["id", "connection", "queue", "class", "failed_at"]
+    assert (job["id"], job["class"]) == ("a", "job.data.store")
+
+
+def test_the_trace_is_shown_when_asked_for(failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen) -> None:
+    keep(failed_jobs, "a")
+
+    artisan("queue:failed", "-v")
+
+    assert "RuntimeError: boom" in capsys.readouterr().out
+
+
+def test_a_name_from_the_wire_can_not_steer_the_terminal(
+    failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen
+) -> None:
+    keep(failed_jobs, "a", payload=json.dumps({"job": "x\x1b[2J\n" + "y" * 5000}).encode())
+
+    artisan("queue:failed")
+
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert len(shown) < 500
+
+
+def test_no_failed_jobs(failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen) -> None:
+    codes = [artisan("queue:failed"), artisan("queue:retry", "all"), artisan("queue:retry")]
+
+    assert codes == [0, 0, 0]
+    assert [line.strip() for line in capsys.readouterr().out.splitlines() if line] == [
+        "INFO  No failed jobs found.",
+        "INFO  No retryable jobs found.",
+        "INFO  No retryable jobs found.",
+    ]
+
+
+def test_a_retry_pushes_the_same_message_and_forgets_its_record(
+    failed_jobs: FailedJobs, artisan: Artisan, box: Box
+) -> None:
+    keep(failed_jobs, "a")
+    keep(failed_jobs, "b")
+
+    code = artisan("queue:retry", "a", "a")
+
+    assert code == 0
+    assert box.pushed == [("store", Message(AGAIN, b"k\xff", [("trace", b"\x00"), ("none", None)]))]
+    assert failed_jobs.ids() == ["b"]
+
+
+def test_all_are_retried_the_garbage_with_its_bytes(failed_jobs: FailedJobs, artisan: Artisan, box: Box) -> None:
+    keep(failed_jobs, "a", payload=b"\xff\x00", key=None, headers=(), queue="other")
+    keep(failed_jobs, "b")
+
+    code = artisan("queue:retry", "all")
+
+    assert (code, failed_jobs.ids()) == (0, [])
+    assert box.pushed[1] == ("other", Message(b"\xff\x00", None, ()))
+
+
+def test_what_can_not_be_pushed_is_kept(failed_jobs: FailedJobs, artisan: Artisan, box: Box, capsys: Screen) -> None:
+    keep(failed_jobs, "a")
+    box.is_away = True
+
+    code = artisan("queue:retry", "a")
+
+    assert (code, failed_jobs.ids()) == (1, ["a"])
+    assert "box:9092 did not answer" in capsys.readouterr().err
+
+
+def test_a_connection_that_is_gone_stops_no_other_job(
+    failed_jobs: FailedJobs, artisan: Artisan, box: Box, capsys: Screen
+) -> None:
+    keep(failed_jobs, "a")
+    keep(failed_jobs, "b", connection="beanstalkd")
+
+    code = artisan("queue:retry", "all")
+
+    assert (code, failed_jobs.ids(), len(box.pushed)) == (1, ["b"], 1)
+    assert "no connection 'beanstalkd'" in capsys.readouterr().err
+
+
+def test_an_unknown_id_is_named_and_the_others_are_retried(
+    failed_jobs: FailedJobs, artisan: Artisan, box: Box, capsys: Screen
+) -> None:
+    keep(failed_jobs, "a")
+
+    code = artisan("queue:retry", "nope", "a")
+
+    assert (code, len(box.pushed)) == (1, 1)
+    assert "Unable to find failed job with ID [nope]." in capsys.readouterr().err
+
+
+def test_a_job_is_forgotten_once(failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen) -> None:
+    keep(failed_jobs, "a")
+
+    codes = [artisan("queue:forget", "a"), artisan("queue:forget", "a")]
+
+    screen = capsys.readouterr()
+    assert codes == [0, 1]
+    assert "Failed job deleted successfully." in screen.out
+    assert "No failed job matches the given ID." in screen.err
+
+
+def test_flushing_by_age_keeps_the_new_ones(failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen) -> None:
+    keep(failed_jobs, "a")
+
+    artisan("queue:flush", "--hours=1")
+    after_hours = failed_jobs.ids()
+    artisan("queue:flush")
+
+    assert (after_hours, failed_jobs.ids()) == (["a"], [])
+    assert "All failed jobs deleted successfully." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [["queue:failed"], ["queue:retry", "all"], ["queue:forget", "a"], ["queue:flush"]])
+def test_a_missing_table_says_what_to_run(artisan: Artisan, capsys: Screen, command: list[str]) -> None:
+    code = artisan(*command)
+
+    assert code == 1
+    assert "The table failed_jobs of the failed jobs is not there; run `migrate`." in capsys.readouterr().err
