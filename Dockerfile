@@ -1,6 +1,6 @@
 # The wheels of confluent-kafka are built for glibc: a slim Debian, not Alpine.
 FROM python:3.13-slim AS build
-WORKDIR /app
+WORKDIR /build
 RUN python -m venv /venv
 COPY pyproject.toml README.md LICENSE ./
 COPY lamplighter lamplighter
@@ -16,6 +16,7 @@ COPY app app
 COPY bootstrap bootstrap
 COPY config config
 COPY database database
-RUN mkdir -p storage/framework storage/logs && chown -R lamplighter storage database
+# The only folder that is written to: heartbeats, the file cache, maintenance mode.
+RUN mkdir -p storage/framework storage/logs && chown -R lamplighter: storage
 USER lamplighter
 CMD ["python", "artisan.py", "queue:work", "kafka"]

@@ -6,41 +6,58 @@ PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3 py
 BIN := $(VENV)/bin
 ARTISAN := $(BIN)/python artisan.py
 
-.PHONY: install work test shell lint bench clean
+.PHONY: help install work test shell lint bench clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make work    run the worker with sample events (embedded broker, SQLite); Ctrl-C stops it"
-	@echo "make test    run the tests; those that need a service which is not there are skipped"
-	@echo "make shell   a shell in which 'python artisan.py ...' works"
-	@echo "make lint    ruff and mypy    make bench  the benchmark    make install  only install"
+	@echo "make work     run the worker with sample events (embedded broker, SQLite); Ctrl-C stops it"
+	@echo "make test     run the tests; those that need a service which is not there are skipped"
+	@echo "make shell    a shell in which 'python artisan.py ...' works"
+	@echo "make lint     ruff and mypy"
+	@echo "make bench    the benchmark"
+	@echo "make install  only what the others share: $(VENV), the packages and .env"
+	@echo "make clean    remove $(VENV) and caches; .env, the database and logs stay"
 
 install: $(VENV)/installed .env
+	@:
 
+# The stamp is the last to be written: a step that fails is tried again by the next make.
 $(VENV)/installed: pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found. Install it, or name one: make install PYTHON=/path/to/python3.11"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "The virtual environment could not be made. On Debian and Ubuntu: apt-get install python3-venv"; rm -rf $(VENV); exit 1; }
-	@echo "Installing into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' || { echo "The packages could not be installed. Is the network there? Then run make install again."; exit 1; }
+	@test -x $(BIN)/python || test -n "$(PYTHON)" || { \
+		echo "Python 3.11 or newer is needed, and none was found. Install one, or name it:"; \
+		echo "    make install PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "The virtual environment could not be made by $(PYTHON)."; \
+		echo "On Debian and Ubuntu: apt-get install python3-venv. Then run make install again."; exit 1; }
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(VENV) was made by a Python older than 3.11, or by one that is gone. Remove it: make clean"; exit 1; }
+	@echo "Installing the packages into $(VENV), which takes about a minute ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' || { \
+		echo "The packages could not be installed; pip's words are above. Is the network there? Then run make install again."; \
+		exit 1; }
 	@touch $@
 
 .env:
 	@cp .env.example .env
-	@echo "Wrote .env from .env.example."
+	@echo "Wrote .env, a copy of .env.example."
 
+# Ctrl-C reaches the shell and the worker alike: the shell must live on until the worker has left, and an ignored signal
+# would be ignored by the worker's first half second, too; so it is caught.
 work: install
-	@$(ARTISAN) migrate --quiet || { echo "The migrations failed; see above. Settings are in .env."; exit 1; }
-	@$(ARTISAN) sample:publish --if-embedded || { echo "The samples could not be published; see above."; exit 1; }
-	@echo "The worker runs. Ctrl-C stops it; then: $(ARTISAN) datastore:show"
-	@trap '' INT; $(ARTISAN) queue:work kafka
+	@$(ARTISAN) migrate --quiet || { echo "The database could not be migrated. Its settings are DB_* in .env."; exit 1; }
+	@$(ARTISAN) sample:publish --if-embedded || { echo "The sample events could not be published. The brokers are KAFKA_BROKERS in .env."; exit 1; }
+	@trap : INT; $(ARTISAN) queue:work kafka; status=$$?; \
+	case $$status in 0|130) echo; echo "Stopped. What is stored: $(ARTISAN) datastore:show" ;; \
+	*) echo "The worker ended with $$status; what is above says why."; exit $$status ;; esac
 
 test: install
 	@$(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 shell: install
 	@if command -v docker >/dev/null 2>&1 && test -n "$$(docker compose ps --quiet worker 2>/dev/null)"; \
-	then docker compose exec worker bash; \
-	else echo "python artisan.py list shows the commands; exit leaves."; PATH="$(CURDIR)/$(BIN):$$PATH" $${SHELL:-/bin/sh}; fi
+	then exec docker compose exec worker bash; fi; \
+	echo "python artisan.py list shows the commands; exit leaves."; \
+	VENV="$(abspath $(VENV))" exec bash --rcfile scripts/shell.rc -i || true
 
 lint: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -49,4 +66,4 @@ bench: install
 	@$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

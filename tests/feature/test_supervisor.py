@@ -42,6 +42,15 @@ class Supervised:
         files = (self.project.folder / "storage/framework/workers").glob("*.json")
         return [pid for file in files if psutil.pid_exists(pid := int(file.stem))]
 
+    def await_worker(self, *, other_than: int | None = None) -> int:
+        """The pid of a worker, once there is one."""
+        wait_for(lambda: set(self.workers()) - {other_than}, what="a worker")
+        return (set(self.workers()) - {other_than}).pop()
+
+    def log(self) -> str:
+        """What supervisord tells."""
+        return (self.project.folder / "supervisord.log").read_text()
+
     def end(self) -> None:
         """Stop supervisord and what it runs."""
         self.process.send_signal(signal.SIGTERM)
@@ -63,14 +72,20 @@ def supervised(tmp_path: Path) -> Iterator[Supervised]:
     supervised.end()
 
 
-def test_a_worker_that_is_killed_or_told_to_restart_comes_back(supervised: Supervised) -> None:
-    wait_for(lambda: len(supervised.workers()) == 1, what="the first worker")
-    first = supervised.workers()[0]
+def test_a_worker_that_is_killed_comes_back(supervised: Supervised) -> None:
+    first = supervised.await_worker()
 
     os.kill(first, signal.SIGKILL)
-    wait_for(lambda: set(supervised.workers()) - {first}, what="a worker after kill -9")
-    second = (set(supervised.workers()) - {first}).pop()
-    supervised.project.artisan("queue:restart")
-    wait_for(lambda: set(supervised.workers()) - {first, second}, what="a worker after queue:restart")
+    supervised.await_worker(other_than=first)
 
-    assert not psutil.pid_exists(second)
+    assert "exited: lamplighter-worker_00 (terminated by SIGKILL" in supervised.log()
+
+
+def test_a_worker_that_was_told_to_restart_comes_back(supervised: Supervised) -> None:
+    first = supervised.await_worker()
+
+    supervised.project.artisan("queue:restart")
+    supervised.await_worker(other_than=first)
+
+    assert not psutil.pid_exists(first)
+    assert "exited: lamplighter-worker_00 (exit status 0" in supervised.log()
