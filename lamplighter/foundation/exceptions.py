@@ -4,6 +4,8 @@ import logging
 import sys
 import traceback
 
+from lamplighter.console.options import GlobalOptions
+from lamplighter.console.output import Output
 from lamplighter.errors import ConsoleError, LamplighterError
 
 log = logging.getLogger(__name__)
@@ -21,10 +23,11 @@ class Handler:
 
     def render(self, error: BaseException, *, verbosity: int) -> int:
         """Show an error on stderr; the exit code that it stands for."""
-        name = "" if isinstance(error, LamplighterError) else f"{type(error).__name__}: "
-        sys.stderr.write(f"\n   ERROR  {name}{error}\n\n")
+        explains_itself = isinstance(error, LamplighterError)
+        text = str(error) if explains_itself else f"{type(error).__name__}: {error}"
+        if verbosity < 1 and not explains_itself:
+            text += "\nRun it again with -v to see where it comes from."
+        Output.for_terminal(GlobalOptions(verbosity=verbosity)).error(text)
         if verbosity >= 1:
-            traceback.print_exception(error)
-        elif not isinstance(error, LamplighterError):
-            sys.stderr.write("  Run it again with -v to see where it comes from.\n\n")
+            traceback.print_exception(error, file=sys.stderr)
         return error.exit_code if isinstance(error, ConsoleError) else 1

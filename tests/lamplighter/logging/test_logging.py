@@ -1,0 +1,104 @@
+"""Where log lines go, and what stands in them."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lamplighter.contracts import Message
+from lamplighter.errors import ConfigError
+from lamplighter.logging.channels import LOGGERS, configure
+from lamplighter.logging.context import job_context
+from lamplighter.logging.formatters import JsonFormatter, LineFormatter
+from lamplighter.queue.drivers.sync import SyncDelivery
+from lamplighter.queue.retries import Policy
+from lamplighter.queue.runner import Start
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_before() -> Iterator[None]:
+    before = {name: (list(logging.getLogger(name).handlers), logging.getLogger(name).level) for name in LOGGERS}
+    yield
+    for name, (handlers, level) in before.items():
+        logger = logging.getLogger(name)
+        for handler in logger.handlers:
+            handler.close()
+        logger.handlers, logger.level, logger.propagate = handlers, level, True
+
+
+def settings(driver: str, **options: Any) -> dict[str, Any]:
+    """One channel."""
+    return {"default": "one", "channels": {"one": {"driver": driver, **options}}}
+
+
+def record(**extra: Any) -> logging.LogRecord:
+    """A record with fields."""
+    return logging.getLogger("lamplighter.test").makeRecord(
+        "lamplighter.test", logging.WARNING, "file.py", 1, "brokers %s", ("away",), None, extra=extra
+    )
+
+
+def test_a_line_has_its_fields_behind_the_message() -> None:
+    line = LineFormatter().format(record(brokers="a:9092", reason="not there", empty=""))
+
+    assert line.split(" ", 2)[2] == 'WARNING lamplighter.test: brokers away brokers=a:9092 reason="not there" empty=""'
+
+
+def test_a_field_can_not_begin_a_new_line() -> None:
+    assert "\n" not in LineFormatter().format(record(reason="one\ntwo"))
+
+
+def test_json_is_one_object_with_the_job_in_hand() -> None:
+    start = Start(SyncDelivery(Message(b""), "kafka", "store"), Policy(tries=1, backoff=(), timeout=0))
+    start.name, start.id = "job.data.store", "k1"
+    token = job_context.set(start)
+
+    fields = json.loads(JsonFormatter().format(record(delay=5)))
+
+    job_context.reset(token)
+    assert {name: fields[name] for name in ("level", "message", "job", "id", "attempt", "position", "delay")} == {
+        "level": "warning",
+        "message": "brokers away",
+        "job": "job.data.store",
+        "id": "k1",
+        "attempt": 1,
+        "position": "sync",
+        "delay": 5,
+    }
+
+
+def test_a_channel_writes_from_its_level_on(tmp_path: Path) -> None:
+    configure(settings("single", path="logs/app.log", level="warning"), lambda path: tmp_path / path)
+
+    logging.getLogger("app.Jobs").info("quiet")
+    logging.getLogger("lamplighter.queue").error("loud")
+
+    assert [line.split(" ", 2)[2] for line in (tmp_path / "logs/app.log").read_text().splitlines()] == [
+        "ERROR lamplighter.queue: loud"
+    ]
+
+
+def test_configuring_again_writes_each_line_once(tmp_path: Path) -> None:
+    for _ in range(2):
+        configure(settings("single", path="app.log"), lambda path: tmp_path / path)
+
+    logging.getLogger("app").error("once")
+
+    assert (tmp_path / "app.log").read_text().count("once") == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"default": "two", "channels": {"one": {"driver": "null"}}}, "no channel 'two'; it has one"),
+        (settings("stderr", level="loud"), "'loud'"),
+        (settings("stderr", colour="red"), "'colour'"),
+        (settings("mail"), "'driver'"),
+    ],
+)
+def test_a_wrong_setting_is_named(wrong: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        configure(wrong, Path)

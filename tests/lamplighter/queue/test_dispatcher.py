@@ -1,0 +1,161 @@
+"""What dispatching puts on a queue."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from lamplighter.config import Repository
+from lamplighter.container import Container
+from lamplighter.contracts import Delivery
+from lamplighter.errors import ConfigError
+from lamplighter.events import Dispatcher as Events
+from lamplighter.queue.dispatcher import UNSET, Dispatcher, Key
+from lamplighter.queue.drivers.null import NullQueue
+from lamplighter.queue.drivers.sync import SyncQueue
+from lamplighter.queue.events import JobQueued
+from lamplighter.queue.job import Job
+from lamplighter.queue.manager import QueueManager
+from lamplighter.queue.registry import Registry
+from lamplighter.queue.retries import Policy
+from lamplighter.queue.runner import Runner
+from tests.lamplighter.queue.conftest import ListQueue
+
+
+@dataclass(frozen=True)
+class Letter(Job):
+    """A job with everything."""
+
+    name = "letter"
+    tries = 3
+    backoff = (1, 5, 30)
+    timeout = 20
+    queue = "letters"
+
+    to: str = "you"
+
+    def handle(self) -> None:
+        """Nothing."""
+
+    def key(self) -> str:
+        """One line for each receiver."""
+        return self.to
+
+
+ran: list[Any] = []
+
+
+@dataclass(frozen=True)
+class Failing(Job):
+    """Fails."""
+
+    name = "failing"
+
+    def handle(self, delivery: Delivery) -> None:
+        """Raise."""
+        ran.append(delivery.attempts)
+        raise RuntimeError("boom")
+
+    def failed(self, error: BaseException) -> None:
+        """Tell."""
+        ran.append(str(error))
+
+
+@pytest.fixture
+def line() -> ListQueue:
+    """The connection that jobs are put on."""
+    return ListQueue()
+
+
+@pytest.fixture
+def events() -> Events:
+    """Listeners."""
+    return Events()
+
+
+@pytest.fixture
+def dispatcher(line: ListQueue, events: Events) -> Dispatcher:
+    """A dispatcher onto the line; there is a sync connection, too."""
+    connections = {
+        "line": {"driver": "line"},
+        "sync": {"driver": "sync"},
+        "null": {"driver": "null"},
+        "sqs": {"driver": "sqs"},
+    }
+    manager = QueueManager(Repository({"queue": {"default": "line", "connections": connections}}))
+    container = Container()
+    registry = Registry(container)
+    registry.register(Failing)
+    runner = Runner(registry, container, Policy(tries=1, backoff=(), timeout=0))
+    manager.extend("line", lambda name, options: line)
+    manager.extend("sync", lambda name, options: SyncQueue(name, runner))
+    manager.extend("null", lambda name, options: NullQueue(name))
+    return Dispatcher(manager, events)
+
+
+def test_a_job_travels_with_its_policy_and_its_fields(dispatcher: Dispatcher, line: ListQueue) -> None:
+    id = dispatcher.dispatch(Letter("me"))
+
+    payload = json.loads(line.line[0].payload)
+    assert (payload["job"], payload["data"], payload["maxTries"]) == ("letter", {"to": "me"}, 3)
+    assert (payload["backoff"], payload["timeout"], payload["attempts"]) == ("1,5,30", 20, 0)
+    assert (line.line[0].key, payload["id"], id) == (b"me", "me", "me")
+
+
+@pytest.mark.parametrize(("given", "key"), [("k", b"k"), (b"k", b"k"), (b"\xff", b"\xff"), (None, None)])
+def test_a_key_that_is_given_wins(dispatcher: Dispatcher, line: ListQueue, given: Key, key: bytes | None) -> None:
+    dispatcher.dispatch(Letter("me"), key=given)
+
+    assert line.line[0].key == key
+
+
+def test_without_a_key_the_new_id_is_the_key(dispatcher: Dispatcher, line: ListQueue) -> None:
+    id = dispatcher.push("job.data.store", {"n": 1})
+
+    assert line.line[0].key == id.encode()
+    assert len(id) == 32
+
+
+def test_the_size_that_is_told_is_the_size_that_is_sent(dispatcher: Dispatcher, line: ListQueue) -> None:
+    size = dispatcher.payload_size("job.api.data", {"text": "ü" * 100}, "key")
+
+    dispatcher.push("job.api.data", {"text": "ü" * 100}, key="key")
+
+    assert size == len(line.line[0].payload) + 3
+
+
+def test_many_are_pushed_at_once(dispatcher: Dispatcher, line: ListQueue) -> None:
+    count = dispatcher.push_many([("a", {}, "1"), ("b", {}, None), ("c", {}, UNSET)])
+
+    assert (count, [delivery.key is None for delivery in line.line]) == (3, [False, True, False])
+
+
+def test_who_listens_hears_of_a_job_that_is_safe(dispatcher: Dispatcher, events: Events) -> None:
+    heard: list[JobQueued] = []
+    events.listen(JobQueued, heard.append)
+
+    id = dispatcher.dispatch(Letter())
+
+    assert [(event.connection, event.queue, event.id) for event in heard] == [("list", "letters", id)]
+
+
+def test_a_job_on_the_sync_connection_runs_at_once_and_its_error_is_the_dispatchers(dispatcher: Dispatcher) -> None:
+    ran.clear()
+
+    with pytest.raises(RuntimeError, match="boom"):
+        dispatcher.dispatch(Failing(), connection="sync")
+
+    assert ran == [1, "boom"]
+
+
+def test_the_null_connection_takes_everything(dispatcher: Dispatcher) -> None:
+    assert dispatcher.dispatch(Letter(), connection="null") == "you"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("nothing", "it has line, null, sqs, sync"), ("sqs", "not built here; there are")]
+)
+def test_a_connection_that_is_none_is_named(dispatcher: Dispatcher, name: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        dispatcher.dispatch(Letter(), connection=name)
