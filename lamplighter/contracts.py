@@ -192,12 +192,6 @@ class Queue(Protocol):
         ...
 
 
-class Bell(Protocol):
-    """Where a worker's main thread waits. Anyone may ring, signal handlers too; nobody waits to ring."""
-
-    def put(self, token: object) -> None: ...
-
-
 class DatabaseErrors(Protocol):
     """What the database layer knows about errors that the queue has to tell apart."""
 

@@ -20,8 +20,7 @@ LamplighterError
     ├── MessageTooLarge
     ├── EmbeddedBrokerFull
     └── Unavailable             a service is away for now: wait, count no attempt
-        ├── BrokerUnavailable
-        └── DatabaseUnavailable
+        └── BrokerUnavailable
 """
 
 
@@ -111,7 +110,3 @@ class Unavailable(QueueError):
 
 class BrokerUnavailable(Unavailable):
     """The brokers did not acknowledge in time; the message names them."""
-
-
-class DatabaseUnavailable(Unavailable):
-    """The database can't be reached."""

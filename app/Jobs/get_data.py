@@ -1,57 +1,33 @@
 """Reads a row, or a page of rows."""
 
-from dataclasses import dataclass
-from typing import Any, Self
-from zoneinfo import ZoneInfo
+from typing import Any
 
 from sqlalchemy import Table
-from sqlalchemy.orm import Session
 
-from app.Services.answers import Answers
+from app.Services.event_job import EventJob
 from app.Services.events import INDEX, SELECT, field, query_head, table_of
-from app.Services.refusal import Refusal, invalid, not_found
+from app.Services.refusal import invalid, not_found
 from app.Services.rows import Rows
 from app.Services.tables import PAIR
 from app.Services.values import is_storable_id
 from lamplighter.contracts import Delivery
-from lamplighter.queue.job import Job
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
 
 
-@dataclass(frozen=True)
-class GetData(Job):
+class GetData(EventJob):
     """Read from a table and answer. Safe to run twice: it changes nothing."""
 
     name = "job.data.get"
 
-    data: Any
+    def head(self, delivery: Delivery) -> dict[str, Any]:
+        """The query itself, and what it asks for."""
+        return query_head(self.data)
 
-    @classmethod
-    def from_data(cls, data: object) -> Self:
-        """Any data at all: what does not fit is answered, so that the asker hears of it."""
-        return cls(data)
-
-    def to_data(self) -> object:
-        """The data as they were given."""
-        return self.data
-
-    def handle(self, delivery: Delivery, session: Session, answers: Answers, zone: ZoneInfo) -> None:
-        """Read, then answer."""
-        head = query_head(self.data)
-        try:
-            found = self._read(Rows(session, zone), head["queryType"])
-        except Refusal as refusal:
-            answers.refused(delivery, head, refusal)
-            return
-        answers.found(delivery, head, found)
-
-    def failed(self, error: BaseException, delivery: Delivery, answers: Answers) -> None:
-        """Tell the asker; what it was stays among the failed jobs."""
-        answers.failed(delivery, query_head(self.data))
-
-    def _read(self, rows: Rows, kind: object) -> Any:
+    def act(self, rows: Rows, head: dict[str, Any]) -> Any:
+        """One row, or a page."""
         table = table_of(self.data)
+        kind = head["queryType"]
         if kind == INDEX:
             return self._index(rows, table)
         if kind != SELECT:

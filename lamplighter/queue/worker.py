@@ -1,13 +1,11 @@
 """The loop of `queue:work`: pop, run, settle."""
 
 import logging
-import os
 import time
 from queue import Empty, SimpleQueue
 
 from lamplighter.contracts import DatabaseErrors, Events, Maintenance
 from lamplighter.errors import JobFailed as JobFailedError
-from lamplighter.errors import JobTimedOut as JobTimedOutError
 from lamplighter.errors import MaxAttemptsExceeded, PayloadError, Unavailable
 from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import Deleted, DriverDelivery, Failed, Released, WorkQueue
@@ -260,13 +258,3 @@ def _too_often(start: Start) -> str:
         f"{start.name} has been started {start.attempts - 1} times without coming to an end, "
         f"and may be started {start.policy.tries} times."
     )
-
-
-def timed_out(start: Start) -> JobTimedOutError:
-    """The error of a job that has overrun its timeout."""
-    return JobTimedOutError(f"{start.name} has run for {start.policy.timeout:g} s, which is its timeout.")
-
-
-def end_process(status: int) -> None:
-    """End at once, with nothing that Python does at exit: threads that hang must not keep the process."""
-    os._exit(status)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.Jobs.store_data import StoreData
 from app.Jobs.update_data import UpdateData
+from app.Services.event_job import EventJob
 from app.Services.tables import TABLES
 from lamplighter.console.command import Command, confirm_in_production
 from lamplighter.contracts import Application
@@ -17,6 +18,8 @@ from lamplighter.database.manager import DatabaseManager
 from lamplighter.errors import ConsoleError, PayloadError
 from lamplighter.kafka.replay import Record, Replay
 from lamplighter.queue.payload import new_id, read
+
+REPLAYED: dict[str, type[EventJob]] = {job.name: job for job in (StoreData, UpdateData)}
 
 
 class DatastoreRebuildCommand(Command):
@@ -53,13 +56,12 @@ class DatastoreRebuildCommand(Command):
             envelope = read(record.value)
         except PayloadError:
             return False
-        job = envelope.job.partition("@")[0]
-        key = record.key or str(envelope.id or envelope.uuid or new_id()).encode()
-        if job == StoreData.name:
-            return StoreData(envelope.data).replay(session, self._zone, key)
-        if job == UpdateData.name:
-            return UpdateData(envelope.data).replay(session, self._zone)
-        return False
+        job = REPLAYED.get(envelope.job.partition("@")[0])
+        if job is None:
+            return False
+        id = str(envelope.id or envelope.uuid or new_id())
+        key = record.key.decode("utf-8", "replace") if record.key else id
+        return job(envelope.data).replay(session, self._zone, key)
 
     def _make_room(self, session: Session, *, empty: bool) -> None:
         for name, table in TABLES.items():
