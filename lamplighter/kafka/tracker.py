@@ -37,7 +37,9 @@ class Tracker:
         while finished and opened and opened[0] in finished:
             offset = opened.popleft()
             finished.remove(offset)
-        self.position = offset + 1
+        # A message that a rebalance has fetched twice must not move the committed offset back.
+        if self.position is None or offset >= self.position:
+            self.position = offset + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,18 @@ def test_closing_the_gap_commits_all_that_was_finished_behind_it() -> None:
     assert tracker.position == 10
 
 
+def test_a_message_that_was_fetched_twice_does_not_move_the_position_back() -> None:
+    tracker = Tracker()
+    tracker.deliver([5, 6, 5, 6, 7])
+
+    positions = []
+    for offset in (5, 6, 5, 6, 7):
+        tracker.finish(offset)
+        positions.append(tracker.position)
+
+    assert positions == [6, 7, 7, 7, 8]
+
+
 @given(st.sets(st.integers(0, 10_000), min_size=1, max_size=60), st.randoms(use_true_random=False))
 def test_the_position_is_always_behind_the_longest_finished_prefix(offsets: set[int], random: object) -> None:
     delivered = sorted(offsets)
