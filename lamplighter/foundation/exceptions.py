@@ -15,11 +15,10 @@ class Handler:
     """Logs errors, and shows them as one line; `-v` shows the trace."""
 
     def report(self, error: BaseException) -> None:
-        """Write an error into the log, with its trace unless it explains itself."""
-        if isinstance(error, LamplighterError):
-            log.debug("a command ended with an error", exc_info=error)
-        else:
-            log.error("an error was not handled", exc_info=error)
+        """Write an error into the log, at DEBUG with its trace; one that explains itself is no event of its own."""
+        if not isinstance(error, LamplighterError):
+            log.error("an error was not handled", extra={"error": f"{type(error).__name__}: {error}"})
+        log.debug("its trace", exc_info=error)
 
     def render(self, error: BaseException, *, verbosity: int) -> int:
         """Show an error on stderr; the exit code that it stands for."""

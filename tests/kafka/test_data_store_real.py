@@ -20,6 +20,8 @@ pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 EMPTY = ("--stop-when-empty", "--sleep=1", "--memory=0")
 
+OUTAGE = float(os.environ.get("TEST_OUTAGE", "15"))  # seconds without a database
+
 KILLER = '''
 """The console, dying by SIGKILL at the n-th passing of one line."""
 
@@ -238,7 +240,7 @@ def test_a_database_that_is_stopped_fails_nothing(store_on_postgres: Store) -> N
     postgres_control(control, "stop", "-m", "fast")
     try:
         store.publish(200, start=200)
-        time.sleep(15)
+        time.sleep(OUTAGE)
     finally:
         postgres_control(control, "start", "-l", "/dev/null")
     wait_for(lambda: store.answered() >= 400, seconds=60)

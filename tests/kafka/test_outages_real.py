@@ -15,6 +15,8 @@ from tests.harness import Broker, Node, Project, wait_for
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
+OUTAGE = float(os.environ.get("TEST_OUTAGE", "20"))  # seconds without a broker
+
 DISPATCH = """
 import sys, time
 from bootstrap.app import create_app
@@ -95,7 +97,7 @@ def test_a_worker_outlives_its_broker(project: Project, broker: Broker, node: No
 
     node("kill", "1")
     away = dispatch(project)
-    time.sleep(20)
+    time.sleep(OUTAGE)
     node("start", "1")
     back = dispatch(project)
     wait_for(lambda: {*range(3000), 77} <= set(project.numbers("end")), seconds=120, what="all jobs")
