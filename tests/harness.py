@@ -95,9 +95,9 @@ class Project:
         for name in ("artisan.py", "bootstrap", "config", "database"):
             source = ROOT / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
-        # A killed worker's partitions move after two seconds instead of ten.
+        # A killed worker's partitions move after three seconds instead of ten.
         with (folder / "config/kafka.py").open("a") as file:
-            file.write('\nconfig["connections"]["kafka"]["session_timeout"] = 2\n')
+            file.write('\nconfig["connections"]["kafka"]["session_timeout"] = 3\n')
         if jobs is None:
             shutil.copytree(ROOT / "app", folder / "app")
         else:
