@@ -1,0 +1,98 @@
+"""The options of a Kafka connection."""
+
+from typing import Any
+
+import pytest
+
+from lamplighter.errors import ConfigError
+from lamplighter.kafka.merge import Merge
+from lamplighter.kafka.settings import KafkaSettings, read_settings, with_ports
+
+
+def settings(**options: Any) -> KafkaSettings:
+    """What a connection's options become."""
+    return read_settings(options, where=lambda key: "config/kafka.py")
+
+
+@pytest.mark.parametrize(
+    ("queue", "kafka", "told"),
+    [
+        (
+            {"kafka": {"broker": "a"}},
+            {"kafka": {}},
+            r"config/queue\.py \(connections\.kafka\) has the unknown key 'broker'",
+        ),
+        (
+            {"kafka": {}},
+            {"kafka": {"broker": "a"}},
+            r"config/kafka\.py \(connections\.kafka\) has the unknown key 'broker'",
+        ),
+        ({"kafka": {"partitions": "few"}}, {"kafka": {"partitions": 4}}, r"config/queue\.py .*'partitions'.* int"),
+        ({}, {"kafka": {"dispatch_timeout": []}}, r"config/kafka\.py .*'dispatch_timeout'.* float"),
+    ],
+)
+def test_a_bad_key_names_the_file_that_said_it(queue: dict[str, Any], kafka: dict[str, Any], told: str) -> None:
+    merge = Merge(queue={"connections": queue}, kafka={"connections": kafka})
+
+    with pytest.raises(ConfigError, match=told):
+        read_settings(merge.result()["connections"]["kafka"], where=merge.origin("kafka"))
+
+
+@pytest.mark.parametrize(
+    ("brokers", "servers"),
+    [("localhost", "localhost:9092"), ("a, b:1 ,,c", "a:9092,b:1,c:9092"), ("[::1]:9092", "[::1]:9092")],
+)
+def test_brokers_have_ports(brokers: str, servers: str) -> None:
+    assert with_ports(brokers) == servers
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"security_protocol": "sasl_plaintext", "sasl_username": "u", "sasl_password": "p"},
+        {"security_protocol": "SASL_PLAINTEXT", "sasl_plain_username": "u", "sasl_plain_password": "p"},
+        {"sasl_enable": True, "sasl_plain_username": "u", "sasl_plain_password": "p"},
+    ],
+)
+def test_credentials_are_taken_under_the_new_names_and_the_php_drivers(options: dict[str, Any]) -> None:
+    for config in (settings(**options).consumer_config(), settings(**options).producer_config()):
+        assert {name: config[name] for name in config if name.startswith(("sasl", "security"))} == {
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanisms": "PLAIN",
+            "sasl.username": "u",
+            "sasl.password": "p",
+        }
+
+
+def test_a_certificate_turns_the_php_drivers_switch_into_tls() -> None:
+    config = settings(sasl_enable=True, ssl_ca_location="/ca.pem").client_config()
+
+    assert (config["security.protocol"], config["ssl.ca.location"]) == ("SASL_SSL", "/ca.pem")
+
+
+def test_librdkafkas_own_settings_win_each_in_its_place() -> None:
+    found = settings(
+        options={"socket.timeout.ms": 1, "linger.ms": 7},
+        consumer_options={"fetch.wait.max.ms": 2},
+        producer_options={"acks": 1},
+    )
+
+    consumer, producer = found.consumer_config(), found.producer_config()
+    assert (consumer["socket.timeout.ms"], consumer["fetch.wait.max.ms"]) == (1, 2)
+    assert (producer["linger.ms"], producer["acks"]) == (7, 1)
+    assert "acks" not in consumer
+
+
+def test_what_protects_jobs_is_on() -> None:
+    consumer, producer = settings().consumer_config(), settings().producer_config()
+
+    assert (consumer["enable.auto.commit"], consumer["enable.auto.offset.store"]) == (False, False)
+    assert consumer["auto.offset.reset"] == "earliest"
+    assert producer["enable.idempotence"] is True
+    assert producer["message.timeout.ms"] < settings().dispatch_timeout * 1000
+
+
+def test_secrets_are_not_shown() -> None:
+    shown = repr(settings(sasl_password="hunter2", sasl_plain_password="hunter2", options={"sasl.password": "hunter2"}))
+
+    assert "hunter2" not in shown
