@@ -1,57 +1,96 @@
 """`python -m benchmarks`: one command, one table."""
 
 import argparse
+import dataclasses
 import datetime
+import json
 import os
 import platform
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import confluent_kafka
 
-from benchmarks import measures
+from benchmarks import data_store, measures
 from benchmarks.bench import ROOT, Bench
-from benchmarks.measures import Row
+from benchmarks.broker import kafka
 from benchmarks.peers import peers
+from benchmarks.report import HEAD, NotMeasured, Row
+
+PARTS = ("worker", "memory", "first", "latency", "cli", "datastore", "peers")
 
 
 def main() -> None:
     """Measure what is asked for, and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", default="", help="worker,memory,first,latency,console,store,peers")
-    parser.add_argument("--jobs", type=int, default=300_000)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--events", type=int, default=5_000)
-    options = parser.parse_args()
-    wanted = set(filter(None, options.only.split(",")))
+    options = arguments()
+    results = ROOT / "benchmarks/results"
+    results.mkdir(exist_ok=True)
+    raw = results / f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}.jsonl"
     with tempfile.TemporaryDirectory() as folder, kafka(Path(folder)) as (brokers, version):
-        bench = Bench(Path(folder), brokers)
-        parts: dict[str, Callable[[], list[Row]]] = {
-            "worker": lambda: measures.throughput(bench, jobs=options.jobs, runs=options.runs),
-            "memory": lambda: measures.memory(bench, jobs=options.jobs * 10 // 3),
-            "first": lambda: measures.first_job(bench, runs=options.runs),
-            "latency": lambda: measures.latency(bench),
-            "console": lambda: measures.console(bench, runs=options.runs),
-            "store": lambda: measures.data_store(
-                bench, events=options.events, postgres=os.environ.get("BENCH_POSTGRES_URL")
-            ),
-            "peers": lambda: peers(bench),
-        }
-        print("| what | Lamplighter | bare loop, or by hand | compared |\n|---|--:|--:|---|")
-        for name, measure in parts.items():
-            if not wanted or name in wanted:
-                for row in measure():
-                    print(f"| {row.what} | {row.ours} | {row.limit} | {row.compared} |", flush=True)
-    print(
-        f"\n{datetime.date.today()}, {os.cpu_count()} cores, {processor()}, CPython {platform.python_version()}, ",
-        end="",
+        bench = Bench(Path(folder), brokers, raw)
+        note = surroundings(version, options.runs)
+        bench.record("surroundings", note=note)
+        if not options.json:
+            print(HEAD, flush=True)
+        for name in options.only:
+            for row in measured(bench, name, options):
+                bench.record("row", **dataclasses.asdict(row))
+                print(json.dumps(dataclasses.asdict(row)) if options.json else row.as_markdown(), flush=True)
+        if not options.json:
+            print(f"\n{note}")
+
+
+def arguments() -> argparse.Namespace:
+    """The options, checked."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Lamplighter beside a bare loop and peers."
     )
-    print(
-        f"librdkafka {confluent_kafka.libversion()[0]}, Kafka {version}; median (least to most) of {options.runs} runs."
+    parser.add_argument("--only", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
+    parser.add_argument("--jobs", type=int, default=300_000, help="no-op jobs; memory takes 10/3 of them")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--events", type=int, default=5_000, help="of the Data Store")
+    parser.add_argument("--json", action="store_true", help="one JSON object a row instead of the table")
+    options = parser.parse_args()
+    options.only = [name for name in options.only.split(",") if name]
+    unknown = sorted(set(options.only) - set(PARTS))
+    if unknown:
+        parser.error(f"--only knows {', '.join(PARTS)}, not {', '.join(unknown)}")
+    if options.runs < 1 or options.jobs < 1 or options.events < 2:
+        parser.error("--runs and --jobs are at least 1, --events at least 2")
+    return options
+
+
+def measured(bench: Bench, name: str, options: argparse.Namespace) -> list[Row]:
+    """The rows of one part; one with the reason where it came to nothing."""
+    few = min(options.runs, 3)
+    parts: dict[str, Callable[[], list[Row]]] = {
+        "worker": lambda: measures.throughput(bench, jobs=options.jobs, runs=options.runs),
+        "memory": lambda: measures.memory(bench, jobs=options.jobs * 10 // 3),
+        "first": lambda: measures.first_job(bench, runs=options.runs),
+        "latency": lambda: measures.latency(bench, runs=few),
+        "cli": lambda: measures.console(bench, runs=options.runs),
+        "datastore": lambda: data_store.data_store(
+            bench, events=options.events, runs=few, postgres=os.environ.get("BENCH_POSTGRES_URL")
+        ),
+        "peers": lambda: peers(bench, runs=few),
+    }
+    try:
+        return parts[name]()
+    except NotMeasured as reason:
+        return [Row(name, f"not measured: {reason}")]
+    finally:
+        bench.clean()
+
+
+def surroundings(kafka_version: str, runs: int) -> str:
+    """Where the figures come from."""
+    load = f", load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
+    few = min(runs, 3)
+    return (
+        f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}; {os.cpu_count()} cores, {processor()}{load}; "
+        f"CPython {platform.python_version()}, librdkafka {confluent_kafka.libversion()[0]}, Kafka {kafka_version}. "
+        f"Median (least to most) of {runs} runs, of {few} for latency, Data Store and peers; one run for memory."
     )
 
 
@@ -63,28 +102,5 @@ def processor() -> str:
     return names[0] if names else platform.processor()
 
 
-@contextmanager
-def kafka(folder: Path) -> Iterator[tuple[str, str]]:
-    """The brokers of BENCH_BROKERS, or one of our own; with its version."""
-    given = os.environ.get("BENCH_BROKERS")
-    if given:
-        yield given, os.environ.get("BENCH_KAFKA_VERSION", "of BENCH_BROKERS")
-        return
-    environment = {**os.environ, "KAFKA_DIR": str(folder / "kafka"), "KAFKA_PORT": "19592"}
-
-    def script(command: str) -> str:
-        done = subprocess.run(
-            [ROOT / "scripts/kafka", command], env=environment, capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            sys.exit(f"scripts/kafka {command}: {done.stderr}")
-        return done.stdout.strip()
-
-    brokers = script("up")
-    try:
-        yield brokers, script("version")
-    finally:
-        script("down")
-
-
-main()
+if __name__ == "__main__":
+    main()

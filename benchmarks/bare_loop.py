@@ -18,7 +18,7 @@ def run(brokers: str, topic: str, group: str, count: int) -> None:
     stamps = Stamps()
     settings = KafkaSettings(brokers=brokers, queue=topic, consumer_group_id=group)
     consumer = Consumer(settings.consumer_config())
-    consumer.subscribe([topic])
+    consumer.subscribe([topic], on_assign=lambda *_: stamps.stamp_assigned())
     decode = msgspec.json.Decoder().decode
     handlers: dict[str, Callable[[Any], None]] = {
         "bench.noop": lambda data: stamps.stamp(),

@@ -1,24 +1,23 @@
-"""What every measurement needs: a broker, topics, a project with no-op jobs, and processes that are watched."""
+"""What every measurement needs: a broker, topics, a project with no-op jobs, and a place for raw results."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from os import environ
 from pathlib import Path
 from typing import Any
 
-import psutil
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from benchmarks.process import Ended, Process
+from benchmarks.report import NotMeasured
 from benchmarks.stamps import Stamps
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 PARTITIONS = 4
 BYTES = 300
 
@@ -56,48 +55,80 @@ class Timed(Job):
 '''
 
 
-@dataclass
-class Ended:
-    """A process that has ended: its CPU seconds, and samples of (jobs done, resident bytes)."""
-
-    status: int
-    cpu: float
-    samples: list[tuple[float, int]] = field(default_factory=list)
-
-
 class Bench:
-    """One run's folder, broker and stamps."""
+    """One run's folder, broker, stamps and raw results."""
 
-    def __init__(self, folder: Path, brokers: str) -> None:
+    def __init__(self, folder: Path, brokers: str, results: Path) -> None:
         self.folder = folder
         self.brokers = brokers
         self.stamps_file = folder / "stamps"
         self.stamps = Stamps(self.stamps_file)
+        self._results = results
+        self._topics: list[str] = []
         self._project("noop", jobs=JOBS)
         self._project("store", jobs=None)
 
+    def record(self, measurement: str, **values: object) -> None:
+        """Add one raw result, a JSON object a line."""
+        line = json.dumps({"at": time.time(), "measurement": measurement, **values})
+        with self._results.open("a") as file:
+            file.write(line + "\n")
+
+    # topics ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
     def topic(self, name: str) -> str:
-        """A new topic."""
+        """A new topic; its name is also free as a group's."""
         topic = f"bench-{name}-{uuid.uuid4().hex[:6]}"
         admin = AdminClient({"bootstrap.servers": self.brokers})
         for future in admin.create_topics([NewTopic(topic, PARTITIONS, 1)]).values():
             future.result(30)
+        self._topics.append(topic)
         return topic
 
-    def fill(self, topic: str, payloads: Iterator[tuple[bytes, bytes]]) -> None:
-        """Put (key, payload) pairs onto a topic."""
+    def clean(self) -> None:
+        """Delete the topics made so far; brokers that refuse keep them."""
+        topics, self._topics = self._topics, []
+        if not topics:
+            return
+        admin = AdminClient({"bootstrap.servers": self.brokers})
+        for future in admin.delete_topics(topics).values():
+            try:
+                future.result(30)
+            except KafkaException as error:
+                print(f"A topic of the benchmark stays: {error}", file=sys.stderr)
+
+    def fill(self, topic: str, payloads: Iterable[tuple[bytes, bytes]]) -> None:
+        """Put (key, payload) pairs onto a topic, evenly over its partitions."""
         producer = Producer(
             {"bootstrap.servers": self.brokers, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000}
         )
-        for key, payload in payloads:
-            producer.produce(topic, payload, key)
-            producer.poll(0)
-        assert producer.flush(60) == 0
+        for number, (key, payload) in enumerate(payloads):
+            producer.produce(topic, payload, key, partition=number % PARTITIONS)
+            if number % 100 == 0:
+                producer.poll(0)
+        if producer.flush(120) != 0:
+            raise NotMeasured(f"the jobs could not be put onto {topic}")
+
+    def span(self, topic: str) -> tuple[int, float]:
+        """How many messages a topic has, and the seconds between the first and the last."""
+        consumer = Consumer({"bootstrap.servers": self.brokers, "group.id": topic, "enable.auto.commit": False})
+        numbers = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
+        ends = {n: consumer.get_watermark_offsets(TopicPartition(topic, n), timeout=10)[1] for n in numbers}
+        consumer.assign([TopicPartition(topic, n, 0) for n in numbers])
+        stamps: list[int] = []
+        deadline = time.monotonic() + 60
+        while len(stamps) < sum(ends.values()) and time.monotonic() < deadline:
+            stamps += [message.timestamp()[1] for message in consumer.consume(500, 0.2) if message.error() is None]
+        consumer.close()
+        return len(stamps), (max(stamps) - min(stamps)) / 1000
+
+    # processes ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def environment(self, topic: str, group: str, **more: str) -> dict[str, str]:
-        """What a worker's process is told."""
+        """What a process is told; nothing of the caller's own application reaches it."""
+        ours = ("APP_", "DB_", "CACHE_", "KAFKA_", "LOG_", "QUEUE_", "REDIS_")
         return {
-            **os.environ,
+            **{name: value for name, value in environ.items() if not name.startswith(ours)},
             "PYTHONPATH": str(ROOT),
             "STAMPS": str(self.stamps_file),
             "APP_ENV": "benchmark",
@@ -109,18 +140,18 @@ class Bench:
             **more,
         }
 
-    def worker(self, topic: str, group: str, *options: str, project: str = "noop", **more: str) -> "Process":
+    def worker(self, topic: str, group: str, *options: str, project: str = "noop", **more: str) -> Process:
         """Start `queue:work kafka` with its output in a file."""
         command = [sys.executable, "artisan.py", "queue:work", "kafka", "--memory=0", *options]
         return Process(command, self.folder / project, self.environment(topic, group, **more), self.folder / "out.log")
 
-    def bare(self, topic: str, group: str, count: int, *, imports: bool = False) -> "Process":
+    def bare(self, topic: str, group: str, count: int, *, imports: bool = False) -> Process:
         """Start the bare loop; with `imports` it has imported all that the worker has."""
-        command = [sys.executable, "-m", "benchmarks.bare_loop", self.brokers, topic, group, str(count)]
         more = {"BARE_IMPORTS": "1"} if imports else {}
+        command = [sys.executable, "-m", "benchmarks.bare_loop", self.brokers, topic, group, str(count)]
         return Process(command, self.folder / "noop", self.environment(topic, group, **more), self.folder / "out.log")
 
-    def python(self, *command: str, topic: str, **more: str) -> "Process":
+    def python(self, *command: str, topic: str, **more: str) -> Process:
         """Start another program."""
         return Process(
             [sys.executable, *command], ROOT, self.environment(topic, topic, **more), self.folder / "out.log"
@@ -132,27 +163,17 @@ class Bench:
         arguments = [sys.executable, "artisan.py", *command]
         return Process(arguments, self.folder / project, environment, self.folder / "artisan.log").wait(60)
 
-    def span(self, topic: str) -> tuple[int, float]:
-        """How many messages a topic has, and the seconds between the first and the last."""
-        consumer = Consumer({"bootstrap.servers": self.brokers, "group.id": "bench-span", "enable.auto.commit": False})
-        numbers = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-        ends = {n: consumer.get_watermark_offsets(TopicPartition(topic, n), timeout=10)[1] for n in numbers}
-        consumer.assign([TopicPartition(topic, n, 0) for n in numbers])
-        stamps: list[int] = []
-        deadline = time.monotonic() + 60
-        while len(stamps) < sum(ends.values()) and time.monotonic() < deadline:
-            stamps += [message.timestamp()[1] for message in consumer.consume(500, 0.2) if message.error() is None]
-        consumer.close()
-        return len(stamps), (max(stamps) - min(stamps)) / 1000
-
     def _project(self, name: str, *, jobs: str | None) -> None:
         folder = self.folder / name
         folder.mkdir()
         for part in ("artisan.py", "bootstrap", "config", "database"):
             source = ROOT / part
-            (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / part)
+            if source.is_dir():
+                shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("*.sqlite*", "__pycache__"))
+            else:
+                shutil.copy(source, folder / part)
         if jobs is None:
-            shutil.copytree(ROOT / "app", folder / "app")
+            shutil.copytree(ROOT / "app", folder / "app", ignore=shutil.ignore_patterns("__pycache__"))
             return
         (folder / "app/Jobs").mkdir(parents=True)
         (folder / "app/__init__.py").write_text("")
@@ -161,44 +182,6 @@ class Bench:
         bootstrap = folder / "bootstrap/app.py"
         lines = bootstrap.read_text().splitlines(keepends=True)
         bootstrap.write_text("".join(line for line in lines if "app.Providers" not in line))
-
-
-class Process:
-    """A process whose memory and CPU are watched from outside."""
-
-    def __init__(self, command: Sequence[str], folder: Path, environment: dict[str, str], output: Path) -> None:
-        self.began = time.monotonic()
-        with output.open("w") as file:
-            self._process = subprocess.Popen(
-                command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
-            )
-        self._output = output
-
-    def wait(self, seconds: float, *, stamps: Stamps | None = None) -> Ended:
-        """Wait for its end, sampling its memory where `stamps` tell how far it is."""
-        samples: list[tuple[float, int]] = []
-        until = time.monotonic() + seconds
-        watched = psutil.Process(self._process.pid)
-        while True:
-            pid, status, usage = os.wait4(self._process.pid, os.WNOHANG)
-            if pid:
-                break
-            if stamps is not None:
-                samples.append((stamps.get(2), watched.memory_info().rss))
-            if time.monotonic() > until:
-                self._process.kill()
-                raise SystemExit(f"not done after {seconds:g} s:\n{self._output.read_text()[-2000:]}")
-            time.sleep(0.02)
-        code = os.waitstatus_to_exitcode(status)
-        self._process.returncode = code
-        if code != 0:
-            raise SystemExit(f"ended with {code}:\n{self._output.read_text()[-2000:]}")
-        return Ended(code, usage.ru_utime + usage.ru_stime, samples)
-
-    def stop(self) -> Ended:
-        """Let it end."""
-        self._process.terminate()
-        return self.wait(40)
 
 
 def payload(job: str, data: Any) -> bytes:

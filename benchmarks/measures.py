@@ -1,59 +1,52 @@
-"""The measurements; each returns rows of (what, ours, the limit's, how they compare)."""
+"""The measurements of the worker and the console; each returns rows of the table."""
 
+import json
 import statistics
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from datetime import datetime
 
 from confluent_kafka import Producer
 
 from benchmarks.bench import Bench, noops, payload
-from benchmarks.stamps import COUNT, START
+from benchmarks.process import Process, Sample
+from benchmarks.report import NotMeasured, Row, quantile, ratio, spread
+from benchmarks.stamps import ASSIGNED, COUNT, FIRST, START
 
 MIB = 2**20
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table."""
-
-    what: str
-    ours: str
-    limit: str
-    compared: str
-
-
-def spread(values: list[float], form: str = ",.0f") -> str:
-    """The median, with the least and the most."""
-    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+DRAIN = ("--stop-when-empty", "--sleep=1")
+KINDS = {"bare": "the loop", "-q": "-q", "lines": "lines to a file"}
 
 
 def throughput(bench: Bench, *, jobs: int, runs: int) -> list[Row]:
     """No-op jobs per second, alternating: the bare loop, the worker with -q, the worker with its lines in a file."""
     topic = bench.topic("noop")
     bench.fill(topic, noops(jobs))
-    rates: dict[str, list[float]] = {"bare": [], "-q": [], "lines": []}
-    cpu: dict[str, list[float]] = {"bare": [], "-q": [], "lines": []}
+    rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    cpu: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for run in range(runs):
-        for kind in rates:
+        for kind in KINDS:
             bench.stamps.clear()
             group = f"{topic}-{kind.strip('-')}-{run}"
-            if kind == "bare":
-                process = bench.bare(topic, group, jobs)
-            else:
-                process = bench.worker(
-                    topic, group, "--stop-when-empty", "--sleep=1", *(["-q"] if kind == "-q" else [])
-                )
-            ended = process.wait(300)
-            assert bench.stamps.get(COUNT) == jobs, f"{kind}: {bench.stamps.get(COUNT)} of {jobs} jobs ran"
+            quiet = ("-q",) if kind == "-q" else ()
+            process = bench.bare(topic, group, jobs) if kind == "bare" else bench.worker(topic, group, *DRAIN, *quiet)
+            ended = process.wait(60 + jobs / 2000, stamps=bench.stamps)
+            _expect(bench, jobs)
             rates[kind].append(bench.stamps.rate())
-            cpu[kind].append(ended.cpu / jobs * 1e6)
-    rows = []
-    for kind, name in (("-q", "no-op jobs/s, -q"), ("lines", "no-op jobs/s, lines to a file")):
-        ratios = [ours / limit for ours, limit in zip(rates[kind], rates["bare"], strict=True)]
-        rows.append(Row(name, spread(rates[kind]), spread(rates["bare"]), f"{spread(ratios, '.2f')} of the loop"))
-    for kind in ("-q", "lines"):
-        rows.append(Row(f"CPU µs/job, {kind}", spread(cpu[kind], ".1f"), spread(cpu["bare"], ".1f"), ""))
-    return rows
+            cpu[kind].append(ended.cpu_per_job(jobs))
+            bench.record("worker", kind=kind, run=run, jobs=jobs, rate=rates[kind][-1], cpu_us=cpu[kind][-1])
+    ours = {kind: name for kind, name in KINDS.items() if kind != "bare"}
+    return [
+        Row(
+            f"no-op jobs/s, {name}",
+            spread(rates[kind]),
+            spread(rates["bare"]),
+            f"{ratio(rates[kind], rates['bare'])} of the loop; at least 0.25",
+        )
+        for kind, name in ours.items()
+    ] + [
+        Row(f"CPU µs/job, {name}", spread(cpu[kind], ".1f"), spread(cpu["bare"], ".1f")) for kind, name in ours.items()
+    ]
 
 
 def memory(bench: Bench, *, jobs: int) -> list[Row]:
@@ -61,68 +54,101 @@ def memory(bench: Bench, *, jobs: int) -> list[Row]:
     topic = bench.topic("memory")
     bench.fill(topic, noops(jobs))
     bench.stamps.clear()
-    ours = bench.worker(topic, f"{topic}-ours", "--stop-when-empty", "--sleep=1", "-q").wait(600, stamps=bench.stamps)
+    ours = bench.worker(topic, f"{topic}-ours", *DRAIN, "-q").wait(60 + jobs / 2000, stamps=bench.stamps)
+    _expect(bench, jobs)
     bench.stamps.clear()
-    bare = bench.bare(topic, f"{topic}-bare", jobs, imports=True).wait(600, stamps=bench.stamps)
-
-    def tenth(samples: list[tuple[float, int]], number: int) -> float:
-        inside = [rss for done, rss in samples if number * jobs / 10 <= done < (number + 1) * jobs / 10]
-        return statistics.median(inside) / MIB
-
-    second, last = (tenth(ours.samples, number) for number in (1, 9))
-    bare_second, bare_last = (tenth(bare.samples, number) for number in (1, 9))
-    growth = f"growth {last - second:+.1f} MiB, the loop's {bare_last - bare_second:+.1f}"
+    bare = bench.bare(topic, f"{topic}-bare", jobs, imports=True).wait(60 + jobs / 2000, stamps=bench.stamps)
+    second, last = (_tenth(ours.samples, number, jobs) for number in (1, 9))
+    bare_second, bare_last = (_tenth(bare.samples, number, jobs) for number in (1, 9))
+    bench.record("memory", jobs=jobs, ours=[second, last], bare=[bare_second, bare_last])
+    growth = f"grown {last - second:+.1f} MiB, at most +5; the loop {bare_last - bare_second:+.1f}"
+    more = f"{last - bare_last:+.1f} MiB, at most +30"
     return [
-        Row(f"RSS MiB, last tenth of {jobs:,}", f"{last:.1f}", f"{bare_last:.1f}", f"{last - bare_last:+.1f} MiB"),
-        Row("RSS MiB, second tenth", f"{second:.1f}", f"{bare_second:.1f}", growth),
+        Row("RSS MiB, second tenth", f"{second:.1f}", f"{bare_second:.1f}"),
+        Row(f"RSS MiB, last tenth of {jobs:,}", f"{last:.1f}", f"{bare_last:.1f}", f"{growth}; {more}"),
     ]
+
+
+def _tenth(samples: Sequence[Sample], number: int, jobs: int) -> float:
+    inside = [one.rss for one in samples if number * jobs / 10 <= one.done < (number + 1) * jobs / 10]
+    if not inside:
+        raise NotMeasured(f"{jobs:,} jobs are too few to sample memory")
+    return statistics.median(inside) / MIB
 
 
 def first_job(bench: Bench, *, runs: int) -> list[Row]:
     """Seconds from the start of the process to the start of its first job, in a group that exists."""
     topic = bench.topic("first")
-    groups = {"ours": f"{topic}-ours", "bare": f"{topic}-bare"}
     took: dict[str, list[float]] = {"ours": [], "bare": []}
+    joined: dict[str, list[float]] = {"ours": [], "bare": []}
     for run in range(runs + 1):
         bench.fill(topic, noops(1))
-        for kind, group in groups.items():
+        for kind in took:
             bench.stamps.clear()
-            process = bench.bare(topic, group, 1) if kind == "bare" else bench.worker(topic, group, "--once", "-q")
+            group = f"{topic}-{kind}"
+            logged = {"LOG_LEVEL": "info", "LOG_FORMAT": "json", "LOG_CHANNEL": "stderr"}
+            process = bench.bare(topic, group, 1) if kind == "bare" else bench.worker(topic, group, "--once", **logged)
             process.wait(60)
-            if run:  # the first one makes the group
-                took[kind].append(bench.stamps.get(0) - process.began)
+            if run == 0:
+                continue  # it made the group
+            took[kind].append(bench.stamps.get(FIRST) - process.began)
+            assigned = bench.stamps.get(ASSIGNED) - process.began if kind == "bare" else _assigned(process)
+            joined[kind].append(assigned)
+            bench.record("first", kind=kind, run=run, seconds=took[kind][-1], assigned=assigned)
     more = statistics.median(took["ours"]) - statistics.median(took["bare"])
-    return [Row("first job after start, s", spread(took["ours"], ".2f"), spread(took["bare"], ".2f"), f"{more:+.2f} s")]
+    return [
+        Row("first job after start, s", spread(took["ours"], ".2f"), spread(took["bare"], ".2f"), f"{more:+.2f} s"),
+        Row(
+            "… of it until the group has given partitions", spread(joined["ours"], ".2f"), spread(joined["bare"], ".2f")
+        ),
+    ]
 
 
-def latency(bench: Bench, *, jobs: int = 320, rate: int = 50) -> list[Row]:
-    """Milliseconds from the dispatch to the start of a job, at 50 jobs per second."""
-    found: dict[str, list[float]] = {}
-    for kind in ("ours", "bare"):
-        topic = bench.topic(f"latency-{kind}")
-        bench.stamps.clear()
-        process = bench.bare(topic, topic, jobs) if kind == "bare" else bench.worker(topic, topic, "-q")
-        sent = _send(bench, topic, jobs, rate)
-        _await(bench, jobs)
-        (process.wait(20) if kind == "bare" else process.stop())
-        found[kind] = sorted((bench.stamps.get(START + n) - sent[n]) * 1000 for n in range(20, jobs))
+def _assigned(process: Process) -> float:
+    """Seconds until the worker logged its partitions."""
+    for line in process.output.read_text().splitlines():
+        if line.startswith("{") and "partitions assigned" in line:
+            return datetime.fromisoformat(json.loads(line)["timestamp"]).timestamp() - process.began_at
+    raise NotMeasured("the worker has logged no assignment")
+
+
+def latency(bench: Bench, *, runs: int, jobs: int = 320, rate: int = 50) -> list[Row]:
+    """Milliseconds from the dispatch to the start of a job at a steady rate; the first 20 warm up."""
+    found: dict[str, list[list[float]]] = {"ours": [], "bare": []}
+    for run in range(runs):
+        for kind in found:
+            topic = bench.topic(f"latency-{kind}")
+            bench.stamps.clear()
+            process = bench.bare(topic, topic, jobs) if kind == "bare" else bench.worker(topic, topic, "-q")
+            try:
+                sent = _send(bench, topic, jobs, rate)
+                _await(bench, jobs)
+            finally:
+                process.stop()
+            waits = [(bench.stamps.get(START + n) - sent[n]) * 1000 for n in range(20, jobs)]
+            found[kind].append(waits)
+            bench.record("latency", kind=kind, run=run, milliseconds=[round(wait, 3) for wait in waits])
     rows = []
     for name, part in (("p50", 0.5), ("p99", 0.99)):
-        ours, bare = (values[int(part * len(values))] for values in (found["ours"], found["bare"]))
-        rows.append(
-            Row(f"dispatch to start at {rate}/s, {name}, ms", f"{ours:.1f}", f"{bare:.1f}", f"{ours - bare:+.1f} ms")
-        )
+        ours, bare = ([quantile(waits, part) for waits in found[kind]] for kind in ("ours", "bare"))
+        more = statistics.median(ours) - statistics.median(bare)
+        what = f"dispatch to start at {rate}/s, {name}, ms"
+        rows.append(Row(what, spread(ours, ".1f"), spread(bare, ".1f"), f"{more:+.1f} ms"))
     return rows
 
 
 def _send(bench: Bench, topic: str, jobs: int, rate: int) -> list[float]:
     producer = Producer({"bootstrap.servers": bench.brokers, "linger.ms": 0})
     producer.list_topics(topic)
-    time.sleep(3)  # both consumers have joined by then; nothing waits for this
-    began, sent = time.monotonic(), []
-    for number in range(jobs):
-        time.sleep(max(0.0, began + number / rate - time.monotonic()))
-        message = payload("bench.timed", {"number": number})
+    messages = [payload("bench.timed", {"number": number}) for number in range(jobs)]
+    sent: list[float] = []
+    # The first job waits for the consumer to join; only then does the rate begin.
+    for number, message in enumerate(messages):
+        if number == 1:
+            _await(bench, 1)
+            began = time.monotonic() - 1 / rate
+        if number:
+            time.sleep(max(0.0, began + number / rate - time.monotonic()))
         sent.append(time.monotonic())
         producer.produce(topic, message, b"%d" % number)
         producer.poll(0)
@@ -131,10 +157,10 @@ def _send(bench: Bench, topic: str, jobs: int, rate: int) -> list[float]:
 
 
 def _await(bench: Bench, jobs: int) -> None:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 30
     while not all(bench.stamps.get(START + number) for number in range(jobs)):
         if time.monotonic() > until:
-            raise SystemExit("jobs are missing")
+            raise NotMeasured("jobs are missing")
         time.sleep(0.02)
 
 
@@ -142,46 +168,14 @@ def console(bench: Bench, *, runs: int) -> list[Row]:
     """CPU seconds of commands that deploy scripts call."""
     rows = []
     for command in ("list", "queue:restart"):
+        bench.artisan("noop", command)  # writes the byte code
         used = [bench.artisan("noop", command).cpu for _ in range(runs)]
+        bench.record("cli", command=command, seconds=used)
         rows.append(Row(f"CPU s of `{command}`", spread(used, ".2f"), "", "at most 0.25"))
     return rows
 
 
-def data_store(bench: Bench, *, events: int, postgres: str | None) -> list[Row]:
-    """Creates per second, to rows and acknowledged answers, beside a loop written by hand."""
-    databases: dict[str, dict[str, str]] = {"SQLite": {"DB_DATABASE": str(bench.folder / "store.sqlite")}}
-    rows = []
-    if postgres:
-        databases["PostgreSQL"] = {"DB_CONNECTION": "pgsql", "DB_URL": postgres}
-    else:
-        rows.append(Row("Data Store events/s, PostgreSQL", "left out: BENCH_POSTGRES_URL is not set", "", ""))
-    for name, environment in databases.items():
-        ours, hand = _store_rates(bench, events, name, environment)
-        rows.append(
-            Row(f"Data Store events/s, {name}", f"{ours:,.0f}", f"{hand:,.0f}", f"{ours / hand:.2f} of the loop")
-        )
-    return rows
-
-
-def _store_rates(bench: Bench, events: int, name: str, environment: dict[str, str]) -> tuple[float, float]:
-    bench.artisan("store", "migrate", "--force", **environment)
-    rates = []
-    for kind in ("ours", "hand"):
-        topic, answers = bench.topic(f"store-{kind}"), bench.topic(f"api-{kind}")
-        creates = (
-            (f"{kind}-{n}".encode(), payload("job.data.store", {"type": "taxonomy", "values": {"name": f"Word {n}"}}))
-            for n in range(events)
-        )
-        bench.fill(topic, creates)
-        if kind == "ours":
-            more = {**environment, "KAFKA_API_QUEUE": answers}
-            process = bench.worker(topic, topic, "--stop-when-empty", "--sleep=1", "-q", project="store", **more)
-        else:
-            database = environment.get("DB_URL") or environment["DB_DATABASE"]
-            program = ("-m", "benchmarks.hand_written_store", bench.brokers, topic, answers, str(events), database)
-            process = bench.python(*program, topic=topic)
-        process.wait(300)
-        count, seconds = bench.span(answers)
-        assert count == events, f"{name}, {kind}: {count} of {events} answers"
-        rates.append((count - 1) / seconds)
-    return rates[0], rates[1]
+def _expect(bench: Bench, jobs: int) -> None:
+    done = bench.stamps.get(COUNT)
+    if done != jobs:
+        raise NotMeasured(f"{done:,.0f} of {jobs:,} jobs ran")

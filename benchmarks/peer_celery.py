@@ -1,4 +1,4 @@
-"""Celery on Redis, one process, acknowledging after the task; run as a program it enqueues."""
+"""Celery with one process, acknowledging after the task; run as a program it enqueues."""
 
 import os
 
@@ -6,8 +6,19 @@ from celery import Celery
 
 from benchmarks.stamps import Stamps
 
-app = Celery("benchmarks.peer_celery", broker=os.environ["BENCH_REDIS"])
-app.conf.update(task_acks_late=True, task_ignore_result=True, broker_connection_retry_on_startup=True)
+app = Celery("benchmarks.peer_celery", broker=os.environ["BENCH_BROKER_URL"])
+app.conf.update(
+    task_acks_late=True,
+    task_ignore_result=True,
+    task_default_queue=os.environ["KAFKA_QUEUE"],
+    broker_connection_retry_on_startup=True,
+)
+if os.environ["BENCH_BROKER_URL"].startswith("confluentkafka:"):
+    # Its transport has no fan-out, which remote control needs; and it waits a second by default for a batch to fill.
+    app.conf.update(
+        worker_enable_remote_control=False,
+        broker_transport_options={"wait_time_seconds": 1, "kafka_consumer_config": {"fetch.wait.max.ms": 10}},
+    )
 stamps = Stamps()
 
 

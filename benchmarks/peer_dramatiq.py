@@ -7,7 +7,7 @@ from dramatiq.brokers.redis import RedisBroker
 
 from benchmarks.stamps import Stamps
 
-dramatiq.set_broker(RedisBroker(url=os.environ["BENCH_REDIS"]))
+dramatiq.set_broker(RedisBroker(url=os.environ["BENCH_BROKER_URL"]))
 stamps = Stamps()
 
 

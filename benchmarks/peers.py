@@ -1,5 +1,6 @@
 """Other job queues, each installed into an environment of its own and run as its documentation says."""
 
+import hashlib
 import shutil
 import socket
 import subprocess
@@ -7,96 +8,151 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.bench import ROOT, Bench, payload
-from benchmarks.measures import Row
+from benchmarks.process import Process
+from benchmarks.report import NotMeasured, Row, spread
 from benchmarks.stamps import COUNT
 
 VENV = ROOT / "benchmarks/.venv"
-PACKAGES = ("celery[redis]", "dramatiq[redis]", "faststream[confluent,cli]", "confluent-kafka")
-COUNTS = {"FastStream, AckPolicy.ACK": 10_000, "Dramatiq on Redis": 5_000, "Celery on Redis, acks_late": 5_000}
-
-
-def peers(bench: Bench) -> list[Row]:
-    """No-op jobs per second of each peer, or why it has none."""
-    if shutil.which("redis-server") is None:
-        return [Row("peers", "left out: there is no redis-server", "", "")]
-    reason = _install()
-    if reason:
-        return [Row("peers", f"left out: {reason}", "", "")]
-    with _redis(bench.folder) as redis:
-        return [
-            _drain(bench, "FastStream, AckPolicy.ACK", "faststream", ["run", "benchmarks.peer_faststream:app"], redis),
-            _drain(bench, "Dramatiq on Redis", "dramatiq", ["benchmarks.peer_dramatiq", "-p", "1", "-t", "8"], redis),
-            _drain(bench, "Celery on Redis, acks_late", "celery", [*CELERY], redis),
-        ]
-
-
+REQUIREMENTS = ROOT / "benchmarks/requirements.txt"
+PATIENCE = 90  # seconds for one drain
 CELERY = ("-A", "benchmarks.peer_celery", "worker", "-P", "solo", "--loglevel", "WARNING")
 
 
-def _drain(bench: Bench, name: str, program: str, arguments: list[str], redis: str) -> Row:
-    count = COUNTS[name]
-    topic = bench.topic(program)
-    environment = {**bench.environment(topic, topic), "BENCH_REDIS": redis, "BENCH_COUNT": str(count)}
-    bench.stamps.clear()
-    if program == "faststream":
-        bench.fill(topic, ((b"%d" % n, payload("bench.noop", {"n": n})) for n in range(count)))
-    else:
-        subprocess.run(
-            [VENV / "bin/python", "-m", f"benchmarks.peer_{program}"],
-            cwd=ROOT,
-            env=environment,
-            check=True,
-            timeout=120,
-        )
-    with (bench.folder / f"{program}.log").open("w") as output:
-        process = subprocess.Popen(
-            [VENV / "bin" / program, *arguments], cwd=ROOT, env=environment, stdout=output, stderr=output
-        )
-    until = time.monotonic() + 90
-    while bench.stamps.get(COUNT) < count and time.monotonic() < until:
-        time.sleep(0.05)
-    done = bench.stamps.get(COUNT)
-    process.terminate()
+@dataclass(frozen=True)
+class Peer:
+    """A program of the environment, and what it works on; without `enqueue` the harness fills its topic."""
+
+    name: str
+    program: str
+    arguments: tuple[str, ...]
+    jobs: int
+    on: str
+    enqueue: str = ""
+
+
+PEERS = (
+    Peer(
+        "FastStream, AckPolicy.ACK, on Kafka", "faststream", ("run", "benchmarks.peer_faststream:app"), 10_000, "kafka"
+    ),
+    Peer(
+        "Dramatiq on Redis, 8 threads",
+        "dramatiq",
+        ("benchmarks.peer_dramatiq", "-p", "1", "-t", "8"),
+        5_000,
+        "redis",
+        "benchmarks.peer_dramatiq",
+    ),
+    Peer("Celery on Redis, acks_late, solo", "celery", CELERY, 5_000, "redis", "benchmarks.peer_celery"),
+    Peer(
+        "Celery on Kafka, acks_late, solo",
+        "celery",
+        (*CELERY, "--without-gossip", "--without-mingle"),
+        5_000,
+        "kafka",
+        "benchmarks.peer_celery",
+    ),
+)
+
+
+def peers(bench: Bench, *, runs: int) -> list[Row]:
+    """No-op jobs per second of each peer, or why it has none."""
+    reason = _install()
+    with _redis(bench.folder) as redis:
+        return [_row(bench, peer, redis, runs, reason) for peer in PEERS]
+
+
+def _row(bench: Bench, peer: Peer, redis: str, runs: int, reason: str) -> Row:
+    what = f"peer: {peer.name}, jobs/s"
+    if not (VENV / "bin" / peer.program).exists():
+        return Row(what, f"left out: {reason or 'it is not installed'}")
+    if peer.on == "redis" and not redis:
+        return Row(what, "left out: there is no redis-server")
     try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-    if done < count:
-        return Row(f"peer: {name}, jobs/s", f"{done:.0f} of {count} jobs ran", "", "")
-    return Row(f"peer: {name}, jobs/s", f"{bench.stamps.rate():,.0f}", "", f"{count:,} jobs")
+        rates = [_drain(bench, peer, redis) for _ in range(runs)]
+    except NotMeasured as error:
+        return Row(what, f"not measured: {error}")
+    bench.record("peer", name=peer.name, jobs=peer.jobs, rates=rates)
+    return Row(what, "", spread(rates), f"{peer.jobs:,} jobs")
+
+
+def _drain(bench: Bench, peer: Peer, redis: str) -> float:
+    topic = bench.topic(peer.program)
+    url = redis if peer.on == "redis" else f"confluentkafka://{bench.brokers}"
+    environment = {
+        **bench.environment(topic, topic),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "BENCH_BROKER_URL": url,
+        "BENCH_COUNT": str(peer.jobs),
+    }
+    output = bench.folder / f"{peer.program}.log"
+    bench.stamps.clear()
+    if peer.enqueue:
+        Process([VENV / "bin/python", "-m", peer.enqueue], ROOT, environment, output).wait(PATIENCE)
+    else:
+        bench.fill(topic, ((b"%d" % n, payload("bench.noop", {"n": n})) for n in range(peer.jobs)))
+    process = Process([VENV / "bin" / peer.program, *peer.arguments], bench.folder, environment, output)
+    try:
+        _await_jobs(bench, peer, process)
+    finally:
+        process.stop(5)
+    return bench.stamps.rate()
+
+
+def _await_jobs(bench: Bench, peer: Peer, process: Process) -> None:
+    until = time.monotonic() + PATIENCE
+    while bench.stamps.get(COUNT) < peer.jobs:
+        if process.has_ended() or time.monotonic() > until:
+            ended = "it ended" if process.has_ended() else f"{PATIENCE} s were over"
+            raise NotMeasured(f"{bench.stamps.get(COUNT):,.0f} of {peer.jobs:,} jobs ran, then {ended}")
+        time.sleep(0.05)
 
 
 def _install() -> str:
-    if (VENV / "installed").exists():
+    """Install each line of the requirements that can be; the reason of the last one that can't."""
+    stamp = VENV / "installed"
+    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text() == wanted:
         return ""
     subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-    done = subprocess.run(
-        [VENV / "bin/pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode == 0:
-        (VENV / "installed").touch()
-    return (done.stderr.strip().splitlines() or ["the packages could not be installed"])[-1] if done.returncode else ""
+    reason = ""
+    for line in REQUIREMENTS.read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        command = [str(VENV / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", line]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            reason = (done.stderr.strip().splitlines() or [f"{line} can't be installed"])[-1]
+    if not reason:
+        stamp.write_text(wanted)
+    return reason
 
 
 @contextmanager
 def _redis(folder: Path) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    options = ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
+    """The address of a Redis of our own; empty where there is none."""
+    if shutil.which("redis-server") is None:
+        yield ""
+        return
+    port = free_port()
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
     process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _await_port(int(port))
+        _await_port(port)
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         process.terminate()
         process.wait(10)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _await_port(port: int) -> None:
@@ -106,4 +162,4 @@ def _await_port(port: int) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.02)
-    raise SystemExit(f"nothing answers on port {port}")
+    raise NotMeasured(f"nothing answers on port {port}")

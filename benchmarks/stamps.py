@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 SLOTS = 4096
-FIRST, LAST, COUNT, START = 0, 1, 2, 3
+FIRST, LAST, COUNT, ASSIGNED, START = 0, 1, 2, 3, 4
 
 
 class Stamps:
-    """Doubles in a file: the first start, the last start, how many, then the start of each numbered job.
+    """Doubles in a file: the first start, the last, how many, when partitions came, then each numbered job's start.
 
     The clock is CLOCK_MONOTONIC, the same for every process of the machine.
     """
@@ -34,6 +34,10 @@ class Stamps:
     def stamp_number(self, number: int) -> None:
         """The job of this number starts."""
         self._view[START + number] = time.monotonic()
+
+    def stamp_assigned(self) -> None:
+        """The group has given this process its partitions."""
+        self._view[ASSIGNED] = time.monotonic()
 
     def clear(self) -> None:
         """Begin anew."""
