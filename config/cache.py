@@ -1,14 +1,24 @@
 """Cache stores; the default one carries the restart signal of workers."""
 
 import re
+import unicodedata
 
 from lamplighter.support.env import env
 
-slug = re.sub(r"[^a-z0-9]+", "-", str(env("APP_NAME", "Data Store")).lower()).strip("-")
+
+def slug(name: str) -> str:
+    """A name as Laravel puts it before its keys; one that is not in Latin letters needs prefixes of its own."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    plain = plain.replace("_", "-").replace("@", "-at-")
+    return re.sub(r"[\s-]+", "-", re.sub(r"[^a-z0-9\s-]", "", plain)).strip("-")
+
+
+name = slug(str(env("APP_NAME", "Data Store")))
+default = env("CACHE_STORE", env("CACHE_DRIVER", "file"))
 
 config = {
-    "default": env("CACHE_STORE", env("CACHE_DRIVER", "file")),
-    "prefix": env("CACHE_PREFIX", f"{slug}-cache-"),
+    "default": "null" if default is None else default,  # env() reads the word null as None
+    "prefix": env("CACHE_PREFIX", f"{name}-cache-"),
     "stores": {
         "array": {"driver": "array"},
         "null": {"driver": "null"},
@@ -21,7 +31,7 @@ config = {
             "username": env("REDIS_USERNAME"),
             "password": env("REDIS_PASSWORD"),
             "database": env("REDIS_CACHE_DB", 1),
-            "prefix": env("REDIS_PREFIX", f"{slug}-database-"),
+            "prefix": env("REDIS_PREFIX", f"{name}-database-"),
         },
     },
 }

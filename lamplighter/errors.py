@@ -5,6 +5,8 @@ LamplighterError
 ├── ContainerError              something could not be built
 │   └── CircularDependency
 ├── ConsoleError                a command can't go on; its text is all that the user sees
+├── CacheError                  a cache can't do what it was asked
+│   └── CacheUnavailable        it does not answer
 ├── LockTimeout                 a lock was not free in time
 ├── MigrationError              the database is not in the state that a migration needs
 ├── PayloadError                a message can't become a job; retrying would not help
@@ -46,6 +48,14 @@ class ConsoleError(LamplighterError):
     def __init__(self, message: str, *, exit_code: int = 1) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class CacheError(LamplighterError):
+    """A cache can't do what it was asked."""
+
+
+class CacheUnavailable(CacheError):
+    """The server of a cache does not answer; the message names it."""
 
 
 class LockTimeout(LamplighterError):

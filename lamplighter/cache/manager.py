@@ -69,38 +69,52 @@ class CacheManager:
         if not isinstance(options, dict):
             raise ConfigError(f"{FILE} has no store {name!r}; it has {', '.join(sorted(stores)) or 'none'}.")
         where = f"{FILE} (stores.{name})"
+        makers: dict[str, Callable[[], Store]] = {
+            "array": lambda: self._array(options, where),
+            "file": lambda: self._file(options, where),
+            "null": lambda: self._null(options, where),
+            "redis": lambda: self._redis(options, where, timeout),
+        }
         driver = options.get("driver")
-        if driver == "file":
-            from lamplighter.cache.stores.file import FileStore
+        make = makers.get(driver) if isinstance(driver, str) else None
+        if make is None:
+            raise ConfigError(f"{where} has the driver {driver!r}; the known ones are array, file, null and redis.")
+        return make()
 
-            return FileStore(self._path(parse_options(FileOptions, options, where=where).path))
-        if driver == "redis":
-            return self._redis(options, where, timeout)
-        parse_options(PlainOptions, options, where=where)
+    def _array(self, values: Mapping[str, Any], where: str) -> Store:
         from lamplighter.cache.stores.array import ArrayStore
+
+        parse_options(PlainOptions, values, where=where)
+        return ArrayStore()
+
+    def _null(self, values: Mapping[str, Any], where: str) -> Store:
         from lamplighter.cache.stores.null import NullStore
 
-        return ArrayStore() if driver == "array" else NullStore()
+        parse_options(PlainOptions, values, where=where)
+        return NullStore()
+
+    def _file(self, values: Mapping[str, Any], where: str) -> Store:
+        from lamplighter.cache.stores.file import FileStore
+
+        return FileStore(self._path(parse_options(FileOptions, values, where=where).path))
 
     def _redis(self, values: Mapping[str, Any], where: str, timeout: float | None) -> Store:
+        options = parse_options(RedisOptions, values, where=where)
         try:
-            import redis
-
-            from lamplighter.cache.stores.redis import RedisStore
+            from lamplighter.cache.stores.redis import RedisStore, connect
         except ImportError as error:
             raise ConfigError(f"{where} needs the package redis: pip install 'lamplighter[redis]'.") from error
-        options = parse_options(RedisOptions, values, where=where)
-        seconds = options.timeout if timeout is None else timeout
-        limits: dict[str, Any] = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
-        if options.url:
-            client = redis.Redis.from_url(options.url, **limits)
-        else:
-            client = redis.Redis(
+        try:
+            client = connect(
+                url=options.url,
                 host=options.host,
                 port=options.port,
-                username=options.username or None,
-                password=options.password or None,
-                db=options.database,
-                **limits,
+                username=options.username,
+                password=options.password,
+                database=options.database,
+                timeout=options.timeout if timeout is None else timeout,
             )
+        except ValueError:
+            # Its text may hold the password.
+            raise ConfigError(f"{where} has a url that is no address, such as redis://127.0.0.1:6379/1.") from None
         return RedisStore(client, options.prefix + str(self._config.get("cache.prefix") or ""))

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from lamplighter.contracts import Lock, Reach, Store
+from lamplighter.cache.locks import StoreLock
+from lamplighter.contracts import Reach, Store
 
 T = TypeVar("T")
 
@@ -63,6 +64,7 @@ class Cache:
         """Let go of all values of this application."""
         self.store.flush()
 
-    def lock(self, name: str, seconds: float = 0, owner: str | None = None) -> Lock:
-        """A lock of this name; it ends by itself after `seconds`, 0 is never."""
-        return self.store.lock(name, seconds, owner)
+    def lock(self, name: str, seconds: float = 0, owner: str | None = None) -> StoreLock:
+        """A lock of this name, which can be waited for; it ends by itself after `seconds`, 0 is never."""
+        lock = self.store.lock(name, seconds, owner)
+        return StoreLock(name, owner=lock.owner, acquire=lambda _: lock.acquire(), release=lambda _: lock.release())

@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any
 
+from lamplighter.errors import CacheError
+
 MARK = "json:"
 _INTEGER = re.compile(r"i:(-?\d+);")
 _BOOLEAN = re.compile(r"b:([01]);")
@@ -24,10 +26,35 @@ def dump(value: object) -> str:
 def load(text: str) -> Any:
     """The value of such text; None where it is something else, a serialized object among it."""
     if text.startswith(MARK):
-        try:
-            return json.loads(text.removeprefix(MARK))
-        except ValueError:
-            return None
+        return load_json(text.removeprefix(MARK))
+    try:
+        return _load_php(text)
+    except ValueError:  # more digits than Python reads
+        return None
+
+
+def load_json(text: str) -> Any:
+    """The value of JSON; None where it is none, or nested deeper than Python reads."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def as_number(key: str, value: object) -> int:
+    """What `increment` adds to; a miss is 0.
+
+    Raises:
+        CacheError: the value is no whole number.
+    """
+    if value is None:
+        return 0
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise CacheError(f"The cache has a {type(value).__name__} under {key!r}, which can't be incremented.")
+
+
+def _load_php(text: str) -> Any:
     if match := _INTEGER.fullmatch(text):
         return int(match[1])
     if match := _BOOLEAN.fullmatch(text):

@@ -20,7 +20,7 @@ class Heartbeat:
         self._connection = connection
         self._queues = list(queues)
         self._beats = dict.fromkeys(THREADS, time.time())
-        self._created = psutil.Process().create_time()
+        self._started = started(psutil.Process())
 
     def beat(self, thread: str) -> None:
         """This thread is alive."""
@@ -32,7 +32,7 @@ class Heartbeat:
         draft = self._file.with_suffix(".draft")
         fields = {
             "pid": os.getpid(),
-            "created": self._created,
+            "started": self._started,
             "connection": self._connection,
             "queues": self._queues,
             "beats": self._beats,
@@ -59,6 +59,11 @@ class Health:
         return [thread for thread, age in self.ages.items() if age > seconds]
 
 
+def started(process: psutil.Process) -> float:
+    """When a process was started, in seconds since the machine was: setting the clock moves both ends."""
+    return float(process.create_time() - psutil.boot_time())
+
+
 def read_health(folder: Path) -> list[Health]:
     """The workers of this host; the files of those that are gone are removed."""
     found = []
@@ -76,7 +81,7 @@ def _read(file: Path) -> Health | None:
         fields = json.loads(file.read_text(encoding="utf-8"))
         process = psutil.Process(int(fields["pid"]))
         # Another process may have been given the number of one that was killed.
-        if abs(process.create_time() - float(fields["created"])) > 1 or process.status() == psutil.STATUS_ZOMBIE:
+        if abs(started(process) - float(fields["started"])) > 1 or process.status() == psutil.STATUS_ZOMBIE:
             return None
         ages = {thread: time.time() - float(fields["beats"][thread]) for thread in THREADS}
         return Health(process.pid, str(fields["connection"]), tuple(fields["queues"]), ages)

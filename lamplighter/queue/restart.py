@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable
 
 from lamplighter.cache.repository import Cache
+from lamplighter.errors import CacheError
 
 log = logging.getLogger(__name__)
 
 KEY = "illuminate:queue:restart"  # Laravel's, so that a PHP fleet and we restart together
+DIGITS = 18  # of a number that PHP holds too
 EVERY = 0.5  # seconds between two looks
 
 
@@ -30,7 +32,7 @@ class RestartSignal:
     def read(self) -> int | None:
         """The value; None where there is none, or something else."""
         value = self._cache.get(KEY)
-        if isinstance(value, str) and value.isdigit():
+        if isinstance(value, str) and value.isdecimal() and len(value) <= DIGITS:
             return int(value)
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
@@ -53,7 +55,7 @@ class RestartWatch(threading.Thread):
         try:
             self._own = self._read()
             self._has_read = True
-        except Exception as error:
+        except CacheError as error:
             self._tell_outage(error)
 
     def begin(self, on_restart: Callable[[], object]) -> None:

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from lamplighter.cache.locks import StoreLock
+from lamplighter.cache.serialization import as_number
 from lamplighter.contracts import Reach
 
 
@@ -35,7 +36,7 @@ class ArrayStore:
     def increment(self, key: str, by: int = 1) -> int:
         """Add to a number, which begins at 0 and keeps its time to live; what it is then."""
         with self._mutex:
-            value = int(self.get(key) or 0) + by
+            value = as_number(key, self.get(key)) + by
             _, until = self._values.get(key, (None, 0.0))
             self._values[key] = value, until if until > time.time() else float("inf")
             return value

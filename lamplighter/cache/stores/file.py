@@ -3,7 +3,7 @@
 import fcntl
 import hashlib
 import os
-import shutil
+import re
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from lamplighter.cache.locks import StoreLock
-from lamplighter.cache.serialization import dump, load
+from lamplighter.cache.serialization import as_number, dump, load
 from lamplighter.contracts import Reach
 
 FOREVER = 9_999_999_999  # Laravel's ten digits for a value without an end
 DIGITS = 10
+NAME = re.compile(r"[0-9a-f]{40}")
 
 
 class FileStore:
@@ -45,7 +46,7 @@ class FileStore:
         """Add to a number, which begins at 0 and keeps its time to live; what it is then."""
         with self._alone():
             value, until = self._read(key)
-            number = int(value or 0) + by
+            number = as_number(key, value) + by
             self._write(key, number, until)
             return number
 
@@ -58,8 +59,12 @@ class FileStore:
         return True
 
     def flush(self) -> None:
-        """Let go of all values."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Let go of all values; what else lies in the folder stays, in case the settings name a wrong one."""
+        with self._alone():
+            # Folders stay: another process may be about to write into one.
+            for path in self._folder.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"):
+                if NAME.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
 
     def lock(self, name: str, seconds: float, owner: str | None = None) -> StoreLock:
         """A lock of this name; it ends by itself after `seconds`, 0 is never."""
@@ -77,7 +82,8 @@ class FileStore:
 
     def _read(self, key: str) -> tuple[Any, int]:
         try:
-            text = self._path(key).read_text(encoding="utf-8")
+            # Bytes: reading as text would turn a carriage return into something else.
+            text = self._path(key).read_bytes().decode()
             until = int(text[:DIGITS])
         except (OSError, ValueError):
             return None, FOREVER
@@ -88,8 +94,8 @@ class FileStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, draft = tempfile.mkstemp(dir=path.parent)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(f"{until:0{DIGITS}d}{dump(value)}")
+            with os.fdopen(handle, "wb") as file:
+                file.write(f"{until:0{DIGITS}d}{dump(value)}".encode())
             Path(draft).chmod(0o644)
             Path(draft).replace(path)
         except BaseException:

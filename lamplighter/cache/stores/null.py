@@ -9,3 +9,7 @@ class NullStore(ArrayStore):
     def put(self, key: str, value: object, ttl: float | None) -> bool:
         """Keep nothing."""
         return True
+
+    def increment(self, key: str, by: int = 1) -> int:
+        """Keep nothing; what 0 would be then."""
+        return by

@@ -2,22 +2,52 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from lamplighter.cache.locks import StoreLock
-from lamplighter.cache.serialization import load
+from lamplighter.cache.serialization import load, load_json
 from lamplighter.contracts import Reach
-from lamplighter.errors import ConfigError
+from lamplighter.errors import CacheError, CacheUnavailable, ConfigError
 
 RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end"
 SERIALIZED = re.compile(r"([ib]:-?\d+;|s:\d+:|N;|[aOC]:\d+:)")
 BATCH = 500
 
 
+def connect(
+    *, url: str | None, host: str, port: int, username: str | None, password: str | None, database: int, timeout: float
+) -> "redis.Redis":
+    """A client, which connects when it is first used; what a URL leaves out, the other settings say, as in Laravel.
+
+    Raises:
+        ValueError: the URL is no address of a Redis.
+    """
+    settings: dict[str, Any] = {
+        "username": username or None,
+        "password": password or None,
+        "db": database,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+        # By itself the client tries four times, with pauses: a second would become fifteen, and an increment whose
+        # answer was lost would count twice.
+        "retry": Retry(NoBackoff(), 0),
+    }
+    return redis.Redis.from_url(url, **settings) if url else redis.Redis(host=host, port=port, **settings)
+
+
 class RedisStore:
-    """Reaches every host that sees this Redis."""
+    """Reaches every host that sees this Redis.
+
+    Raises:
+        CacheUnavailable: by every method, when Redis does not answer.
+        CacheError: by every method, when it refuses.
+    """
 
     reach: Reach = "shared"
 
@@ -27,24 +57,29 @@ class RedisStore:
 
     def get(self, key: str) -> Any:
         """The value; None is a miss."""
-        value = self._client.get(self._prefix + key)
+        with self._asking():
+            value = self._client.get(self._prefix + key)
         return None if value is None else _load(value)
 
     def put(self, key: str, value: object, ttl: float | None) -> bool:
         """Keep a value for `ttl` seconds, or for ever."""
-        return bool(self._client.set(self._prefix + key, _dump(value), px=_milliseconds(ttl)))
+        with self._asking():
+            return bool(self._client.set(self._prefix + key, _dump(value), px=_milliseconds(ttl)))
 
     def add(self, key: str, value: object, ttl: float | None) -> bool:
         """Keep a value if there is none; whether it was kept."""
-        return bool(self._client.set(self._prefix + key, _dump(value), px=_milliseconds(ttl), nx=True))
+        with self._asking():
+            return bool(self._client.set(self._prefix + key, _dump(value), px=_milliseconds(ttl), nx=True))
 
     def increment(self, key: str, by: int = 1) -> int:
         """Add to a number, which begins at 0 and keeps its time to live; what it is then."""
-        return int(self._client.incrby(self._prefix + key, by))
+        with self._asking():
+            return int(self._client.incrby(self._prefix + key, by))
 
     def forget(self, key: str) -> bool:
         """Let go of a value; whether there was one."""
-        return bool(self._client.delete(self._prefix + key))
+        with self._asking():
+            return bool(self._client.delete(self._prefix + key))
 
     def flush(self) -> None:
         """Let go of all values under the prefix; what others keep in the same database stays.
@@ -55,14 +90,15 @@ class RedisStore:
         if not self._prefix:
             raise ConfigError("config/cache.py has no prefix for Redis: clearing would delete what others keep there.")
         pattern = re.sub(r"([\\*?\[\]^-])", r"\\\1", self._prefix) + "*"
-        keys: list[Any] = []
-        for key in self._client.scan_iter(match=pattern, count=BATCH):
-            keys.append(key)
-            if len(keys) >= BATCH:
+        with self._asking():
+            keys: list[Any] = []
+            for key in self._client.scan_iter(match=pattern, count=BATCH):
+                keys.append(key)
+                if len(keys) >= BATCH:
+                    self._client.unlink(*keys)
+                    keys.clear()
+            if keys:
                 self._client.unlink(*keys)
-                keys.clear()
-        if keys:
-            self._client.unlink(*keys)
 
     def lock(self, name: str, seconds: float, owner: str | None = None) -> StoreLock:
         """A lock of this name; it ends by itself after `seconds`, 0 is never."""
@@ -70,9 +106,30 @@ class RedisStore:
         return StoreLock(
             name,
             owner=owner,
-            acquire=lambda who: bool(self._client.set(key, who, px=_milliseconds(seconds or None), nx=True)),
-            release=lambda who: bool(self._client.eval(RELEASE, 1, key, who)),
+            acquire=lambda who: self._acquire(key, who, seconds),
+            release=lambda who: self._release(key, who),
         )
+
+    def _acquire(self, key: str, who: str, seconds: float) -> bool:
+        with self._asking():
+            return bool(self._client.set(key, who, px=_milliseconds(seconds or None), nx=True))
+
+    def _release(self, key: str, who: str) -> bool:
+        with self._asking():
+            return bool(self._client.eval(RELEASE, 1, key, who))
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        try:
+            yield
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise CacheUnavailable(f"The cache's Redis at {self._address()} does not answer: {error}") from error
+        except redis.RedisError as error:
+            raise CacheError(f"The cache's Redis at {self._address()} refuses: {error}") from error
+
+    def _address(self) -> str:
+        settings = self._client.connection_pool.connection_kwargs
+        return str(settings.get("path") or f"{settings.get('host')}:{settings.get('port')}")
 
 
 def _milliseconds(ttl: float | None) -> int | None:
@@ -87,7 +144,4 @@ def _load(value: Any) -> Any:
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
     if SERIALIZED.match(text):
         return load(text)
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
+    return load_json(text)

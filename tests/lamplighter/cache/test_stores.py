@@ -12,11 +12,16 @@ import pytest
 from lamplighter.cache.repository import Cache
 from lamplighter.cache.stores.array import ArrayStore
 from lamplighter.cache.stores.file import FileStore
+from lamplighter.cache.stores.null import NullStore
 from lamplighter.contracts import Store
-from lamplighter.errors import ConfigError, LockTimeout
+from lamplighter.errors import CacheError, ConfigError, LockTimeout
 from lamplighter.queue.restart import KEY, RestartSignal
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden/queue_restart_cache.json").read_text())["cases"]
+
+
+TOO_LONG = f"9999999999i:{'9' * 5000};"
+TOO_DEEP = "9999999999json:" + "[" * 200_000
 
 
 def redis_store(prefix: str) -> Store:
@@ -46,7 +51,7 @@ def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cache]:
 
 
 @pytest.mark.parametrize(
-    "value", [1, 0, -5, 2**62, "text", "ünï 😀", "", True, False, 1.5, [1, {"a": None}], {"k": "v"}]
+    "value", [1, 0, -5, 2**62, "text", "ünï 😀", "a\r\nb", "", True, False, 1.5, [1, {"a": None}], {"k": "v"}]
 )
 def test_what_is_put_is_got(cache: Cache, value: object) -> None:
     cache.forever("key", value)
@@ -115,7 +120,38 @@ def test_waiting_for_a_lock_has_an_end(cache: Cache) -> None:
     cache.lock("door", 60).acquire()
 
     with pytest.raises(LockTimeout, match="door"):
-        cache.store.lock("door", 60).block(0.1)  # type: ignore[attr-defined]
+        cache.lock("door", 60).block(0.1)
+
+
+def test_what_is_no_number_is_not_incremented(cache: Cache) -> None:
+    cache.forever("key", "text")
+
+    with pytest.raises(CacheError):
+        cache.increment("key")
+
+    assert cache.get("key") == "text"
+
+
+def test_the_null_store_keeps_nothing() -> None:
+    cache = Cache(NullStore())
+
+    said = (cache.put("key", 1), cache.add("key", 1), cache.increment("key", 3), cache.lock("key").acquire())
+
+    assert said == (True, True, 3, True)
+    assert cache.get("key") is None
+
+
+def test_flush_leaves_what_is_no_value_of_ours(tmp_path: Path) -> None:
+    cache = Cache(FileStore(tmp_path))
+    (tmp_path / "ab/cd").mkdir(parents=True)
+    for name in ("notes.txt", "ab/cd/notes.txt"):
+        (tmp_path / name).write_text("precious")
+    cache.forever("key", 1)
+
+    cache.flush()
+
+    assert cache.get("key") is None
+    assert [(tmp_path / name).is_file() for name in ("notes.txt", "ab/cd/notes.txt")] == [True, True]
 
 
 def test_flush_leaves_what_others_keep(tmp_path: Path) -> None:
@@ -143,6 +179,17 @@ def test_redis_is_cleared_by_our_prefix_only() -> None:
 def test_redis_without_a_prefix_is_not_cleared() -> None:
     with pytest.raises(ConfigError, match="prefix"):
         redis_store("").flush()
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("text", ['O:8:"stdClass":0:{}', "a:0:{}", 'E:3:"A:B";', "N;", "d:1.5;", "[" * 200_000])
+def test_what_php_serialized_is_a_miss_on_redis(text: str) -> None:
+    import redis
+
+    store = redis_store("test-php-")
+    redis.Redis.from_url(os.environ["REDIS_TEST_URL"]).set("test-php-key", text, px=5000)
+
+    assert store.get("key") is None
 
 
 @pytest.mark.redis
@@ -180,7 +227,9 @@ def test_the_restart_file_is_what_php_writes_and_reads(tmp_path: Path) -> None:
     assert written > read
 
 
-@pytest.mark.parametrize("text", ["", "garbage", '9999999999O:8:"stdClass":0:{}', "9999999999", "123"])
+@pytest.mark.parametrize(
+    "text", ["", "garbage", '9999999999O:8:"stdClass":0:{}', "9999999999", "123", TOO_LONG, TOO_DEEP]
+)
 def test_a_file_that_can_not_be_read_is_a_miss(tmp_path: Path, text: str) -> None:
     store = FileStore(tmp_path)
     store.put("key", 1, None)

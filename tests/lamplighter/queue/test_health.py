@@ -1,5 +1,6 @@
 """The heartbeat."""
 
+import io
 import json
 import os
 import subprocess
@@ -7,6 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
+import pytest
+
+from lamplighter.console.output import Output
+from lamplighter.foundation.application import Application
+from lamplighter.queue.commands.health import HealthCommand
 from lamplighter.queue.health import Heartbeat, read_health
 
 
@@ -35,7 +42,7 @@ def test_the_files_of_the_dead_are_removed(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait(10)
     (tmp_path / "1.json").write_text("garbage")
-    fields = {"pid": process.pid, "created": time.time(), "connection": "k", "queues": [], "beats": {}}
+    fields = {"pid": process.pid, "started": 0.0, "connection": "k", "queues": [], "beats": {}}
     (tmp_path / "2.json").write_text(json.dumps(fields))
 
     assert read_health(tmp_path) == []
@@ -47,7 +54,7 @@ def test_another_process_with_the_same_number_is_not_the_worker(tmp_path: Path) 
     file = tmp_path / f"{os.getpid()}.json"
     fields = json.loads(file.read_text())
 
-    file.write_text(json.dumps({**fields, "created": fields["created"] - 100}))
+    file.write_text(json.dumps({**fields, "started": fields["started"] - 100}))
 
     assert read_health(tmp_path) == []
 
@@ -59,3 +66,52 @@ def test_a_worker_that_ends_removes_its_file(tmp_path: Path) -> None:
     heartbeat.remove()
 
     assert read_health(tmp_path) == []
+
+
+def test_a_clock_that_is_set_makes_no_worker_another_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Heartbeat(tmp_path, "kafka", ["store"]).write()
+    boot, created = psutil.boot_time(), psutil.Process().create_time()
+    monkeypatch.setattr(psutil, "boot_time", lambda: boot + 100)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: created + 100)
+
+    found = read_health(tmp_path)
+
+    assert [health.pid for health in found] == [os.getpid()]
+
+
+def run_command(base: Path, seconds: float = 30) -> tuple[int, str]:
+    """The exit code of queue:health, and what it says."""
+    command = HealthCommand(Application(base))
+    screen = io.StringIO()
+    command.output = Output(screen)
+    return command.handle(seconds), screen.getvalue()
+
+
+def test_the_command_fails_where_no_worker_runs(tmp_path: Path) -> None:
+    status, said = run_command(tmp_path)
+
+    assert (status, "No worker runs" in said) == (1, True)
+
+
+def test_the_command_succeeds_where_all_threads_beat(tmp_path: Path) -> None:
+    Heartbeat(tmp_path / "storage/framework/workers", "kafka", ["store"]).write()
+
+    status, said = run_command(tmp_path)
+
+    assert (status, "1 worker is alive" in said) == (0, True)
+
+
+def test_the_command_names_the_thread_that_is_late(tmp_path: Path) -> None:
+    folder = tmp_path / "storage/framework/workers"
+    Heartbeat(folder, "kafka", ["store"]).write()
+    file = folder / f"{os.getpid()}.json"
+    fields = json.loads(file.read_text())
+    fields["beats"]["polling"] = time.time() - 60
+    file.write_text(json.dumps(fields))
+
+    status, said = run_command(tmp_path)
+
+    assert status == 1
+    assert str(os.getpid()) in said
+    assert "polling" in said
+    assert "worker for" not in said
