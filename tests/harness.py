@@ -2,14 +2,16 @@
 
 import json
 import os
+import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -183,9 +185,14 @@ class Project:
 class Node:
     """A Kafka of the test's own, which it may kill, freeze and start again."""
 
-    def __init__(self, folder: Path, port: int) -> None:
-        self._environment = {**os.environ, "KAFKA_DIR": str(folder), "KAFKA_PORT": str(port)}
-        self.address = self("up").strip()
+    def __init__(self, folder: Path, port: int, *, nodes: int = 1, options: str = "") -> None:
+        shared = os.environ.get("KAFKA_DIR")
+        if shared:  # the jars are there already
+            for jars in Path(shared).glob("jars-*"):
+                (folder / jars.name).symlink_to(jars)
+        own = {"KAFKA_DIR": str(folder), "KAFKA_PORT": str(port), "KAFKA_OPTIONS": options}
+        self._environment = {**os.environ, **own}
+        self.address = self("up", str(nodes)).strip()
 
     def __call__(self, *arguments: str) -> str:
         """Run scripts/kafka."""
@@ -200,6 +207,19 @@ class Node:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+
+def free_ports(count: int = 3) -> int:
+    """The first of some ports in a row that nobody uses now, below those that the system gives out."""
+    for first in random.SystemRandom().sample(range(20000, 30000, 50), 100):
+        with ExitStack() as held:
+            try:
+                for port in range(first, first + count):
+                    held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return first
+    raise AssertionError("no free ports")
 
 
 class Broker:

@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 SINGLE_LINGER = 0  # ms
 BULK_LINGER = 20  # ms
+LOOK = 1.0  # seconds of one look at a topic
 SERVE = 0.05  # seconds of one poll; another thread's poll may have served our report
 
 _MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
@@ -49,6 +50,7 @@ class KafkaProducer:
         self._timeout = timeout
         self._producers: dict[int, Producer] = {}
         self._known: set[str] = set()
+        self._refusal: KafkaError | None = None
         self._pid = os.getpid()
         self._lock = threading.Lock()
 
@@ -122,14 +124,16 @@ class KafkaProducer:
         """
         if topic in self._known:
             return
+        self._refusal = None
         while True:
             left = deadline - time.monotonic()
             try:
-                found = producer.list_topics(topic, timeout=max(0.1, min(left, 5.0))).topics.get(topic)
+                found = producer.list_topics(topic, timeout=max(0.1, min(left, LOOK))).topics.get(topic)
             except KafkaException as error:
-                if left > 5.0 and not is_fatal(error.args[0]):
+                producer.poll(0)  # serves the error callback, which alone is told of wrong credentials
+                if self._refusal is None and left > LOOK and not is_fatal(error.args[0]):
                     continue
-                raise self._translate(error.args[0], topic) from error
+                raise self._translate(self._refusal or error.args[0], topic) from error
             if found is not None and found.partitions:
                 self._known.add(topic)
                 return
@@ -177,4 +181,6 @@ class KafkaProducer:
         return BrokerUnavailable(f"{self.brokers} did not acknowledge within {self._timeout:g} s: {error.str()}")
 
     def _on_error(self, error: KafkaError) -> None:
+        if is_fatal(error):
+            self._refusal = error
         log.debug("producer error", extra={"reason": error.str(), "brokers": self.brokers})

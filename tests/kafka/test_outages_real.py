@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import Broker, Node, Project, wait_for
+from tests.harness import Broker, Node, Project, free_ports, wait_for
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -34,22 +33,10 @@ print("ok")
 """
 
 
-def free_port() -> int:
-    """A port above which others are likely to be free."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory, kafka: Broker) -> Iterator[Node]:
     """One broker that may be harmed."""
-    folder = tmp_path_factory.mktemp("kafka")
-    shared = os.environ.get("KAFKA_DIR")
-    if shared:  # the jars are there already
-        for jars in Path(shared).glob("jars-*"):
-            (folder / jars.name).symlink_to(jars)
-    node = Node(folder, 20000 + free_port() % 10000)
+    node = Node(tmp_path_factory.mktemp("kafka"), free_ports())
     yield node
     node("down")
 
