@@ -1,10 +1,12 @@
 """Builds objects from the annotations of their constructors; signatures are read once."""
 
+import functools
 import inspect
 import threading
 import types
 import typing
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -71,6 +73,7 @@ class Container:
         """Give this very object."""
         self._instances[key] = value
         self._bindings.pop(key, None)
+        self._aliases.pop(key, None)
         return value
 
     def alias(self, key: Key, name: Key) -> None:
@@ -79,7 +82,10 @@ class Container:
         Raises:
             ContainerError: a key can't stand for itself.
         """
-        if key == name:
+        step = key
+        while step != name and step in self._aliases:
+            step = self._aliases[step]
+        if step == name:
             raise ContainerError(f"{_name(key)} can't be an alias of itself.")
         self._aliases[name] = key
 
@@ -101,7 +107,7 @@ class Container:
 
     def when(self, cls: type) -> "Contextual":
         """Begin `when(A).needs(B).give(c)`: what A is given for B."""
-        return Contextual(self._contextual, cls)
+        return Contextual(self, self._contextual, cls)
 
     def has(self, key: Key) -> bool:
         """Whether a key was bound."""
@@ -114,11 +120,12 @@ class Container:
                 raise ContainerError(f"{key!r} is bound without a factory; a string does not say how it is built.")
             factory = key
         self._instances.pop(key, None)
+        self._aliases.pop(key, None)
         self._bindings[key] = Binding(factory, life, end)
 
     # building ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def make(self, key: Any, **parameters: object) -> Any:
+    def make(self, key: Any, /, **parameters: object) -> Any:
         """What a key stands for; with parameters it is built anew, whatever its life.
 
         Raises:
@@ -144,7 +151,7 @@ class Container:
                 self._instances[key] = self._build(key, binding, {})
             return self._instances[key]
 
-    def call(self, callback: Callable[..., T], **parameters: object) -> T:
+    def call(self, callback: Callable[..., T], /, **parameters: object) -> T:
         """Call a function with what its annotations ask for; named parameters win."""
         function = getattr(callback, "__func__", callback)
         skip = 1 if function is not callback else 0
@@ -157,15 +164,16 @@ class Container:
         return BoundInvoker(self, function, needs, leading, tuple(given))
 
     def end_scope(self) -> None:
-        """Forget what was built for this job, the newest first."""
+        """Forget what was built for this job, the newest first; an end that raises does not keep back the others."""
         scope = self._scope.get()
         if not scope:
             return
         self._scope.set(None)
-        for key in reversed(list(scope)):
-            end = self._bindings[key].end
-            if end is not None:
-                end(scope[key])
+        with ExitStack() as ends:
+            for key, value in scope.items():
+                binding = self._bindings.get(key)
+                if binding is not None and binding.end is not None:
+                    ends.callback(binding.end, value)
 
     def _build_scoped(self, key: Key, binding: Binding) -> Any:
         value = self._build(key, binding, {})
@@ -210,22 +218,24 @@ class Container:
         return arguments
 
     def _resolve_need(self, need: Need, owner: Any) -> Any:
+        if self._contextual:
+            for asked in (f"${need.name}", *need.kinds):
+                give = self._contextual.get((owner, asked))
+                if give is not None:
+                    return give()
         for kind in need.kinds:
-            give = self._contextual.get((owner, kind))
-            if give is not None:
-                return give()
             if self._is_buildable(kind, need):
                 return self.make(kind)
         if need.default is not _EMPTY:
             return _EMPTY
         if need.allows_none:
             return None
-        kinds = " | ".join(_name(kind) for kind in need.kinds) or "something without an annotation"
-        raise ContainerError(
-            self._told(
-                f"{_name(owner)} needs {need.name}: {kinds}. Bind it in a service provider, or give it a default"
-            )
-        )
+        if not need.kinds:
+            why = f"needs {need.name}, which has no annotation. Write its type behind it, or give it a default"
+        else:
+            kinds = " | ".join(map(_name, need.kinds))
+            why = f"needs {need.name}: {kinds}. Bind it in a service provider, or give it a default"
+        raise ContainerError(self._told(f"{_name(owner)} {why}"))
 
     def _is_buildable(self, kind: Any, need: Need) -> bool:
         if self.has(kind):
@@ -238,7 +248,11 @@ class Container:
     def _needs(self, function: Callable[..., Any]) -> tuple[Need, ...]:
         plan = self._plans.get(function)
         if plan is None:
-            plan = self._plans[function] = read_needs(function)
+            try:
+                plan = self._plans[function] = read_needs(function)
+            except (ValueError, TypeError, NameError) as error:
+                why = f"{_name(function)} has annotations that can't be read: {error}"
+                raise ContainerError(self._told(why)) from error
         return plan
 
     def _resolve(self, key: Key) -> Key:
@@ -258,20 +272,20 @@ class Container:
 class Contextual:
     """The middle of `when(A).needs(B).give(c)`."""
 
-    def __init__(self, rules: dict[tuple[type, Any], Callable[[], Any]], cls: type) -> None:
+    def __init__(self, container: Container, rules: dict[tuple[type, Any], Callable[[], Any]], cls: type) -> None:
+        self._container = container
         self._rules = rules
         self._cls = cls
         self._kind: Any = None
 
     def needs(self, kind: Any) -> "Contextual":
-        """The type that is asked for."""
+        """The type that is asked for, or `$name`: the parameter of that name."""
         self._kind = kind
         return self
 
     def give(self, value: object) -> None:
-        """What is given: a value, or a function without parameters that makes it."""
-        make = value if callable(value) else lambda: value
-        self._rules[self._cls, self._kind] = make
+        """What is given: a value, a class that the container makes, or a function that it calls."""
+        self._rules[self._cls, self._kind] = _giver(self._container, value)
 
 
 class BoundInvoker(Generic[T]):
@@ -310,21 +324,32 @@ class BoundInvoker(Generic[T]):
 
 
 def read_needs(function: Callable[..., Any]) -> tuple[Need, ...]:
-    """The parameters of a function or of a class's constructor."""
-    target = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
+    """The parameters of a function or of a class's constructor that are still to be given.
+
+    Raises:
+        ValueError, TypeError, NameError: its annotations can't be read.
+    """
+    partial = isinstance(function, functools.partial)
+    target = _annotated(function.func if partial else function)  # type: ignore[attr-defined]
     if target is object.__init__:
         return ()
-    try:
-        parameters = list(inspect.signature(target).parameters.values())
-        hints = typing.get_type_hints(target)
-    except (ValueError, TypeError, NameError) as error:
-        raise ContainerError(f"The annotations of {_name(function)} can't be read: {error}.") from error
+    parameters = list(inspect.signature(function if partial else target).parameters.values())
+    hints = typing.get_type_hints(target)
     if isinstance(function, type):
         parameters = parameters[1:]
+    if partial:
+        parameters = [each for each in parameters if each.name not in function.keywords]  # type: ignore[attr-defined]
     skipped = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return tuple(
         _need(parameter, hints.get(parameter.name, _EMPTY)) for parameter in parameters if parameter.kind not in skipped
     )
+
+
+def _annotated(function: Any) -> Any:
+    """Where the annotations of something that can be called stand."""
+    if isinstance(function, type):
+        return function.__init__  # type: ignore[misc]
+    return function if inspect.isroutine(function) else function.__call__
 
 
 def _need(parameter: inspect.Parameter, hint: Any) -> Need:
@@ -336,6 +361,14 @@ def _need(parameter: inspect.Parameter, hint: Any) -> Need:
         kinds = (hint,)
     allows_none = type(None) in kinds
     return Need(parameter.name, tuple(kind for kind in kinds if kind is not type(None)), parameter.default, allows_none)
+
+
+def _giver(container: Container, value: Any) -> Callable[[], Any]:
+    if isinstance(value, type):
+        return lambda: container.make(value)
+    if inspect.isroutine(value) or isinstance(value, functools.partial):
+        return lambda: container.call(value)
+    return lambda: value
 
 
 def _place(need: Need, given: tuple[type, ...]) -> int:

@@ -1,7 +1,9 @@
 """What the container builds, and what it says when it can't."""
 
+import functools
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Protocol
 
 import pytest
@@ -88,6 +90,35 @@ def test_parameters_build_anew_beside_the_singleton(container: Container) -> Non
     assert (own.copies, container.make(Letters) is shared, own is shared) == (7, True, False)
 
 
+def test_a_parameter_may_be_named_as_ours_are(container: Container) -> None:
+    class Row:
+        def __init__(self, key: str, callback: str = "") -> None:
+            self.words = (key, callback)
+
+    assert container.make(Row, key="k").words == ("k", "")
+    assert container.call(Row, key="k", callback="c").words == ("k", "c")
+
+
+def make_letters(mailer: Mailer, copies: int) -> Letters:
+    """A factory with a number that somebody has to give."""
+    return Letters(mailer, copies)
+
+
+class LettersFactory:
+    """A factory that is an object."""
+
+    def __call__(self, mailer: Mailer) -> Letters:
+        """Seven copies."""
+        return Letters(mailer, 7)
+
+
+@pytest.mark.parametrize("factory", [functools.partial(make_letters, copies=7), LettersFactory()])
+def test_a_factory_may_be_a_partial_or_an_object(container: Container, factory: Callable[..., Letters]) -> None:
+    container.singleton(Letters, factory)
+
+    assert (container.make(Letters).copies, container.call(factory).copies) == (7, 7)
+
+
 def test_rebinding_forgets_what_was_built(container: Container) -> None:
     container.singleton(Mailer)
     old = container.make(Mailer)
@@ -105,8 +136,23 @@ def test_an_alias_and_a_type_that_is_named_before_it_is_imported(container: Cont
 
 
 def test_an_alias_of_itself_is_refused(container: Container) -> None:
+    container.alias(Mailer, "mailer")
+    container.alias("mailer", "post")
+
     with pytest.raises(ContainerError, match="itself"):
         container.alias(Mailer, Mailer)
+    with pytest.raises(ContainerError, match="itself"):
+        container.alias("post", Mailer)
+
+
+def test_what_is_bound_under_an_alias_takes_its_place(container: Container) -> None:
+    container.alias(Mailer, "mailer")
+    container.alias(Mailer, "post")
+
+    container.bind("mailer", lambda: 1)
+    container.instance("post", 2)
+
+    assert (container.make("mailer"), container.make("post"), container.has(Mailer)) == (1, 2, False)
 
 
 def test_extending_decorates_what_will_be_and_what_was_built(container: Container) -> None:
@@ -131,6 +177,58 @@ def test_contextual_needs(container: Container) -> None:
 
     assert container.make(Letters).mailer is special
     assert container.make(Mailer) is not special
+
+
+def test_a_contextual_class_or_function_is_given_what_it_needs(container: Container) -> None:
+    class Office:
+        def __init__(self, letters: Letters) -> None:
+            self.letters = letters
+
+    container.singleton(Mailer)
+
+    container.when(Office).needs(Letters).give(Letters)
+    by_class = container.make(Office).letters
+    container.when(Office).needs(Letters).give(lambda: Letters(container.make(Mailer), 2))
+    by_function = container.make(Office).letters
+
+    assert (by_class.mailer, by_class.copies, by_function.copies) == (container.make(Mailer), 1, 2)
+
+
+def test_a_contextual_need_may_be_a_parameter_by_its_name(container: Container) -> None:
+    class Server:
+        def __init__(self, host: str, user: str, port: int = 25) -> None:
+            self.words = (host, user, port)
+
+    container.when(Server).needs("$host").give("mail")
+    container.when(Server).needs("$user").give("ann")
+    container.when(Server).needs("$port").give(2525)
+
+    assert container.make(Server).words == ("mail", "ann", 2525)
+
+
+def test_a_scope_ends_whole_though_one_of_its_ends_raises(container: Container) -> None:
+    ended: list[object] = []
+
+    def fail(_: Letters) -> None:
+        raise ConnectionError("gone")
+
+    container.scoped(Mailer, end=ended.append)
+    container.scoped(Letters, end=fail)
+    mailer = container.make(Letters).mailer
+
+    with pytest.raises(ConnectionError):
+        container.end_scope()
+
+    assert ended == [mailer]
+    assert container.make(Mailer) is not mailer
+
+
+def test_a_scope_ends_what_was_bound_anew_meanwhile(container: Container) -> None:
+    container.scoped(Mailer, end=lambda _: None)
+    container.make(Mailer)
+    container.instance(Mailer, Mailer())
+
+    container.end_scope()
 
 
 def test_a_scope_ends_in_reverse_order_and_begins_anew(container: Container) -> None:
@@ -189,6 +287,26 @@ def test_what_is_missing_is_told_with_the_chain(container: Container) -> None:
 
     with pytest.raises(ContainerError, match=r"Office → .*Letter: .*Letter needs text: str.*Bind it"):
         container.make(Office)
+
+
+def test_annotations_that_cannot_be_read_are_told_with_the_chain(container: Container) -> None:
+    class Letter:
+        def __init__(self, text: "NoSuchClass") -> None:  # type: ignore[name-defined]  # noqa: F821
+            self.text = text
+
+    class Office:
+        def __init__(self, letter: Letter) -> None:
+            self.letter = letter
+
+    with pytest.raises(ContainerError, match=r"Building .*Office → .*Letter: .*'NoSuchClass' is not defined"):
+        container.make(Office)
+
+
+def test_a_parameter_without_an_annotation_is_told(container: Container) -> None:
+    container.bind(Letters, lambda app: Letters(app.make(Mailer)))
+
+    with pytest.raises(ContainerError, match="needs app, which has no annotation"):
+        container.make(Letters)
 
 
 @pytest.mark.parametrize("wanted", [Drawing, Half])
