@@ -1,6 +1,7 @@
 """Reads and writes rows; each function is one statement where the database allows it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -9,6 +10,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Executable, Table, bindparam, insert, select, tuple_, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session
+
+from lamplighter.database.manager import READ_ONLY
 
 STAMP = "%Y-%m-%d %H:%M:%S"
 
@@ -48,7 +51,8 @@ class Rows:
 
     def find(self, table: Table, id: str) -> dict[str, Any] | None:
         """One row; None when there is none."""
-        return self._find(table, {"id": id})
+        with self._reading():
+            return self._find(table, {"id": id})
 
     def page(self, table: Table, *, after: tuple[str, ...] | None, limit: int) -> list[dict[str, Any]]:
         """The rows behind a key, in the bytewise order of their keys."""
@@ -57,11 +61,23 @@ class Rows:
         if after is not None:
             is_behind = tuple_(*columns) > tuple_(*after) if len(columns) > 1 else columns[0] > after[0]
             query = query.where(is_behind)
-        return [presented(table, row) for row in self._session.execute(query).mappings()]
+        with self._reading():
+            return [presented(table, row) for row in self._session.execute(query).mappings()]
 
     def is_empty(self, table: Table) -> bool:
         """Whether a table has no row at all."""
-        return self._session.execute(select(table).limit(1)).first() is None
+        with self._reading():
+            return self._session.execute(select(table).limit(1)).first() is None
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        # On SQLite it neither waits for the one writer nor keeps others from writing; and it is over before the
+        # answer waits for the broker.
+        self._session.connection(execution_options=READ_ONLY)
+        try:
+            yield
+        finally:
+            self._session.rollback()
 
     def _find(self, table: Table, key: Mapping[str, str]) -> dict[str, Any] | None:
         row = self._session.execute(_select(table), key).mappings().one_or_none()

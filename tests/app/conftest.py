@@ -70,7 +70,7 @@ class CaughtQueue:
 class DataStore:
     """Runs events as the worker does, and gives their answers."""
 
-    def __init__(self, databases: DatabaseManager) -> None:
+    def __init__(self, databases: DatabaseManager, zone: str = "Europe/London") -> None:
         self.databases = databases
         self.queue = CaughtQueue()
         container = Container()
@@ -79,7 +79,7 @@ class DataStore:
         )
         manager.extend("caught", lambda name, options: self.queue)
         self.dispatcher = Dispatcher(manager, Events())
-        container.instance(ZoneInfo, ZoneInfo("Europe/London"))
+        container.instance(ZoneInfo, ZoneInfo(zone))
         container.instance(Answers, Answers(self.dispatcher, "api"))
         container.scoped("sqlalchemy.orm.session:Session", databases.session, end=lambda session: session.close())
         registry = Registry(container)

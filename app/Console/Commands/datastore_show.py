@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.Services.tables import TABLES, known_types
 from lamplighter.console.command import Command
+from lamplighter.database.manager import READ_ONLY
 from lamplighter.errors import ConsoleError
 
 WIDTH = 40  # characters of a value that are shown
@@ -28,6 +29,8 @@ class DatastoreShowCommand(Command):
         limit: Annotated[int, typer.Option("--limit", help="How many rows")] = 20,
     ) -> None:
         """The number of rows of each table, or the rows of one."""
+        # Whoever pages through the output must not keep the workers from writing.
+        self._session.connection(execution_options=READ_ONLY)
         if name is None:
             rows = [(kind, self._session.scalar(select(func.count()).select_from(t))) for kind, t in TABLES.items()]
             self.output.table(["type", "rows"], rows)

@@ -1,0 +1,174 @@
+"""Rows in the database: whose times they have, who waits for whom, and what an answer holds open."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from app.Services.answers import Answers
+from lamplighter.database.manager import DatabaseManager
+from lamplighter.database.model import Model
+from tests.app.conftest import DataStore
+
+STORE, UPDATE, GET = "job.data.store", "job.data.update", "job.data.get"
+PROVIDER = {"name": "Harbour Trust"}
+LONG_AGO = "2001-02-03 04:05:06"
+
+
+def create(store: DataStore, key: str = "p1", **values: Any) -> Any:
+    """A provider."""
+    return store.send(STORE, {"type": "provider", "values": {**PROVIDER, **values}}, key).data["data"]
+
+
+def update(store: DataStore, **values: Any) -> Any:
+    """A change of the provider p1."""
+    return store.send(UPDATE, {"type": "provider", "id": "p1", "values": values}, "k").data["data"]
+
+
+def make_old(store: DataStore) -> None:
+    """Let the providers have been written long ago."""
+    with store.databases.engine().begin() as connection:
+        connection.execute(text(f"UPDATE provider SET created = '{LONG_AGO}', updated = '{LONG_AGO}'"))
+
+
+# times ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("zone", "hours"), [("Pacific/Kiritimati", 14), ("Etc/GMT+12", -12)])
+def test_times_are_the_applications(databases: DatabaseManager, zone: str, hours: int) -> None:
+    store = DataStore(databases, zone=zone)
+
+    row = create(store)
+
+    behind = datetime.now(UTC).replace(tzinfo=None) + timedelta(hours=hours) - datetime.fromisoformat(row["created"])
+    assert timedelta(0) <= behind < timedelta(minutes=1)
+    again = store.send(GET, {"type": "provider", "queryType": "select", "id": "p1"}, "k").data["data"]
+    assert again == {**row, "type": "provider"}
+
+
+def test_an_update_to_the_same_value_touches_updated_alone(store: DataStore) -> None:
+    create(store)
+    make_old(store)
+
+    row = update(store, **PROVIDER)
+
+    assert row["created"] == LONG_AGO
+    assert row["updated"] > LONG_AGO
+
+
+@pytest.mark.parametrize("values", [{"id": "p9", "created": "x", "updated": 7}, {"unknown": "x"}, {}])
+def test_an_update_that_names_only_what_no_client_sets_touches_nothing(
+    store: DataStore, values: dict[str, Any]
+) -> None:
+    create(store)
+    make_old(store)
+
+    row = update(store, **values)
+
+    assert (row["id"], row["created"], row["updated"]) == ("p1", LONG_AGO, LONG_AGO)
+
+
+# at the same time ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_creates_of_one_id_at_once_are_all_answered_with_the_first_row(databases: DatabaseManager) -> None:
+    stores = [DataStore(databases) for _ in range(4)]
+    barrier = threading.Barrier(len(stores))
+    found = []
+
+    def insert(number: int) -> None:
+        for key in ("a", "b", "c", "d", "e"):
+            barrier.wait(30)
+            found.append((key, create(stores[number], key, name=f"of {number}")["name"]))
+
+    threads = [threading.Thread(target=insert, args=[number]) for number in range(len(stores))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert len(found) == 20
+    assert len(set(found)) == 5  # one name for each key
+    assert {(row["id"], row["name"]) for row in stores[0].rows("provider")} == set(found)
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+def test_a_create_waits_for_another_that_has_not_committed(databases: DatabaseManager) -> None:
+    store = DataStore(databases)
+    with databases.engine().connect() as other:
+        other.execute(text("INSERT INTO taxonomy VALUES ('t1', 'the first')"))
+        answers: list[Any] = []
+        values = {"type": "taxonomy", "values": {"name": "the second"}}
+        thread = threading.Thread(target=lambda: answers.append(store.send(STORE, values, "t1")))
+        thread.start()
+        with databases.engine().connect() as watcher:
+            waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+            while thread.is_alive() and not watcher.scalar(waiting):
+                watcher.rollback()
+        is_waiting = thread.is_alive()
+        other.commit()
+        thread.join(30)
+
+    assert is_waiting
+    assert (answers[0].data["code"], answers[0].data["data"]["name"]) == (200, "the first")
+
+
+@pytest.mark.parametrize("query", [{"queryType": "select", "id": "p1"}, {"queryType": "index"}])
+def test_a_query_waits_for_no_writer(store: DataStore, query: dict[str, Any]) -> None:
+    create(store)
+    with store.databases.engine().begin() as writer:
+        writer.execute(text("UPDATE provider SET name = 'not committed'"))
+
+        answer = store.send(GET, {"type": "provider", **query}, "k")
+
+    row = answer.data["data"] if query["queryType"] == "select" else answer.data["data"][0]
+    assert row["name"] == PROVIDER["name"]
+
+
+@pytest.mark.parametrize(
+    ("job", "data"),
+    [
+        (STORE, {"values": PROVIDER}),
+        (UPDATE, {"id": "p1", "values": PROVIDER}),
+        (UPDATE, {"id": "nobody", "values": PROVIDER}),
+        (GET, {"queryType": "select", "id": "p1"}),
+        (GET, {"queryType": "select", "id": "nobody"}),
+        (GET, {}),
+        (GET, {"after": "z"}),
+    ],
+)
+def test_no_transaction_is_open_while_the_broker_is_waited_for(
+    store: DataStore, monkeypatch: pytest.MonkeyPatch, job: str, data: dict[str, Any]
+) -> None:
+    create(store)
+    held = []
+    pool: Any = store.databases.engine().pool
+    push = Answers._push
+
+    def look_and_push(*given: Any) -> None:
+        held.append(pool.checkedout())
+        push(*given)
+
+    monkeypatch.setattr(Answers, "_push", look_and_push)
+
+    store.send(job, {"type": "provider", **data}, "p1")
+
+    assert held == [0]
+
+
+# what the tables are ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_models_are_what_the_migrations_make(databases: DatabaseManager) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
+
+    with databases.engine().connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        differences = compare_metadata(context, Model.metadata)
+
+    # The tables of the framework have no models.
+    assert [each for each in differences if each[0] not in ("remove_table", "remove_index", "remove_constraint")] == []
