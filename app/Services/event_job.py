@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
@@ -55,10 +56,10 @@ class EventJob(Job, ABC):
         """Tell the asker; what it was stays among the failed jobs."""
         answers.failed(delivery, self.head(delivery))
 
-    def replay(self, session: Session, zone: ZoneInfo, key: str) -> bool:
-        """Do it again without an answer; whether it held."""
+    def replay(self, session: Session, zone: ZoneInfo, key: str | None, at: datetime | None) -> bool:
+        """Do it again without an answer, as of the time `at`; whether it held."""
         try:
-            self.act(Rows(session, zone), {"id": key})
+            self.act(Rows(session, zone, at=at), {"id": key})
         except Refusal:
             return False
         return True

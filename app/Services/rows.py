@@ -17,11 +17,12 @@ STAMP = "%Y-%m-%d %H:%M:%S"
 
 
 class Rows:
-    """The rows of one session, with times in the application's zone."""
+    """The rows of one session, with times in the application's zone: the present, or `at`."""
 
-    def __init__(self, session: Session, zone: ZoneInfo) -> None:
+    def __init__(self, session: Session, zone: ZoneInfo, *, at: datetime | None = None) -> None:
         self._session = session
         self._zone = zone
+        self._at = at
 
     def create(self, table: Table, key: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, Any]:
         """Insert a row, or find the one that has its key already; the row as it is now, committed."""
@@ -84,7 +85,8 @@ class Rows:
         return None if row is None else presented(table, row)
 
     def _stamps(self, table: Table, *names: str) -> dict[str, datetime]:
-        now = datetime.now(self._zone).replace(tzinfo=None, microsecond=0)
+        moment = datetime.now(self._zone) if self._at is None else self._at.astimezone(self._zone)
+        now = moment.replace(tzinfo=None, microsecond=0)
         return {name: now for name in names if name in table.c}
 
 

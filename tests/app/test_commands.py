@@ -1,0 +1,189 @@
+"""The Data Store's commands: what a rebuild makes of a topic, and what is shown of the tables."""
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import text
+
+from app.Console.Commands.datastore_rebuild import DatastoreRebuildCommand
+from app.Console.Commands.datastore_show import DatastoreShowCommand
+from lamplighter.console.output import Output
+from lamplighter.contracts import Application
+from lamplighter.errors import BrokerUnavailable, ConsoleError
+from lamplighter.kafka.replay import Record, Replay
+from tests.app.conftest import DataStore
+
+LONDON = ZoneInfo("Europe/London")
+STORE, UPDATE, GET = "job.data.store", "job.data.update", "job.data.get"
+JULY = 1_784_116_800_000  # 2026-07-15 12:00 UTC, an hour later in London
+
+
+def event(job: str, data: Any, key: bytes | None = b"t1", at: int = JULY, **envelope: Any) -> Record:
+    """An event of the topic."""
+    payload = {"displayName": job, "job": job, "maxTries": None, "timeout": None, "data": data, "id": "own", **envelope}
+    return Record(key, json.dumps(payload).encode(), (), at, 0, 0)
+
+
+def word(name: str) -> dict[str, Any]:
+    """The data of a create."""
+    return {"type": "taxonomy", "values": {"name": name}}
+
+
+class Topic:
+    """A topic that holds these events, or whose brokers are away."""
+
+    def __init__(self, records: Sequence[Record], *, is_away: bool = False) -> None:
+        self.records = records
+        self.is_away = is_away
+        self.start: datetime | None = None
+
+    def open(self, *, start: datetime | None = None) -> tuple[int, Iterator[Record]]:
+        """All of them."""
+        self.start = start
+        if self.is_away:
+            raise BrokerUnavailable("away")
+        return len(self.records), iter(self.records)
+
+
+class Production:
+    """An application in production."""
+
+    environment = "production"
+
+
+def rebuild(store: DataStore, topic: Topic, **options: Any) -> int:
+    """Run the command."""
+    command = DatastoreRebuildCommand(cast(Application, Production()), store.databases, cast(Replay, topic), LONDON)
+    command.output = Output(io.StringIO())
+    return command.handle(**{"force": True, **options})
+
+
+def test_a_rebuild_makes_the_rows_and_answers_nothing(store: DataStore) -> None:
+    topic = Topic(
+        [
+            event(STORE, word("first")),
+            event(STORE, word("redelivered")),
+            event(UPDATE, {"type": "taxonomy", "id": "t1", "values": {"name": "renamed"}}, b"other"),
+            event(UPDATE, {"type": "taxonomy", "id": "nobody", "values": {"name": "x"}}),
+            event(GET, {"type": "taxonomy"}),
+            event(STORE, word("without a key"), None),
+            event(STORE, {"type": "taxonomy", "values": {}}, b"t2"),
+            event("somebody.elses", word("x"), b"t3"),
+            Record(b"t4", b"no JSON", (), JULY, 0, 0),
+            Record(b"t5", None, (), JULY, 0, 0),
+        ]
+    )
+
+    status = rebuild(store, topic)
+
+    assert status == 0
+    assert sorted((row["id"], row["name"]) for row in store.rows("taxonomy")) == [
+        ("own", "without a key"),
+        ("t1", "renamed"),
+    ]
+    assert store.queue.answers == []
+
+
+@pytest.mark.parametrize("key", [b"\xff\xfe", b"k" * 37, None])
+def test_a_rebuild_refuses_the_keys_that_the_worker_refused(store: DataStore, key: bytes | None) -> None:
+    topic = Topic([event(STORE, word("nameless"), key, id=None)])
+
+    rebuild(store, topic)
+
+    assert store.rows("taxonomy") == []
+
+
+def test_a_rebuilt_row_has_the_times_of_its_events(store: DataStore) -> None:
+    provider = {"type": "provider", "values": {"name": "Harbour"}}
+    change = {"type": "provider", "id": "p1", "values": {"name": "Quay"}}
+    topic = Topic([event(STORE, provider, b"p1"), event(UPDATE, change, b"p1", at=JULY + 90_500)])
+
+    rebuild(store, topic)
+
+    row = store.send(GET, {"type": "provider", "queryType": "select", "id": "p1"}).data["data"]
+    assert (row["created"], row["updated"]) == ("2026-07-15 13:00:00", "2026-07-15 13:01:30")
+
+
+def test_an_event_without_a_time_has_the_present(store: DataStore) -> None:
+    rebuild(store, Topic([event(STORE, {"type": "provider", "values": {"name": "Harbour"}}, b"p1", at=-1)]))
+
+    row = store.send(GET, {"type": "provider", "queryType": "select", "id": "p1"}).data["data"]
+    assert datetime.fromisoformat(row["created"]) >= datetime(2026, 1, 1)
+
+
+def test_tables_with_rows_are_emptied_only_when_asked(store: DataStore) -> None:
+    store.send(STORE, word("old"), "old")
+    topic = Topic([event(STORE, word("new"))])
+
+    with pytest.raises(ConsoleError, match="taxonomy has rows"):
+        rebuild(store, topic)
+    before = [row["id"] for row in store.rows("taxonomy")]
+    rebuild(store, topic, empty=True)
+
+    assert (before, [row["id"] for row in store.rows("taxonomy")]) == (["old"], ["t1"])
+
+
+def test_no_row_is_deleted_before_the_topic_can_be_read(store: DataStore) -> None:
+    store.send(STORE, word("old"), "old")
+
+    with pytest.raises(BrokerUnavailable):
+        rebuild(store, Topic([], is_away=True), empty=True)
+
+    assert [row["id"] for row in store.rows("taxonomy")] == ["old"]
+
+
+@pytest.mark.parametrize(
+    ("since", "start"),
+    [
+        ("2026-07-15T12:00", datetime(2026, 7, 15, 11, tzinfo=UTC)),
+        ("2026-07-15 12:00:00+00:00", datetime(2026, 7, 15, 12, tzinfo=UTC)),
+        (None, None),
+    ],
+)
+def test_a_rebuild_begins_at_a_time_of_the_applications_zone(
+    store: DataStore, since: str | None, start: datetime | None
+) -> None:
+    topic = Topic([])
+
+    rebuild(store, topic, since=since)
+
+    assert topic.start == start
+
+
+def test_a_time_that_is_none_is_named(store: DataStore) -> None:
+    with pytest.raises(ConsoleError, match=r"--from is a time such as .*'yesterday'"):
+        rebuild(store, Topic([]), since="yesterday")
+
+
+def test_production_is_rebuilt_by_force_alone(store: DataStore) -> None:
+    topic = Topic([event(STORE, word("new"))])
+
+    refused = rebuild(store, topic, force=False)
+
+    assert (refused, store.rows("taxonomy")) == (1, [])
+
+
+@pytest.mark.parametrize(("kind", "shown"), [("taxonomy", "Food"), (None, "1")])
+def test_what_is_shown_waits_for_no_writer_and_stops_none(store: DataStore, kind: str | None, shown: str) -> None:
+    store.send(STORE, word("Food"), "t1")
+    screen = io.StringIO()
+    with store.databases.session() as session, store.databases.engine().begin() as writer:
+        command = DatastoreShowCommand(session)
+        command.output = Output(screen)
+
+        writer.execute(text("UPDATE taxonomy SET name = 'not committed'"))
+        command.handle(kind)
+        writer.execute(text("UPDATE taxonomy SET name = 'not committed either'"))
+
+    assert shown in screen.getvalue()
+    assert "not committed" not in screen.getvalue()
+
+
+def test_an_unknown_type_is_not_shown(store: DataStore) -> None:
+    with store.databases.session() as session, pytest.raises(ConsoleError, match=r"no type 'failed_jobs'.*costoption"):
+        DatastoreShowCommand(session).handle("failed_jobs")
