@@ -1,5 +1,6 @@
 """The console's own commands: `list` and `help`."""
 
+from enum import Enum
 from typing import Annotated
 
 import typer
@@ -69,6 +70,6 @@ def _option(parameter: typer.core.TyperOption) -> tuple[str, str]:
 
 
 def _help(parameter: typer.core.TyperArgument | typer.core.TyperOption) -> str:
-    default = parameter.default
+    default = parameter.default.value if isinstance(parameter.default, Enum) else parameter.default
     nothing = default is None or default is False or default in ("", [], ()) or callable(default)
     return " ".join(text for text in (parameter.help, "" if nothing else f"[default: {default}]") if text)

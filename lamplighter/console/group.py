@@ -71,6 +71,23 @@ def typer_command(entry: CommandEntry) -> typer.core.TyperCommand:
     return command
 
 
+def run(command: Command, arguments: Mapping[str, Any]) -> int:
+    """Call a command; its exit code. What Typer offers to end one, `typer.Exit` and the like, means here what it says.
+
+    Raises:
+        ConsoleError: the command was aborted, or refused one of its parameters.
+    """
+    try:
+        result = command.handle(**arguments)
+    except typer.Exit as end:
+        return end.exit_code
+    except typer.Abort as error:
+        raise ConsoleError("Aborted.") from error
+    except TyperException as error:
+        raise ConsoleError(error.format_message()) from error
+    return 0 if result is None else int(result)
+
+
 def load(entry: CommandEntry) -> type[Command]:
     """The class that an entry of the command table names.
 

@@ -56,10 +56,9 @@ class Kernel:
             show_overview(output, commands)
             return 0
 
-        from lamplighter.console.group import CommandGroup
+        from lamplighter.console.group import CommandGroup, run
 
         call = CommandGroup(commands).parse(argv)
         command = self._app.make(call.command)
         command.output = output
-        result = command.handle(**call.arguments)
-        return 0 if result is None else int(result)
+        return run(command, call.arguments)

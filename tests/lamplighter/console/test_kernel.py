@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Annotated, Literal
 
 import pytest
@@ -61,16 +62,30 @@ class Retry(Command):
         self.output.line(f"{ids} {ranges}")
 
 
+class Tone(Enum):
+    """A choice."""
+
+    WARM = "warm"
+    COLD = "cold"
+
+
 class Greet(Command):
-    """A command with a service."""
+    """A command with a service and a choice."""
 
     name = "greet"
 
     def __init__(self, greeter: Greeter) -> None:
         self._greeter = greeter
 
-    def handle(self) -> None:
+    def handle(self, tone: Tone = Tone.WARM) -> None:
         self.output.line(self._greeter.greeting)
+
+
+ENDS: dict[str, Exception] = {
+    "typer": typer.Exit(3),
+    "abort": typer.Abort(),
+    "parameter": typer.BadParameter("The day is no day."),
+}
 
 
 class Exit(Command):
@@ -85,6 +100,8 @@ class Exit(Command):
             raise RuntimeError("boom")
         if how == "interrupt":
             raise KeyboardInterrupt
+        if how in ENDS:
+            raise ENDS[how]
         return {"none": None, "zero": 0, "three": 3, "true": True, "false": False}[how]
 
 
@@ -215,6 +232,18 @@ def test_a_console_error_is_all_that_the_user_sees(
     assert handler.reported == []
 
 
+@pytest.mark.parametrize(
+    ("how", "code", "told"), [("typer", 3, ""), ("abort", 1, "Aborted."), ("parameter", 1, "The day is no day.")]
+)
+def test_typers_own_ways_to_end_a_command_are_known(
+    run: Run, handler: Handler, capsys: pytest.CaptureFixture[str], how: str, code: int, told: str
+) -> None:
+    assert run("exit", how) == code
+
+    assert told in capsys.readouterr().err
+    assert handler.reported == []
+
+
 def test_another_error_ends_at_the_exception_handler(run: Run, handler: Handler) -> None:
     assert run("exit", "crash", "-vv") == 1
 
@@ -319,6 +348,12 @@ def test_help_shows_what_a_command_takes(run: Run, capsys: pytest.CaptureFixture
     assert any(line.startswith("      --env=ENV") for line in lines)
     assert not any("--no-force" in line for line in lines)
     assert not any("--daemon" in line for line in lines)
+
+
+def test_help_shows_a_choice_as_it_is_written(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run("help", "greet")
+
+    assert "      --tone=TONE       [default: warm]" in capsys.readouterr().out.splitlines()
 
 
 def test_the_version_is_one_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
