@@ -4,7 +4,7 @@ from lamplighter.support.env import env
 
 config = {
     "name": env("APP_NAME", "Data Store"),
-    "env": env("APP_ENV", "production"),
+    "env": env("APP_ENV") or "production",
     "debug": env("APP_DEBUG", False),
     "timezone": env("APP_TIMEZONE", "Europe/London"),
 }

@@ -9,11 +9,11 @@ from typing import ClassVar, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lamplighter import __version__, contracts
-from lamplighter.config import load_config
+from lamplighter.config import Repository, load_config
 from lamplighter.console.kernel import Kernel
 from lamplighter.console.options import GlobalOptions, split_global_options
 from lamplighter.container import Container
-from lamplighter.errors import ConfigError, LamplighterError
+from lamplighter.errors import ConfigError
 from lamplighter.events import Dispatcher
 from lamplighter.foundation.exceptions import Handler
 from lamplighter.foundation.maintenance import FileMaintenance
@@ -53,7 +53,7 @@ class Application(Container):
 
     @property
     def environment(self) -> str:
-        """APP_ENV; `production` where nobody says otherwise."""
+        """APP_ENV; `production` where it is missing or blank."""
         return self._environment
 
     def path(self, *parts: str) -> Path:
@@ -78,9 +78,7 @@ class Application(Container):
         if str(self._base_path) not in sys.path:
             sys.path.insert(0, str(self._base_path))
         load_environment(self._base_path, self._requested or os.environ.get("APP_ENV"))
-        self._environment = str(env("APP_ENV", "production"))
-        if self._requested:
-            self._environment = self._requested
+        self._environment = self._requested or str(env("APP_ENV") or "production")
         self._load_config()
         for declared in self._declared:
             provider = _provider_class(declared)(self)
@@ -104,7 +102,8 @@ class Application(Container):
             self.bootstrap()
         except KeyboardInterrupt:
             return INTERRUPTED
-        except LamplighterError as error:
+        except Exception as error:
+            # The top of the main thread: a provider may raise anything, and there is no kernel yet that would tell.
             return Handler().render(error, verbosity=options.verbosity)
         return Kernel(self, self.make(CommandTable)).run(rest, options)
 
@@ -112,8 +111,11 @@ class Application(Container):
         self.instance(contracts.Application, self)
         self.instance(contracts.Container, self)
         self.instance(Application, self)
+        self.instance(Container, self)
         self.instance(CommandTable, CommandTable())
         self.instance(contracts.Events, Dispatcher())
+        self.alias(contracts.Events, Dispatcher)
+        self.alias(contracts.Config, Repository)
         self.instance(contracts.ExceptionHandler, Handler())
         maintenance = FileMaintenance(self.path("storage", "framework", "down"))
         self.instance(FileMaintenance, maintenance)
@@ -125,7 +127,7 @@ class Application(Container):
         name = config.get("app.timezone", "Europe/London")
         try:
             self.instance(ZoneInfo, ZoneInfo(str(name)))
-        except (ZoneInfoNotFoundError, ValueError) as error:
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: a folder such as Europe
             raise ConfigError(
                 f"config/app.py has the timezone {name!r}, which is unknown; use one like UTC."
             ) from error
@@ -140,8 +142,9 @@ def _provider_class(declared: str | type[ServiceProvider]) -> type[ServiceProvid
     module, _, name = declared.partition(":")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"bootstrap/app.py names the provider {declared!r}: {error}.") from error
+    except (Exception, SystemExit) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"bootstrap/app.py names the provider {declared!r}, which breaks: {why}.") from error
     if not (isinstance(found, type) and issubclass(found, ServiceProvider)):
         raise ConfigError(f"bootstrap/app.py names the provider {declared!r}, which is no ServiceProvider.")
     return found

@@ -17,16 +17,20 @@ class Handler:
     def report(self, error: BaseException) -> None:
         """Write an error into the log, at DEBUG with its trace; one that explains itself is no event of its own."""
         if not isinstance(error, LamplighterError):
-            log.error("an error was not handled", extra={"error": f"{type(error).__name__}: {error}"})
+            log.error("an error was not handled", extra={"error": _told(error)})
         log.debug("its trace", exc_info=error)
 
     def render(self, error: BaseException, *, verbosity: int) -> int:
         """Show an error on stderr; the exit code that it stands for."""
         explains_itself = isinstance(error, LamplighterError)
-        text = str(error) if explains_itself else f"{type(error).__name__}: {error}"
+        text = str(error) if explains_itself else _told(error)
         if verbosity < 1 and not explains_itself:
             text += "\nRun it again with -v to see where it comes from."
         Output.for_terminal(GlobalOptions(verbosity=verbosity)).error(text)
         if verbosity >= 1:
             traceback.print_exception(error, file=sys.stderr)
         return error.exit_code if isinstance(error, ConsoleError) else 1
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".removesuffix(": ")

@@ -8,7 +8,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from lamplighter import contracts
+from lamplighter.config import Repository
+from lamplighter.container import Container
 from lamplighter.errors import ConfigError
+from lamplighter.events import Dispatcher
 from lamplighter.foundation.application import Application
 from lamplighter.support.provider import ServiceProvider
 
@@ -73,17 +76,65 @@ def test_a_provider_that_is_none_is_named(folder: Path, provider: str) -> None:
         Application(folder, providers=[provider]).bootstrap()
 
 
-def test_an_unknown_zone_is_named(folder: Path) -> None:
-    (folder / "config/app.py").write_text("config = {'timezone': 'Europe/Atlantis'}")
+@pytest.mark.parametrize("text", ["1/0", "def", "import nothing_of_that_name", "raise SystemExit"])
+def test_a_provider_whose_module_breaks_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    module = folder.name
+    (folder / f"{module}.py").write_text(text)
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
 
-    with pytest.raises(ConfigError, match="Europe/Atlantis"):
+    with pytest.raises(ConfigError, match=rf"bootstrap/app\.py.*{module}:Thing.*(Error|SystemExit)"):
+        Application(folder, providers=[f"{module}:Thing"]).bootstrap()
+
+
+@pytest.mark.parametrize("zone", ["Europe/Atlantis", "Europe", "", "../UTC"])
+def test_an_unknown_zone_is_named(folder: Path, zone: str) -> None:
+    (folder / "config/app.py").write_text(f"config = {{'timezone': {zone!r}}}")
+
+    with pytest.raises(ConfigError, match=f"timezone {zone!r}"):
         Application(folder).bootstrap()
 
 
-def test_an_error_before_the_console_is_one_line_and_exit_1(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status = Application(folder, providers=["no.such.module:Thing"]).run(["list"])
+@pytest.mark.parametrize("name", ["", "null", "empty"])
+def test_an_environment_that_is_left_blank_is_production(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("APP_ENV", name)
 
-    assert (status, "Traceback" in capsys.readouterr().err) == (1, False)
+    assert Application(folder).bootstrap().environment == "production"
+
+
+def test_what_is_asked_for_by_its_class_is_the_applications_own(folder: Path) -> None:
+    app = Application(folder).bootstrap()
+
+    assert app.make(Repository) is app.make(contracts.Config)
+    assert app.make(Dispatcher) is app.make(contracts.Events)
+    assert app.make(Container) is app
+
+
+class Breaking(ServiceProvider):
+    """Breaks when it is registered."""
+
+    def register(self) -> None:
+        """Raise what nobody expects."""
+        raise ZeroDivisionError("by nothing")
+
+
+@pytest.mark.parametrize("provider", ["no.such.module:Thing", Breaking])
+def test_an_error_before_the_console_is_one_line_and_exit_1(
+    folder: Path, capsys: pytest.CaptureFixture[str], provider: str | type[ServiceProvider]
+) -> None:
+    status = Application(folder, providers=[provider]).run(["list"])
+
+    err = capsys.readouterr().err
+    assert (status, "ERROR" in err, "Traceback" in err) == (1, True, False)
+
+
+def test_an_error_before_the_console_comes_with_its_trace_when_asked(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert Application(folder, providers=[Breaking]).run(["list", "-v"]) == 1
+
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_artisan_runs_from_any_folder_and_on_a_safe_path(tmp_path: Path) -> None:
