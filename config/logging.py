@@ -2,8 +2,10 @@
 
 from lamplighter.support.env import env
 
+default = env("LOG_CHANNEL", "stderr")
+
 config = {
-    "default": env("LOG_CHANNEL", "stderr"),
+    "default": "null" if default is None else default,  # env() reads the word null as None
     "channels": {
         "single": {
             "driver": "single",

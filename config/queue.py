@@ -2,8 +2,10 @@
 
 from lamplighter.support.env import env
 
+default = env("QUEUE_CONNECTION", env("QUEUE_DRIVER", "sync"))
+
 config = {
-    "default": env("QUEUE_CONNECTION", env("QUEUE_DRIVER", "sync")),
+    "default": "null" if default is None else default,  # env() reads the word null as None
     # The connection kafka comes from config/kafka.py; what is said here under connections.kafka wins over it.
     "connections": {
         "sync": {"driver": "sync"},

@@ -55,7 +55,7 @@ def _handler(options: ChannelOptions, path: Callable[[str], Path]) -> logging.Ha
         return logging.StreamHandler(sys.stderr)
     file = path(options.path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    return logging.FileHandler(file, encoding="utf-8", delay=True)
+    return logging.FileHandler(file, encoding="utf-8", errors="backslashreplace", delay=True)
 
 
 def _level(name: str) -> int:

@@ -7,12 +7,18 @@ from datetime import UTC, datetime
 from lamplighter.logging.context import job_fields
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_OURS = frozenset({"timestamp", "level", "logger", "exception"})
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
-    """The fields of a record: the job in hand, then what was given as `extra`."""
-    extra = {key: value for key, value in vars(record).items() if key not in _STANDARD}
-    return {**job_fields(), **extra}
+    """The fields of a record: the job in hand, then what was given as `extra`, which hides neither it nor ours."""
+    fields = job_fields()
+    for key, value in vars(record).items():
+        if key in _STANDARD:
+            continue
+        taken = key in _OURS or (key in fields and str(fields[key]) != str(value))
+        fields[f"extra_{key}" if taken else key] = value
+    return fields
 
 
 class LineFormatter(logging.Formatter):
@@ -43,7 +49,16 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False, default=str)
+        return _json(fields)
+
+
+def _json(fields: dict[str, object]) -> str:
+    try:
+        return json.dumps(fields, ensure_ascii=False, default=str, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        # A key that is no text, a circle, or NaN, which is no JSON: the record is worth more than its shape.
+        plain = {key: value if isinstance(value, int | str | None) else str(value) for key, value in fields.items()}
+        return json.dumps(plain, ensure_ascii=False)
 
 
 def _quoted(value: object) -> str:

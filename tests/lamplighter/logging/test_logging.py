@@ -16,6 +16,9 @@ from lamplighter.logging.formatters import JsonFormatter, LineFormatter
 from lamplighter.queue.drivers.sync import SyncDelivery
 from lamplighter.queue.retries import Policy
 from lamplighter.queue.runner import Start
+from lamplighter.support.discovery import load_settings
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +71,55 @@ def test_json_is_one_object_with_the_job_in_hand() -> None:
         "position": "sync",
         "delay": 5,
     }
+
+
+@pytest.mark.parametrize("formatter", [LineFormatter(), JsonFormatter()])
+def test_a_field_hides_neither_the_job_nor_the_record(formatter: logging.Formatter) -> None:
+    start = Start(SyncDelivery(Message(b""), "kafka", "store"), Policy(tries=1, backoff=(), timeout=0))
+    start.name, start.id = "job.data.store", "k1"
+    token = job_context.set(start)
+
+    line = formatter.format(record(id="row 7", job="job.data.store", level="high"))
+
+    job_context.reset(token)
+    for word in ("k1", "extra_id", "row 7", "extra_level", "high"):
+        assert word in line
+    assert "extra_job" not in line
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [({("a", 1): 2}, "{('a', 1): 2}"), (float("nan"), "nan"), ({1, 2}, "{1, 2}"), ({1: "a"}, {"1": "a"})],
+)
+def test_json_can_always_be_read(field: object, told: object) -> None:
+    def refuse(word: str) -> None:
+        raise ValueError(word)
+
+    fields = json.loads(JsonFormatter().format(record(field=field, count=2)), parse_constant=refuse)
+
+    assert (fields["field"], fields["count"]) == (told, 2)
+
+
+def test_a_field_that_holds_itself_is_told_as_text() -> None:
+    circle: dict[str, object] = {}
+    circle["self"] = circle
+
+    assert json.loads(JsonFormatter().format(record(circle=circle)))["circle"] == "{'self': {...}}"
+
+
+def test_text_that_no_file_can_hold_is_written_escaped(tmp_path: Path) -> None:
+    configure(settings("single", path="app.log", format="json"), lambda path: tmp_path / path)
+
+    logging.getLogger("app").error("half", extra={"word": "a\udc80"})
+
+    assert json.loads((tmp_path / "app.log").read_text(encoding="utf-8"))["word"] == "a\udc80"
+
+
+@pytest.mark.parametrize("channel", ["stderr", "single", "null"])
+def test_the_word_null_names_the_channel_of_that_name(monkeypatch: pytest.MonkeyPatch, channel: str) -> None:
+    monkeypatch.setenv("LOG_CHANNEL", channel)
+
+    assert load_settings(ROOT / "config/logging.py")["default"] == channel
 
 
 def test_a_channel_writes_from_its_level_on(tmp_path: Path) -> None:
