@@ -48,7 +48,7 @@ class Repository:
     def integer(self, key: str, default: int | None = None) -> int:
         """A whole number; text from the environment is read as one."""
         value = self.get(key, default)
-        if isinstance(value, str) and value.lstrip("-").isdigit():
+        if isinstance(value, str) and value.removeprefix("-").isdecimal():
             return int(value)
         return int(self._typed(key, default, int))
 

@@ -23,7 +23,7 @@ def import_modules(package: str, folder: Path) -> list[ModuleType]:
         name = ".".join((package, *parts))
         try:
             modules.append(importlib.import_module(name))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError(f"{path.name} can't be imported as {name}: {type(error).__name__}: {error}") from error
     return modules
 
@@ -42,7 +42,7 @@ def load_settings(path: Path) -> dict[str, Any]:
         spec.loader.exec_module(module)
     except ConfigError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"config/{path.name} can't be read: {type(error).__name__}: {error}") from error
     config = getattr(module, "config", None)
     if not isinstance(config, dict):

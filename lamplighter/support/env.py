@@ -40,15 +40,24 @@ def env(name: str, default: Any = None, *, cast: Callable[[str], Any] | None = N
     try:
         return cast(value)
     except ValueError as error:
-        raise ConfigError(f"The variable {name} is {value!r}, which is no {cast.__name__}.") from error
+        raise ConfigError(
+            f"The variable {name} is {value!r}, which is no {getattr(cast, '__name__', 'value')}."
+        ) from error
 
 
 def load_environment(base_path: Path, name: str | None) -> str | None:
-    """Read `.env.{name}` if it exists, else `.env`; what the real environment says wins. The file's name, if any."""
+    """Read `.env.{name}` if it exists, else `.env`; what the real environment says wins. The file's name, if any.
+
+    Raises:
+        ConfigError: the file is no text.
+    """
     candidates = [f".env.{name}"] if name else []
     for candidate in [*candidates, ".env"]:
         path = base_path / candidate
         if path.is_file():
-            load_dotenv(path, override=False)
+            try:
+                load_dotenv(path, override=False)
+            except UnicodeDecodeError as error:
+                raise ConfigError(f"{candidate} can't be read: {error}. Save it as UTF-8.") from error
             return candidate
     return None

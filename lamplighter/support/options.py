@@ -38,7 +38,8 @@ def parse_options(cls: type[T], values: Mapping[str, object], *, where: str | Ca
 def _parse(value: object, hint: Any, place: Callable[[str], str], key: str) -> Any:
     parsed = _read(value, hint)
     if parsed is _REFUSED:
-        raise ConfigError(f"{place(key)} has a {type(value).__name__} for the key {key!r}, which takes {_name(hint)}.")
+        given = "null" if value is None else f"a {type(value).__name__}"
+        raise ConfigError(f"{place(key)} has {given} for the key {key!r}, which takes {_name(hint)}.")
     return parsed
 
 

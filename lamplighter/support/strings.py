@@ -5,8 +5,16 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-SECRET = re.compile(r"password|passwd|secret|token|(^|_)key$|credential|dsn|^options$|_options$", re.IGNORECASE)
-CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*(?=@)")
+SECRET = re.compile(
+    r"passw(or)?d|passphrase|(^|[_.-])pwd$|secret|token|(^|[_.-]|api|access)key$|credential|authorization|dsn"
+    r"|^options$|_options$",
+    re.IGNORECASE,
+)
+# The user and the password before the last @ of an address; a password may hold a slash or another @, as SQLAlchemy
+# reads them. Then a password among an address's or a libpq string's parameters.
+CREDENTIALS = re.compile(
+    r"(?<=://)(?:[^\s/?#@]*:\S*|[^\s/?#@]+)(?=@)|(?<=password=)[^\s&]+|(?<=passwd=)[^\s&]+", re.IGNORECASE
+)
 MASK = "********"
 
 

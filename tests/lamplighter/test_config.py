@@ -12,7 +12,9 @@ from lamplighter.errors import ConfigError
 @pytest.fixture
 def config() -> Repository:
     """Some settings."""
-    return Repository({"queue": {"default": "kafka", "tries": 3, "loud": True, "none": None, "port": "9092"}})
+    return Repository(
+        {"queue": {"default": "kafka", "tries": 3, "loud": True, "none": None, "port": "9092", "odd": "--5"}}
+    )
 
 
 def test_keys_reach_into_sections(config: Repository) -> None:
@@ -46,6 +48,7 @@ def test_typed_getters(config: Repository) -> None:
         ("boolean", "queue.default"),
         ("mapping", "queue.default"),
         ("string", "queue.none"),
+        ("integer", "queue.odd"),
     ],
 )
 def test_another_type_names_the_key(config: Repository, getter: str, key: str) -> None:
@@ -55,7 +58,13 @@ def test_another_type_names_the_key(config: Repository, getter: str, key: str) -
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [("x = 1", "no dictionary"), ("config = 5", "no dictionary"), ("1/0", "ZeroDivisionError"), ("def", "SyntaxError")],
+    [
+        ("x = 1", "no dictionary"),
+        ("config = 5", "no dictionary"),
+        ("1/0", "ZeroDivisionError"),
+        ("def", "SyntaxError"),
+        ("exit()", "SystemExit"),
+    ],
 )
 def test_a_file_that_breaks_is_named(tmp_path: Path, text: str, why: Any) -> None:
     (tmp_path / "mail.py").write_text(text)

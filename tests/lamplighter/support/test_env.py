@@ -1,5 +1,6 @@
 """Environment variables."""
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,20 @@ def test_a_cast_that_fails_names_the_variable(monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(ConfigError, match=r"LAMP.*many"):
         env("LAMP", cast=int)
+
+
+def test_a_cast_that_has_no_name_fails_clearly_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMP", "many")
+
+    with pytest.raises(ConfigError, match=r"LAMP.*many"):
+        env("LAMP", cast=functools.partial(int, base=16))
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env.testing").write_bytes(b"LAMP_C=caf\xe9\n")
+
+    with pytest.raises(ConfigError, match=r"\.env\.testing.*UTF-8"):
+        load_environment(tmp_path, "testing")
 
 
 def test_the_real_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -66,6 +66,11 @@ def test_an_ill_typed_value_names_file_and_key_but_not_the_value(key: str, given
     assert repr(given) not in str(caught.value).replace(f"'{key}'", "")
 
 
+def test_what_is_missing_is_told_as_in_the_environment() -> None:
+    with pytest.raises(ConfigError, match="has null for the key 'port', which takes int"):
+        parse_options(Options, {"name": "n", "port": None}, where="config/x.py")
+
+
 def test_an_unknown_key_names_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"config/kafka\.py has the unknown key 'porst'; it knows .*port"):
         parse_options(Options, {"name": "n", "porst": 1}, where=lambda key: "config/kafka.py")
