@@ -10,6 +10,7 @@ from lamplighter.queue.dispatcher import Dispatcher
 
 DATA = "job.api.data"
 ERROR = "job.api.error"
+LEAVE_OUT = ("query", "type", "queryType", "id")  # of an error that would be too large: one after the other
 
 
 class Answers:
@@ -43,10 +44,11 @@ class Answers:
         self._push_error(delivery, head, _body(head, 500, "Server error", None))
 
     def _push_error(self, delivery: Delivery, head: dict[str, Any], body: dict[str, Any]) -> None:
-        if "query" in head and not self._fits(delivery, ERROR, body):
-            body = {**body, "query": None}
-        if not self._fits(delivery, ERROR, body):
-            body = {**body, "type": None, "id": None, "queryType": None} if "query" in head else {**body, "type": None}
+        for name in LEAVE_OUT:
+            if self._fits(delivery, ERROR, body):
+                break
+            if name in head:
+                body = {**body, name: None}
         self._push(delivery, ERROR, body)
 
     def _fits(self, delivery: Delivery, name: str, body: dict[str, Any]) -> bool:

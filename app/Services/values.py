@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Boolean, Column, String, Table, Text
 
-from app.Services.refusal import invalid
+from app.Services.refusal import Refusal, invalid
 
 SERVER_SETS = frozenset({"id", "created", "updated"})
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -35,7 +35,7 @@ def checked(table: Table, values: object, *, creating: bool) -> dict[str, Any]:
     """
     sent = as_object(values)
     if sent is None:
-        raise invalid("values must be an object")
+        raise _refused("values must be an object", values)
     missing, wrong, fitting = [], [], {}
     for column in client_columns(table):
         name = column.name
@@ -50,8 +50,7 @@ def checked(table: Table, values: object, *, creating: bool) -> dict[str, Any]:
                 wrong.append(f"{name} {problem}")
     if missing or wrong:
         parts = [f"Missing required fields: {'; '.join(missing)}"] if missing else []
-        message = ". ".join([*parts, *(["; ".join(wrong)] if wrong else [])])
-        raise invalid(message, {"code": 422, "message": message, "fields": values})
+        raise _refused(". ".join([*parts, *(["; ".join(wrong)] if wrong else [])]), values)
     return fitting
 
 
@@ -59,6 +58,10 @@ def checked(table: Table, values: object, *, creating: bool) -> dict[str, Any]:
 def client_columns(table: Table) -> tuple[Column[Any], ...]:
     """The columns that a client may set, in the table's order."""
     return tuple(column for column in table.columns if column.name not in SERVER_SETS)
+
+
+def _refused(message: str, values: object) -> Refusal:
+    return invalid(message, {"code": 422, "message": message, "fields": values})
 
 
 def _is_required(column: Column[Any]) -> bool:
