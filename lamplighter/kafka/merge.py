@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lamplighter.errors import ConfigError
+
 QUEUE_FILE = "config/queue.py"
 KAFKA_FILE = "config/kafka.py"
 DEFAULTS: Mapping[str, Any] = {"connections": {"kafka": {"driver": "kafka"}}}
@@ -16,13 +18,24 @@ class Merge:
         self._kafka = kafka
 
     def result(self) -> dict[str, Any]:
-        """The whole of `queue`, with the connections of both files."""
+        """The whole of `queue`, with the connections of both files.
+
+        Raises:
+            ConfigError: a file has another shape; it names the file and the key.
+        """
+        unknown = sorted(set(self._kafka) - {"connections"})
+        if unknown:
+            raise ConfigError(
+                f"{KAFKA_FILE} has the unknown key {unknown[0]!r}; it knows connections, and the options of a "
+                f"connection stand below its name there."
+            )
         connections: dict[str, Any] = {}
-        for layer in (DEFAULTS, self._kafka, self._queue):
-            for name, options in layer.get("connections", {}).items():
-                known = connections.get(name)
-                both = isinstance(known, dict) and isinstance(options, dict)
-                connections[name] = {**(known or {}), **options} if both else options
+        for file, layer in ((KAFKA_FILE, DEFAULTS), (KAFKA_FILE, self._kafka), (QUEUE_FILE, self._queue)):
+            for name, options in _mapping(layer.get("connections", {}), file, "connections").items():
+                connections[name] = {
+                    **connections.get(name, {}),
+                    **_mapping(options, file, f"connections.{name}"),
+                }
         return {**self._queue, "connections": connections}
 
     def origin(self, connection: str) -> Callable[[str], str]:
@@ -34,3 +47,10 @@ class Merge:
             return f"{QUEUE_FILE} ({place})" if key in said else f"{KAFKA_FILE} ({place})"
 
         return file_of
+
+
+def _mapping(value: Any, file: str, key: str) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return value
+    given = "null" if value is None else f"a {type(value).__name__}"
+    raise ConfigError(f"{file} has {given} for the key {key!r}, which takes a mapping.")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from lamplighter.errors import ConfigError
 from lamplighter.support.options import parse_options
 
 EMBEDDED = "embedded"
@@ -155,6 +156,12 @@ def read_settings(options: Mapping[str, Any], *, where: Callable[[str], str]) ->
     """The settings of a connection; `where` tells the file of a key.
 
     Raises:
-        ConfigError: a key is unknown or ill-typed; it names the file and what is known.
+        ConfigError: a key is unknown or ill-typed, or no broker is named; it names the file and what is known.
     """
-    return parse_options(KafkaSettings, options, where=where)
+    settings = parse_options(KafkaSettings, options, where=where)
+    if not with_ports(settings.brokers) and "bootstrap.servers" not in settings.options:
+        raise ConfigError(
+            f"{where('brokers')} names no broker: the key 'brokers' is blank. Set KAFKA_BROKERS to host[:port], or to "
+            f"{EMBEDDED}."
+        )
+    return settings

@@ -46,6 +46,18 @@ def test_brokers_have_ports(brokers: str, servers: str) -> None:
     assert with_ports(brokers) == servers
 
 
+@pytest.mark.parametrize("brokers", ["", " , "])
+def test_brokers_that_are_left_blank_are_an_error(brokers: str) -> None:
+    with pytest.raises(ConfigError, match=r"config/kafka\.py names no broker.*KAFKA_BROKERS"):
+        settings(brokers=brokers)
+
+
+def test_brokers_may_stand_among_librdkafkas_own_settings() -> None:
+    config = settings(brokers="", options={"bootstrap.servers": "a:1"}).client_config()
+
+    assert config["bootstrap.servers"] == "a:1"
+
+
 @pytest.mark.parametrize(
     "options",
     [
