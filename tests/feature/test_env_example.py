@@ -4,6 +4,10 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
+from lamplighter.support.discovery import load_settings
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -38,3 +42,12 @@ def test_every_variable_has_a_line_of_comment() -> None:
     ]
 
     assert bare == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "file"), [("QUEUE_CONNECTION", "queue"), ("LOG_CHANNEL", "logging"), ("CACHE_STORE", "cache")]
+)
+def test_the_word_null_chooses_what_is_named_so(monkeypatch: pytest.MonkeyPatch, variable: str, file: str) -> None:
+    monkeypatch.setenv(variable, "null")
+
+    assert load_settings(ROOT / f"config/{file}.py")["default"] == "null"

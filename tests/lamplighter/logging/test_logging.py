@@ -16,9 +16,6 @@ from lamplighter.logging.formatters import JsonFormatter, LineFormatter
 from lamplighter.queue.drivers.sync import SyncDelivery
 from lamplighter.queue.retries import Policy
 from lamplighter.queue.runner import Start
-from lamplighter.support.discovery import load_settings
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -113,13 +110,6 @@ def test_text_that_no_file_can_hold_is_written_escaped(tmp_path: Path) -> None:
     logging.getLogger("app").error("half", extra={"word": "a\udc80"})
 
     assert json.loads((tmp_path / "app.log").read_text(encoding="utf-8"))["word"] == "a\udc80"
-
-
-@pytest.mark.parametrize("channel", ["stderr", "single", "null"])
-def test_the_word_null_names_the_channel_of_that_name(monkeypatch: pytest.MonkeyPatch, channel: str) -> None:
-    monkeypatch.setenv("LOG_CHANNEL", channel)
-
-    assert load_settings(ROOT / "config/logging.py")["default"] == channel
 
 
 def test_a_channel_writes_from_its_level_on(tmp_path: Path) -> None:
