@@ -67,7 +67,8 @@ class Job:
             wire = {alias: field for field, alias in cls.aliases.items()}
             data = {wire.get(key, key): value for key, value in data.items()}
         try:
-            return msgspec.convert(data, cls)
+            # str_keys: the keys of a dictionary were numbers or UUIDs before JSON made them text.
+            return msgspec.convert(data, cls, str_keys=True)
         except (msgspec.ValidationError, RecursionError) as error:
             raise InvalidData(f"The data of {cls.wire_name()} do not fit {cls.__qualname__}: {error}.") from error
 

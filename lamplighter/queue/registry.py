@@ -1,6 +1,7 @@
 """The jobs that this application has declared, by their names on the wire; no other name runs."""
 
 import dataclasses
+import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import ModuleType
@@ -13,6 +14,13 @@ from lamplighter.errors import ConfigError, UnknownJob
 from lamplighter.queue.job import Job, own_fields
 from lamplighter.queue.retries import parse_backoff
 
+POLICY_TYPES: tuple[tuple[str, tuple[type, ...], str], ...] = (
+    ("name", (str,), "a text"),
+    ("queue", (str,), "a text"),
+    ("connection", (str,), "a text"),
+    ("tries", (int,), "a whole number, 0 for no end"),
+    ("timeout", (int, float), "seconds, 0 for no end"),
+)
 PHP_OBJECT_JOB = "Illuminate\\Queue\\CallQueuedHandler@call"
 
 
@@ -50,10 +58,11 @@ class Registry:
             self._entries[name] = self._entry(cls)
 
     def register_modules(self, modules: Iterable[ModuleType]) -> None:
-        """Register every job that these modules define themselves."""
+        """Register every job that these modules define themselves, and no abstract base of theirs."""
         for module in modules:
             for value in vars(module).values():
-                if isinstance(value, type) and issubclass(value, Job) and value.__module__ == module.__name__:
+                is_job = isinstance(value, type) and issubclass(value, Job) and value.__module__ == module.__name__
+                if is_job and not inspect.isabstract(value):
                     self.register(value)
 
     def names(self) -> list[str]:
@@ -99,18 +108,62 @@ class Registry:
 
 def _check(cls: type[Job]) -> None:
     if not callable(getattr(cls, "handle", None)):
-        raise ConfigError(f"{_path(cls)} has no method `handle`; that is where a job does its work.")
+        raise ConfigError(
+            f"{_path(cls)} has no method `handle`, where a job does its work; a base of several jobs is an ABC."
+        )
     if own_fields(cls) and "__dataclass_fields__" not in vars(cls):
         raise ConfigError(f"{_path(cls)} has fields, but is no dataclass; put @dataclass(frozen=True) above it.")
+    _check_policy(cls)
     if dataclasses.is_dataclass(cls):
+        _check_aliases(cls, [field.name for field in dataclasses.fields(cls)])
         _check_fields(cls)
 
 
-def _check_fields(cls: type[Any]) -> None:
+def _check_policy(cls: type[Job]) -> None:
+    for policy, kinds, takes in POLICY_TYPES:
+        value = getattr(cls, policy)
+        if value is not None and not _fits(value, kinds):
+            raise ConfigError(f"{_path(cls)} has {value!r} for {policy}, which takes {takes}.")
     try:
-        msgspec.json.Decoder(cls)
+        parse_backoff(cls.backoff)
+    except ConfigError as error:
+        raise ConfigError(f"{_path(cls)} has no backoff that can be read. {error}") from error
+
+
+def _fits(value: object, kinds: tuple[type, ...]) -> bool:
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        return False
+    return not isinstance(value, int | float) or value >= 0
+
+
+def _check_aliases(cls: type[Job], fields: list[str]) -> None:
+    for field in cls.aliases:
+        if field not in fields:
+            raise ConfigError(
+                f"{_path(cls)} has an alias for {field!r}, which is no field; `aliases` is {{field: name on the "
+                f"wire}}, and the fields are {', '.join(fields) or 'none'}."
+            )
+    travels = [cls.aliases.get(field, field) for field in fields]
+    for name in travels:
+        if travels.count(name) > 1:
+            raise ConfigError(f"{_path(cls)} has two fields that travel as {name!r}; give one another alias.")
+
+
+def _check_fields(cls: type[Job]) -> None:
+    if getattr(cls.from_data, "__func__", None) is not getattr(Job.from_data, "__func__", None):
+        return  # it reads its fields by itself
+    try:
+        msgspec.json.schema(cls, schema_hook=_foreign)
     except (TypeError, NameError) as error:
         raise ConfigError(f"{_path(cls)} has a field that can't travel as JSON: {error}.") from error
+
+
+def _foreign(kind: Any) -> dict[str, Any]:
+    """Msgspec knows any other type by its shape."""
+    if kind is object:
+        return {"description": "anything"}
+    name = _path(kind) if isinstance(kind, type) else str(kind)
+    raise TypeError(f"{name} has no form there. Let its id travel, and fetch it in `handle`")
 
 
 def _path(cls: type) -> str:

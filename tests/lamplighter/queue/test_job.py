@@ -1,7 +1,14 @@
 """The base class of every job."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import Enum
+from uuid import UUID
 
+import msgspec
 import pytest
 
 from lamplighter.errors import ConfigError, InvalidData
@@ -23,6 +30,12 @@ class Welcome(Job):
         """Nothing to do."""
 
 
+class Colour(Enum):
+    """A choice."""
+
+    RED = "red"
+
+
 class Bare(Job):
     """A job without fields."""
 
@@ -35,6 +48,41 @@ def test_fields_are_the_annotated_names_under_their_wire_names() -> None:
 
     assert job == Welcome("p1")
     assert job.to_data() == {"provider-id": "p1", "language": "en"}
+
+
+@dataclass(frozen=True)
+class Rich(Job):
+    """A job with fields that JSON has no word for."""
+
+    at: datetime
+    day: date
+    who: UUID
+    price: Decimal
+    raw: bytes
+    colour: Colour
+    ids: frozenset[int]
+    words: dict[int, str]
+    rows: Mapping[UUID, tuple[int, ...]]
+
+    def handle(self) -> None:
+        """Nothing to do."""
+
+
+def test_what_is_dispatched_is_what_runs() -> None:
+    who = UUID(int=3)
+    job = Rich(
+        at=datetime(2026, 11, 24, 12, tzinfo=UTC),
+        day=date(2026, 11, 24),
+        who=who,
+        price=Decimal("1.50"),
+        raw=b"\xff",
+        colour=Colour.RED,
+        ids=frozenset({1, 2}),
+        words={1: "one"},
+        rows={who: (1, 2)},
+    )
+
+    assert Rich.from_data(json.loads(msgspec.json.encode(job.to_data()))) == job
 
 
 def test_a_value_that_does_not_fit_names_its_field() -> None:

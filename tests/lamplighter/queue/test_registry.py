@@ -1,0 +1,136 @@
+"""Which jobs are registered, and what is refused before a worker joins its group."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from lamplighter.container import Container
+from lamplighter.errors import ConfigError, UnknownJob
+from lamplighter.queue.job import Job
+from lamplighter.queue.registry import Registry
+
+
+class Model:
+    """A row, say."""
+
+
+class Bare(Job):
+    """A job without fields."""
+
+    name = "bare"
+
+    def handle(self) -> None:
+        """Nothing to do."""
+
+
+class Base(Job, ABC):
+    """What several jobs share; it is none itself."""
+
+    @abstractmethod
+    def handle(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class WithModel(Job):
+    """A job with a field that can't travel."""
+
+    model: Model
+
+    def handle(self) -> None:
+        """Nothing to do."""
+
+
+@dataclass(frozen=True)
+class WithOwnReading(Job):
+    """A job that reads and writes such a field by itself."""
+
+    model: Model
+
+    @classmethod
+    def from_data(cls, data: object) -> "WithOwnReading":
+        return cls(Model())
+
+    def handle(self) -> None:
+        """Nothing to do."""
+
+
+@dataclass(frozen=True)
+class Loose(Job):
+    """A job with fields that hold anything."""
+
+    anything: Any
+    thing: object
+
+    def handle(self) -> None:
+        """Nothing to do."""
+
+
+@pytest.fixture
+def registry() -> Registry:
+    """An empty one."""
+    return Registry(Container())
+
+
+def job(**policy: object) -> type[Job]:
+    """A job with two fields and this policy."""
+    body = {"__annotations__": {"first": int, "second": int}, "first": 1, "second": 2, "handle": lambda self: None}
+    return dataclass(frozen=True)(type("Made", (Job,), {**body, **policy, "__module__": __name__}))
+
+
+@pytest.mark.parametrize("cls", [Bare, Loose, WithOwnReading, job(tries=0, timeout=2.5, backoff=[1, 5])])
+def test_a_job_is_found_by_its_name_with_or_without_a_method(registry: Registry, cls: type[Job]) -> None:
+    registry.register(cls)
+
+    assert registry.find(cls.wire_name()).cls is cls
+    assert registry.find(f"{cls.wire_name()}@handle").cls is cls
+
+
+def test_a_name_that_nobody_registered_is_told_with_those_that_are(registry: Registry) -> None:
+    registry.register(Bare)
+
+    with pytest.raises(UnknownJob, match=r"'letter'.*Registered: bare"):
+        registry.find("letter")
+
+
+def test_two_jobs_of_one_name_are_refused(registry: Registry) -> None:
+    registry.register(Bare)
+
+    with pytest.raises(ConfigError, match=r"Two jobs are named 'bare': .*Bare and .*Made"):
+        registry.register(job(name="bare"))
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        ({"tries": "three"}, "'three' for tries, which takes a whole number"),
+        ({"tries": 1.5}, "1.5 for tries"),
+        ({"tries": True}, "True for tries"),
+        ({"tries": -1}, "-1 for tries"),
+        ({"timeout": "60"}, "'60' for timeout, which takes seconds"),
+        ({"backoff": "soon"}, "backoff.*'soon'"),
+        ({"queue": ["a", "b"]}, r"\['a', 'b'\] for queue, which takes a text"),
+        ({"name": 5}, "5 for name"),
+        ({"aliases": {"wire-name": "first"}}, r"an alias for 'wire-name', which is no field.*first, second"),
+        ({"aliases": {"first": "second"}}, "two fields that travel as 'second'"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_names_the_class(registry: Registry, policy: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{__name__}\.Made .*{told}"):
+        registry.register(job(**policy))
+
+
+def test_a_field_that_cannot_travel_is_refused(registry: Registry) -> None:
+    with pytest.raises(ConfigError, match=r"WithModel has a field that can't travel as JSON: .*Model"):
+        registry.register(WithModel)
+
+
+def test_an_abstract_base_in_a_module_of_jobs_is_none(registry: Registry) -> None:
+    module = ModuleType(__name__)
+    vars(module).update(Base=Base, Bare=Bare, Imported=int)
+
+    registry.register_modules([module])
+
+    assert registry.names() == ["bare"]
