@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 DRIVERS = frozenset({"psycopg", "psycopg2", "pymysql", "MySQLdb", "sqlite3"})
 KINDS = frozenset({"OperationalError", "InterfaceError"})  # of PEP 249; the others are not about the connection
+LOST_BEFORE = "8s2b"  # SQLAlchemy's, for a session that lost its connection and is used on: sqlalche.me/e/20/8s2b
 LOST_STATES = ("08", "57P01", "57P02", "57P03")  # PostgreSQL: connection exceptions, shutdown, starting up
 LOST_NUMBERS = frozenset({2002, 2003, 2006, 2013, 2055, 1053})  # MySQL: can't connect, gone away, lost
 DEADLOCK_STATES = frozenset({"40001", "40P01"})
@@ -63,6 +64,8 @@ def _is_lost(error: BaseException) -> bool:
         if isinstance(error, alchemy.TimeoutError):
             return True
         if isinstance(error, alchemy.DBAPIError) and error.connection_invalidated:
+            return True
+        if isinstance(error, alchemy.PendingRollbackError) and error.code == LOST_BEFORE:
             return True
     cause = _driver_error(error)
     if cause is None or _driver(cause) == "sqlite3":

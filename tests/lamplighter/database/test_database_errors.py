@@ -5,12 +5,15 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, TimeoutError
+from sqlalchemy.exc import DBAPIError, OperationalError, PendingRollbackError, ProgrammingError, TimeoutError
+from sqlalchemy.orm import Session
 
 from lamplighter.database.errors import SqlAlchemyErrors
 
@@ -182,6 +185,45 @@ def test_a_connection_that_postgresql_ended_is_lost(server: Engine) -> None:
             connection.execute(text("SELECT 1"))
 
     assert SqlAlchemyErrors().is_lost_connection(caught.value)
+
+
+@pytest.mark.postgresql
+def test_a_job_that_swallowed_the_loss_has_lost_its_connection_still(server: Engine) -> None:
+    with Session(server) as session, server.connect() as killer:
+        pid = session.scalar(text("SELECT pg_backend_pid()"))
+        killer.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+        with suppress(DBAPIError):
+            session.execute(text("SELECT 1"))
+
+        with pytest.raises(PendingRollbackError) as caught:
+            session.execute(text("SELECT 1"))
+
+    assert SqlAlchemyErrors().is_lost_connection(caught.value)
+
+
+@pytest.mark.postgresql
+def test_transactions_that_postgresql_found_in_each_others_way_are_a_deadlock(server: Engine) -> None:
+    barrier = threading.Barrier(2)
+    errors: list[DBAPIError] = []
+
+    def lock(*numbers: int) -> None:
+        with suppress(threading.BrokenBarrierError), server.begin() as connection:
+            for number in numbers:
+                try:
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+                except DBAPIError as error:
+                    errors.append(error)
+                    return
+                if number == numbers[0]:
+                    barrier.wait(10)
+
+    threads = [threading.Thread(target=lock, args=numbers) for numbers in ((71, 72), (72, 71))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+
+    assert [SqlAlchemyErrors().is_deadlock(error) for error in errors] == [True]
 
 
 @pytest.mark.postgresql
