@@ -1,5 +1,6 @@
 """Adopts a database that another application made, such as the PHP one: its rows move into tables of ours."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from sqlalchemy import (
     table,
     types,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SAWarning
 
 from lamplighter.database.migrations import BASELINE, BATCHES, Migrator, Told
 from lamplighter.errors import MigrationError
@@ -83,8 +84,12 @@ def _wanted(folder: Path) -> dict[str, Shape]:
 
 def _shape(connection: Connection, name: str) -> Shape:
     found = inspect(connection)
+    with warnings.catch_warnings():
+        # That a length is meaningless, as in Laravel's tinyint(1) on SQLite, is nothing to frighten anybody with.
+        warnings.simplefilter("ignore", SAWarning)
+        columns = found.get_columns(name)
     key = found.get_pk_constraint(name)["constrained_columns"]
-    return Shape({each["name"]: each for each in found.get_columns(name)}, tuple(key))
+    return Shape({each["name"]: each for each in columns}, tuple(key))
 
 
 def _differences(connection: Connection, name: str, there: Shape, wanted: Shape) -> Iterator[str]:

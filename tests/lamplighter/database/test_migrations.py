@@ -24,6 +24,12 @@ CREATE TABLE provider (id CHAR(36) NOT NULL UNIQUE, name VARCHAR(255) NOT NULL, 
 published BOOLEAN NOT NULL, venue_id CHAR(36), contact_id CHAR(36), created TIMESTAMP NOT NULL,
 updated TIMESTAMP NOT NULL, flagged BOOLEAN NOT NULL)
 """
+# As Laravel writes the same for SQLite.
+LARAVEL_PROVIDER = """
+CREATE TABLE "provider" ("id" varchar not null, "name" varchar not null, "description" text,
+"published" tinyint(1) not null default '0', "venue_id" varchar, "contact_id" varchar, "created" datetime not null,
+"updated" datetime not null, "flagged" tinyint(1) not null default '0', primary key ("id"))
+"""
 PHP_ROW = """
 INSERT INTO provider VALUES
 ('5bf1', 'Harbour', NULL, true, NULL, 'c1', '2019-01-01 10:00:00', '2019-01-02 10:00:00', false)
@@ -117,6 +123,21 @@ def test_a_database_of_the_php_application_is_adopted_with_its_rows(engine: Engi
     assert found.get_pk_constraint("provider")["constrained_columns"] == ["id"]
     assert {"service", "failed_jobs"} <= set(found.get_table_names())
     assert Migrator(engine, OURS).pending() == []
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_all_that_laravel_makes_on_sqlite_is_adopted_without_a_warning(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(LARAVEL_PROVIDER))
+        connection.execute(text(PHP_ROW))
+        connection.execute(text("CREATE TABLE migrations (id INTEGER PRIMARY KEY, migration VARCHAR, batch INTEGER)"))
+
+    tables = adopt(engine, OURS, quiet)
+
+    with engine.connect() as connection:
+        row = connection.execute(text("SELECT id, published, created FROM provider")).one()
+    assert (tables, tuple(row)) == (["provider"], ("5bf1", 1, "2019-01-01 10:00:00"))
+    assert inspect(engine).has_table("migrations")
 
 
 @pytest.mark.parametrize(
