@@ -92,7 +92,10 @@ class Replay:
             low, high = consumer.get_watermark_offsets(TopicPartition(self._topic, number), timeout=TIMEOUT)
             if low < high:
                 spans[number] = Span(low, high)
-        return spans if start is None else self._since(consumer, spans, round(start.timestamp() * 1000))
+        if start is None:
+            return spans
+        # To the brokers a negative time is a name, such as -1 of the end.
+        return self._since(consumer, spans, max(0, round(start.timestamp() * 1000)))
 
     def _since(self, consumer: Consumer, spans: dict[int, Span], since_ms: int) -> dict[int, Span]:
         offsets = self._offsets(consumer, spans, since_ms)

@@ -44,6 +44,13 @@ def test_from_a_time_on(kafka: Broker, topic: str, now: int) -> None:
     assert read(kafka, topic, datetime.fromtimestamp((now + 60_000) / 1000, UTC)) == []
 
 
+@pytest.mark.parametrize("start", ["1969-12-31T23:59:59.999+00:00", "1960-01-01T00:00:00+00:00"])
+def test_from_a_time_before_all_times_is_from_the_beginning(kafka: Broker, topic: str, now: int, start: str) -> None:
+    publish(kafka, topic, (0, now, b"a"), (1, now + 1, b"b"))
+
+    assert read(kafka, topic, datetime.fromisoformat(start)) == [b"a", b"b"]
+
+
 def test_the_end_is_found_behind_transactions(kafka: Broker, topic: str) -> None:
     producer = Producer(
         {"bootstrap.servers": kafka.address, "transactional.id": f"test-{uuid.uuid4()}", "retry.backoff.ms": 5}
