@@ -159,6 +159,23 @@ def test_no_transaction_is_open_while_the_broker_is_waited_for(
     assert held == [0]
 
 
+def test_each_job_has_a_session_of_its_own(databases: DatabaseManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    make = databases.session
+    monkeypatch.setattr(databases, "session", lambda: made.append(make()) or made[-1])
+    store = DataStore(databases)
+    monkeypatch.setattr(store.queue, "push", lambda *given, **named: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        create(store)
+    monkeypatch.undo()
+
+    create(store)
+
+    pool: Any = databases.engine().pool
+    assert len({id(session) for session in made}) == 2
+    assert pool.checkedout() == 0
+
+
 # what the tables are ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
