@@ -12,7 +12,9 @@ from lamplighter.errors import UnreadablePayload
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 512
-BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# Possessive, and without need of the closing quote: a string that is never closed is looked at once, not once for each
+# of its quotes.
+BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
 class Envelope(msgspec.Struct, rename="camel", gc=False):
@@ -94,7 +96,7 @@ def write(
     """
     envelope = {
         "uuid": str(uuid.uuid4()),
-        "displayName": name,
+        "displayName": name.partition("@")[0],
         "job": name,
         "maxTries": max_tries,
         "maxExceptions": None,

@@ -1,6 +1,7 @@
 """The envelope on the wire."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,19 @@ def test_many_brackets_side_by_side_are_not_depth() -> None:
     envelope = read(payload)
 
     assert len(envelope.data) == 2000
+
+
+def test_a_string_that_is_never_closed_is_looked_at_once() -> None:
+    payload = b'{"job":"x","data":' + b"[" * 600 + b'"' + b'\\"' * 40_000
+
+    began = time.monotonic()
+    with pytest.raises(UnreadablePayload):
+        read(payload)
+
+    assert time.monotonic() - began < 2
+
+
+def test_the_name_to_show_is_the_job_without_its_method() -> None:
+    payload = json.loads(write("reports@send", {}, id="abc"))
+
+    assert (payload["displayName"], payload["job"]) == ("reports", "reports@send")
