@@ -1,5 +1,6 @@
 """A message in the worker's hand, as its driver gives it and as its handler sees it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -148,11 +149,23 @@ class InHand:
         self._ask(Deleted())
 
     def release(self, delay: float = 0) -> None:
-        """The job is to run again in `delay` seconds; the attempt counts."""
-        self._ask(Released(delay))
+        """The job is to run again in `delay` seconds; the attempt counts.
+
+        Raises:
+            ValueError: the delay is no number of seconds. Said here, where it is the handler's own error.
+        """
+        if not isinstance(delay, int | float) or not math.isfinite(delay):
+            raise ValueError(f"A delay is a number of seconds; {delay!r} is none.")
+        self._ask(Released(max(0, delay)))
 
     def fail(self, error: BaseException | None = None) -> None:
-        """The job has failed for good."""
+        """The job has failed for good.
+
+        Raises:
+            TypeError: the error is no exception. Said here, where it is the handler's own error.
+        """
+        if error is not None and not isinstance(error, BaseException):
+            raise TypeError(f"A job fails with an exception; {error!r} is none.")
         self._ask(Failed(error or ManuallyFailed("The job's handler failed it.")))
 
     def _ask(self, wish: Deleted | Released | Failed) -> None:

@@ -1,5 +1,6 @@
 """When a job runs again, as values: the policy decides, the worker obeys."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,17 +38,24 @@ def parse_backoff(value: str | float | Sequence[float] | None) -> tuple[float, .
     """Seconds of each wait, from a number, a list, or text such as `1,5,30`; () when there is none.
 
     Raises:
-        ConfigError: the text is no list of numbers.
+        ConfigError: the text is no list of numbers, or a wait has no end.
     """
     if value is None or value == "":
         return ()
-    if isinstance(value, int | float):
-        return (max(0.0, float(value)),)
-    parts: Sequence[object] = value.split(",") if isinstance(value, str) else value
+    parts: Sequence[object] = [value] if isinstance(value, int | float) else value
+    if isinstance(value, str):
+        parts = value.split(",")
     try:
-        return tuple(max(0.0, float(part)) for part in parts)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
+        return tuple(map(_seconds, parts))
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigError(f"A backoff is seconds, or seconds separated by commas; {value!r} is neither.") from error
+
+
+def _seconds(part: object) -> float:
+    wait = float(part)  # type: ignore[arg-type]
+    if not math.isfinite(wait):
+        raise ValueError(wait)
+    return max(0.0, wait)
 
 
 def format_backoff(value: float | Sequence[float] | None) -> str | None:
