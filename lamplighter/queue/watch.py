@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 TICK = 0.1  # seconds between two looks at the deadlines
 DEAD_MAN = 5.0  # seconds after a deadline until a process whose threads can't run is ended
 NEVER = float("inf")
+LONGEST = 1e9  # seconds that the C timer can be set to; a deadline beyond them needs none
 
 
 class Hand:
@@ -32,12 +33,13 @@ class Hand:
 
     def put(self, start: Start, deadline: float) -> None:
         """Begin a job that must be done by `deadline` on the monotonic clock."""
+        # Before the timer is looked at: see disarm_if_empty.
+        self._held[start] = deadline
         # C code that holds the GIL stops the watching thread too; only a C timer can end the process then.
         # It is set anew once a second, not for each job.
         armed = self._armed_until - DEAD_MAN
         if armed != deadline and not deadline - 1 <= armed <= deadline + 1:
             self._arm(deadline)
-        self._held[start] = deadline
 
     def take(self, start: Start) -> bool:
         """End a job; False when the watching thread has taken it, and is ending the process."""
@@ -57,17 +59,21 @@ class Hand:
     def disarm_if_empty(self) -> None:
         """Stop the C timer while nothing is in hand."""
         with self._arming:
-            if not self._held and self._armed_until:
-                self._armed_until = 0.0
-                faulthandler.cancel_dump_traceback_later()
+            if self._held or not self._armed_until:
+                return
+            self._armed_until = 0.0
+            faulthandler.cancel_dump_traceback_later()
+        # A job that has come since the look found the timer still set, and left it as it was.
+        for deadline in list(self._held.values()):
+            self._arm(deadline)
 
     def _arm(self, deadline: float) -> None:
         with self._arming:
             self._armed_until = deadline + DEAD_MAN
-            if deadline == NEVER:
+            seconds = max(self._armed_until - time.monotonic(), 0.001)
+            if seconds > LONGEST:
                 faulthandler.cancel_dump_traceback_later()
                 return
-            seconds = max(self._armed_until - time.monotonic(), 0.001)
             faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or 2)
 
 

@@ -1,5 +1,6 @@
 """The job in hand and its deadline."""
 
+import faulthandler
 import threading
 import time
 
@@ -73,3 +74,37 @@ def test_the_watch_finds_an_overdue_job_and_goes_on_after_a_chore_that_failed(st
     watch.join(5)
 
     assert (was_seen, found) == (True, [start])
+
+
+def test_a_job_that_comes_while_the_timer_is_taken_away_has_one(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    timer: list[str] = []
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda *_, **__: timer.append("set"))
+    monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", lambda: timer.append("taken away"))
+    hand = Hand()
+    deadline = time.monotonic() + 60
+    hand.put(start, deadline)
+    hand.take(start)
+
+    class Late(dict[Start, float]):
+        """Empty when it is looked at; then the next job comes."""
+
+        def __len__(self) -> int:
+            if not dict.__len__(self):
+                hand.put(start, deadline)
+            return 0
+
+    monkeypatch.setattr(hand, "_held", Late())
+    hand.disarm_if_empty()
+
+    assert timer[-1] == "set"
+
+
+@pytest.mark.parametrize("seconds", [1e10, 1e300])
+def test_a_deadline_that_no_timer_can_hold_is_watched_all_the_same(start: Start, seconds: float) -> None:
+    hand = Hand()
+    deadline = time.monotonic() + seconds
+
+    hand.put(start, deadline)
+
+    assert hand.take_overdue(time.monotonic()) is None
+    assert hand.take_overdue(deadline) is start
