@@ -1,5 +1,6 @@
 """What `queue:work` prints of its jobs: formatted here, cached by the second, written a batch at a time."""
 
+import logging
 import threading
 import time
 from datetime import datetime, tzinfo
@@ -10,10 +11,14 @@ import msgspec
 from lamplighter.console.output import Output
 from lamplighter.contracts import Events
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased, WorkerIdle
+from lamplighter.queue.failed.trace import message
 from lamplighter.queue.runner import Start
+
+log = logging.getLogger(__name__)
 
 BATCH = 500  # lines that wait at most
 MOST_NAMES = 1000  # names of jobs that are kept with their dots
+LONGEST_NAME = 255  # letters of a name that are shown
 START_MARGIN = 33  # columns beside the name and the dots: indent, time stamp, RUNNING
 END_MARGIN = 31  # columns beside the name, the dots and the run time: indent, time stamp, DONE or FAIL
 
@@ -27,6 +32,7 @@ class Lines:
         self._output = output
         self._zone = zone
         self._waiting: list[str] = []
+        self._is_cut = False
         self._lock = threading.Lock()
         self._second = 0
         self._stamp = ""
@@ -48,7 +54,14 @@ class Lines:
             return
         with self._lock:
             lines, self._waiting = self._waiting, []
-            self._output.write("".join(lines))
+            try:
+                self._output.write("".join(lines))
+                self._is_cut = False
+            except OSError as error:
+                # No job fails because the disk under the worker's output is full. Each outage is told once.
+                if not self._is_cut:
+                    log.error("the lines of jobs can't be written", extra={"reason": str(error)})
+                self._is_cut = True
 
     def on_processing(self, event: JobProcessing) -> None:
         """A job begins."""
@@ -83,9 +96,16 @@ class Lines:
         if middle is None:
             if len(self._middles) > MOST_NAMES:
                 self._middles.clear()
-            dots = "." * max(0, self._output.width - len(name) - margin)
-            middle = self._middles[name, margin] = f"{name} {self._paint(GRAY, dots) if dots else dots}"
+            middle = self._with_dots(name, margin)
+            if len(name) <= LONGEST_NAME:
+                self._middles[name, margin] = middle
         return middle
+
+    def _with_dots(self, name: str, margin: int) -> str:
+        # Anyone may have written the name: it must not steer the terminal, nor look like other lines.
+        shown = "".join(letter if letter.isprintable() else "?" for letter in name[:LONGEST_NAME])
+        dots = "." * max(0, self._output.width - len(shown) - margin)
+        return f"{shown} {self._paint(GRAY, dots) if dots else dots}"
 
     def _long_name(self, start: Start) -> str:
         delivery = start.delivery
@@ -161,7 +181,7 @@ class JsonLines(Lines):
             "result": result,
             "attempts": start.attempts,
             "exception": type(error).__name__ if error is not None else None,
-            "message": str(error) if error is not None else None,
+            "message": message(error) if error is not None else None,
             "timestamp": datetime.now(self._zone).isoformat(timespec="microseconds"),
             "duration": round(duration, 6),
         }

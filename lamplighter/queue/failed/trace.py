@@ -8,6 +8,12 @@ UNPRINTED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but the ends of 
 CUT = "\n… {count} bytes left out …\n"
 
 
+def message(error: BaseException) -> str:
+    """What an error says, as UTF-8 can carry it; an error whose own text raises says that."""
+    text = str(traceback.TracebackException(type(error), error, None))
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def format_trace(error: BaseException) -> str:
     """The error and what led to it, at most 16 kB, both ends kept; ready for every database and screen."""
     text = "".join(traceback.TracebackException.from_exception(error, capture_locals=False).format())

@@ -105,3 +105,31 @@ def test_a_release_tells_that_it_will_run_again(start: Start) -> None:
 )
 def test_run_times_are_for_people(seconds: float, text: str) -> None:
     assert run_time(seconds) == text
+
+
+def test_a_message_that_is_no_utf_8_is_told_escaped(start: Start) -> None:
+    ours = printed(JsonLines, [JobFailed(start, 0.1, OSError("no file \udcff"))])
+
+    assert json.loads(ours)["message"] == "no file \\udcff"
+
+
+@pytest.mark.parametrize("verbosity", [0, 1])
+def test_a_name_from_the_wire_is_one_short_line(start: Start, verbosity: int) -> None:
+    start.name = start.id = "\x1b[2Jjob\n" + "x" * 10_000
+
+    ours = printed(Lines, [JobProcessing(start)], verbosity=verbosity)
+
+    assert (ours.count("\n"), "\x1b" in ours, len(ours) < 500) == (1, False, True)
+
+
+def test_a_full_disk_under_the_output_fails_no_job(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    lines = Lines(Output(Full()), UTC)
+    for _ in range(2):
+        lines.on_processing(JobProcessing(start))
+        lines.flush()
+
+    assert ["can't be written" in record.message for record in caplog.records] == [True]
