@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from app.Services.answers import Answers
 from lamplighter.database.manager import DatabaseManager
@@ -160,9 +161,14 @@ def test_no_transaction_is_open_while_the_broker_is_waited_for(
 
 
 def test_each_job_has_a_session_of_its_own(databases: DatabaseManager, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
+    made: list[Session] = []
     make = databases.session
-    monkeypatch.setattr(databases, "session", lambda: made.append(make()) or made[-1])
+
+    def keep() -> Session:
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr(databases, "session", keep)
     store = DataStore(databases)
     monkeypatch.setattr(store.queue, "push", lambda *given, **named: 1 / 0)
     with pytest.raises(ZeroDivisionError):
