@@ -3,9 +3,8 @@
 import logging
 from typing import TYPE_CHECKING
 
-from lamplighter.contracts import Events
 from lamplighter.errors import Unavailable
-from lamplighter.queue.events import JobFailed
+from lamplighter.queue.failed.trace import message
 from lamplighter.queue.runner import Runner, Start
 
 if TYPE_CHECKING:
@@ -19,31 +18,39 @@ STORE_AWAY = 2.0  # seconds until a store that refused is asked again
 class Failing:
     """Writes a failed job down before anything lets go of it."""
 
-    def __init__(self, failed_jobs: "FailedJobs", runner: Runner, events: Events) -> None:
+    def __init__(self, failed_jobs: "FailedJobs", runner: Runner) -> None:
         self._failed_jobs = failed_jobs
         self._runner = runner
-        self._events = events
+        self._begun: tuple[Start, BaseException] | None = None
+        self._told: Start | None = None
 
-    def fail(self, start: Start, error: BaseException, *, duration: float) -> None:
-        """Record, call `failed()`, settle; while the store refuses, hold the delivery in its place instead."""
-        delivery = start.delivery
+    def write_down(self, start: Start, error: BaseException) -> Exception | None:
+        """Record and call `failed()`; what kept it from being done. Either may hang: the caller holds a deadline."""
+        self._begun = start, error
         try:
             self.record(start, error)
             self.tell(start, error)
         except Exception as refusal:
-            # Nothing may be settled before the failure is written down; the held delivery comes back with its
-            # failure and is not run again.
-            first = delivery.failure is None
-            delivery.failure = error
-            delivery.release(STORE_AWAY, counted=first)
-            log.error(
-                "a failed job can't be recorded; it stays uncommitted and is recorded as soon as that works",
-                extra={"job": start.name, "position": delivery.position, "reason": _one_line(refusal)},
-            )
-            return
-        delivery.fail(error)
-        if self._events.listens(JobFailed):
-            self._events.dispatch(JobFailed(start, duration, error))
+            return refusal
+        return None
+
+    def settle(self, start: Start, error: BaseException, refusal: Exception | None) -> bool:
+        """Let go of a job that is written down, True; while the store refuses, hold it in its place instead."""
+        delivery = start.delivery
+        self._begun = self._told = None
+        if refusal is None:
+            delivery.fail(error)
+            return True
+        # Nothing may be settled before the failure is written down; the held delivery comes back with its failure
+        # and is not run again.
+        first = delivery.failure is None
+        delivery.failure = error
+        delivery.release(STORE_AWAY, counted=first)
+        log.error(
+            "a failed job can't be recorded; it stays uncommitted and is recorded as soon as that works",
+            extra={"job": start.name, "position": delivery.position, "reason": _one_line(refusal)},
+        )
+        return False
 
     def record(self, start: Start, error: BaseException) -> None:
         """Write the failure into the failed-job store; what the store raises passes through."""
@@ -70,6 +77,7 @@ class Failing:
         Raises:
             Unavailable: the hook could not reach what it needs; it is to be called again.
         """
+        self._told = start
         try:
             self._runner.run_failed(start, error)
         except Unavailable:
@@ -77,6 +85,14 @@ class Failing:
         except Exception:
             log.exception("the failed() method of a job raised", extra={"job": start.name})
 
+    def error_of(self, start: Start) -> BaseException | None:
+        """The error that this job is being written down with; None when it has not failed."""
+        return self._begun[1] if self._begun is not None and self._begun[0] is start else None
+
+    def is_told(self, start: Start) -> bool:
+        """Whether this job is recorded, and its `failed()` has been called; it may be running still."""
+        return self._told is start
+
 
 def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:500]
+    return f"{type(error).__name__}: {message(error)}".splitlines()[0][:500]

@@ -10,6 +10,7 @@ from lamplighter.errors import MaxAttemptsExceeded, PayloadError, Unavailable
 from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import Deleted, DriverDelivery, Failed, Released, WorkQueue
 from lamplighter.queue.events import (
+    JobFailed,
     JobProcessed,
     JobProcessing,
     JobReleased,
@@ -25,6 +26,7 @@ from lamplighter.queue.watch import NEVER, Hand
 log = logging.getLogger(__name__)
 
 AWAY = 1.0  # seconds until a job is run again that met a service which was away
+LISTENER = "a listener raised"
 MOST_DEADLOCKS = 5  # runs of one delivery that a deadlock excuses; the next one counts
 
 
@@ -63,9 +65,10 @@ class Worker:
 
     def ask_to_stop(self, reason: StopReason) -> None:
         """Finish the job in hand, then stop; safe in signal handlers and from any thread."""
+        grace = self._options.grace
+        if reason is StopReason.INTERRUPTED and reason not in self._asked and grace is not None:
+            self.hand.limit = time.monotonic() + grace
         self._asked.add(reason)
-        if reason is StopReason.INTERRUPTED and self._options.grace is not None:
-            self.hand.limit = time.monotonic() + self._options.grace
         self.bell.put(None)
 
     def pause(self) -> None:
@@ -122,7 +125,7 @@ class Worker:
         job_context.set(None)
         self.beaten_at = time.monotonic()
         if self._events.listens(WorkerIdle):
-            self._events.dispatch(WorkerIdle(self._queue.connection, self._options.queues))
+            self._tell(WorkerIdle(self._queue.connection, self._options.queues))
         if self._asked or self._is_empty():
             return None
         return self._queue.pop(self._options.queues, self._options.sleep)
@@ -168,12 +171,12 @@ class Worker:
         began = start.began = time.monotonic()
         job_context.set(start)
         if self._read(start):
-            if self._events.listens(JobProcessing):
-                self._events.dispatch(JobProcessing(start))
             timeout = start.policy.timeout
             self.hand.put(start, began + timeout if timeout else NEVER)
             error = None
             try:
+                if self._events.listens(JobProcessing):
+                    self._events.dispatch(JobProcessing(start))
                 self._runner.run(start)
             except Exception as raised:
                 error = raised
@@ -204,7 +207,10 @@ class Worker:
         if wish is None and error is None:
             start.delivery.delete()
             if self._events.listens(JobProcessed):
-                self._events.dispatch(JobProcessed(start, duration))
+                try:
+                    self._events.dispatch(JobProcessed(start, duration))
+                except Exception:
+                    log.exception(LISTENER)
             return
         if wish is not None and error is not None:
             log.error("a job raised after it had settled itself", exc_info=error, extra={"job": start.name})
@@ -215,7 +221,7 @@ class Worker:
         elif error is None or isinstance(wish, Deleted):
             start.delivery.delete()
             if self._events.listens(JobProcessed):
-                self._events.dispatch(JobProcessed(start, duration))
+                self._tell(JobProcessed(start, duration))
         else:
             self._after_error(start, error, duration)
 
@@ -241,11 +247,25 @@ class Worker:
                 exc_info=error,
             )
         if self._events.listens(JobReleased):
-            self._events.dispatch(JobReleased(start, duration, delay, error))
+            self._tell(JobReleased(start, duration, delay, error))
 
     def _fail(self, start: Start, error: BaseException, duration: float = 0.0) -> None:
         self._failed = True
-        self._failing.fail(start, error, duration=duration)
+        # The store and the job's failed() may hang as the job itself may: they have its timeout once more.
+        timeout = start.policy.timeout
+        self.hand.put(start, time.monotonic() + timeout if timeout else NEVER)
+        refusal = self._failing.write_down(start, error)
+        if not self.hand.take(start):
+            self._never_return()
+        if self._failing.settle(start, error, refusal) and self._events.listens(JobFailed):
+            self._tell(JobFailed(start, duration, error))
+
+    def _tell(self, event: object) -> None:
+        """Tell of what is done already: a listener that raises changes nothing of it."""
+        try:
+            self._events.dispatch(event)
+        except Exception:
+            log.exception(LISTENER)
 
     def _never_return(self) -> None:
         """The watching thread has taken this job and is ending the process; a second settlement must not follow."""

@@ -65,23 +65,25 @@ class WorkCommand(Command):
             bool, typer.Option("--stop-when-empty", help="Stop when the queue is empty")
         ] = False,
         stop_when_empty_for: Annotated[
-            float, typer.Option("--stop-when-empty-for", help="Stop after so many seconds without a job")
+            float, typer.Option("--stop-when-empty-for", min=0, help="Stop after so many seconds without a job")
         ] = 0,
-        delay: Annotated[float, typer.Option("--delay", help="The older name of --backoff", hidden=True)] = 0,
+        delay: Annotated[float, typer.Option("--delay", min=0, help="The older name of --backoff", hidden=True)] = 0,
         backoff: Annotated[str, typer.Option("--backoff", help="Seconds before each retry, such as 1,5,30")] = "0",
-        max_jobs: Annotated[int, typer.Option("--max-jobs", help="Stop after so many jobs")] = 0,
-        max_time: Annotated[float, typer.Option("--max-time", help="Stop after so many seconds")] = 0,
+        max_jobs: Annotated[int, typer.Option("--max-jobs", min=0, help="Stop after so many jobs")] = 0,
+        max_time: Annotated[float, typer.Option("--max-time", min=0, help="Stop after so many seconds")] = 0,
         force: Annotated[bool, typer.Option("--force", help="Work in maintenance mode too")] = False,
-        memory: Annotated[int, typer.Option("--memory", help="Stop at so many megabytes; 0 is no limit")] = 128,
-        sleep: Annotated[float, typer.Option("--sleep", help="Seconds to wait at most for a job")] = 3,
-        rest: Annotated[float, typer.Option("--rest", help="Seconds to rest after each job")] = 0,
-        timeout: Annotated[float, typer.Option("--timeout", help="Seconds that a job may run; 0 is no limit")] = 60,
-        tries: Annotated[int, typer.Option("--tries", help="How often a job is started; 0 is no limit")] = 1,
+        memory: Annotated[int, typer.Option("--memory", min=0, help="Stop at so many megabytes; 0 is no limit")] = 128,
+        sleep: Annotated[float, typer.Option("--sleep", min=0, help="Seconds to wait at most for a job")] = 3,
+        rest: Annotated[float, typer.Option("--rest", min=0, help="Seconds to rest after each job")] = 0,
+        timeout: Annotated[
+            float, typer.Option("--timeout", min=0, help="Seconds that a job may run; 0 is no limit")
+        ] = 60,
+        tries: Annotated[int, typer.Option("--tries", min=0, help="How often a job is started; 0 is no limit")] = 1,
         grace: Annotated[
-            float | None, typer.Option("--grace", help="Seconds that a job may go on after a signal to stop")
+            float | None, typer.Option("--grace", min=0, help="Seconds that a job may go on after a signal to stop")
         ] = None,
         shutdown: Annotated[
-            float, typer.Option("--shutdown-timeout", help="Seconds for committing and leaving at the end")
+            float, typer.Option("--shutdown-timeout", min=1, help="Seconds for committing and leaving at the end")
         ] = 30,
         json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line")] = False,
     ) -> int:
@@ -117,7 +119,7 @@ class WorkCommand(Command):
         restart.first_read()
         registry = self._app.make(Registry)
         runner = Runner(registry, self._app, options.defaults)
-        failing = Failing(self._failed_jobs, runner, self._events)
+        failing = Failing(self._failed_jobs, runner)
         worker = Worker(
             queue,
             runner,

@@ -170,7 +170,7 @@ class Bench:
         self.registry.register(*jobs)
         defaults = options.pop("defaults", Policy(tries=1, backoff=(), timeout=60))
         runner = Runner(self.registry, self.container, defaults)
-        failing = Failing(self.failed_jobs, runner, self.events)  # type: ignore[arg-type]
+        failing = Failing(self.failed_jobs, runner)  # type: ignore[arg-type]
         return Worker(
             self.queue,
             runner,

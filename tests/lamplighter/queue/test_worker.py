@@ -49,6 +49,7 @@ class Raises(Job):
                 "lost": ConnectionResetError("gone"),
                 "deadlock": BlockingIOError("locked"),
                 "away": BrokerUnavailable("no broker"),
+                "speechless": Speechless(),
             }
             raise errors[self.kind]
 
@@ -76,6 +77,18 @@ class Wishes(Job):
         if self.wish == "fail":
             delivery.fail()
             delivery.delete()
+        if self.wish == "release at some time":
+            delivery.release("soon")  # type: ignore[arg-type]
+        if self.wish == "fail with a text":
+            delivery.fail("no")  # type: ignore[arg-type]
+
+
+class Speechless(Exception):
+    """Can't say what it is about."""
+
+    def __str__(self) -> str:
+        """Fail at it."""
+        raise AttributeError("about what?")
 
 
 def test_a_job_that_returns_is_deleted(bench: Bench) -> None:
@@ -141,6 +154,8 @@ def test_deadlocks_are_excused_a_few_times_only(bench: Bench) -> None:
         ("delete", [("delete",)]),
         ("release", [("release", 7, True), ("delete",)]),
         ("fail", [("fail", "ManuallyFailed")]),
+        ("release at some time", [("release", 0.0, True)] * 4 + [("fail", "ValueError")]),
+        ("fail with a text", [("release", 0.0, True)] * 4 + [("fail", "TypeError")]),
     ],
 )
 def test_a_handler_may_settle_its_delivery_once(bench: Bench, wish: str, settled: list[Any]) -> None:
@@ -159,6 +174,7 @@ def test_a_handler_may_settle_its_delivery_once(bench: Bench, wish: str, settled
         (b'{"job":"nobody"}', "UnknownJob"),
         (b'{"job":"wishes","data":{"wish":5}}', "InvalidData"),
         (b'{"job":"fine","backoff":"soon"}', "UnreadablePayload"),
+        (b'{"job":"fine","backoff":"1e999"}', "UnreadablePayload"),
         (b'{"job":"Illuminate\\\\Queue\\\\CallQueuedHandler@call","data":{}}', "UnknownJob"),
     ],
 )
@@ -267,3 +283,74 @@ def test_leaving_the_process_settles_nothing(bench: Bench) -> None:
         bench.worker(Leaves).work()
 
     assert delivery.settled == []
+
+
+@pytest.mark.parametrize("timeout", [-1, 0, 1e10, 1e300])
+def test_any_timeout_of_a_payload_is_kept(bench: Bench, timeout: float) -> None:
+    delivery = bench.queue.add("fine", timeout=timeout)
+
+    bench.worker(Fine).work()
+
+    assert delivery.settled == [("delete",)]
+
+
+def test_an_error_that_can_not_be_told_is_recorded_all_the_same(bench: Bench) -> None:
+    delivery = bench.queue.add("raises", {"kind": "speechless"})
+
+    bench.worker(Raises, max_jobs=3).work()
+
+    assert delivery.settled == [("fail", "Speechless")]
+
+
+@pytest.mark.parametrize("event", [JobProcessed, JobReleased, JobFailed])
+def test_a_listener_that_raises_changes_nothing_of_what_is_done(bench: Bench, event: type[Any]) -> None:
+    def raises(event: object) -> None:
+        raise RuntimeError("a listener")
+
+    bench.events.listen(event, raises)
+    first, second = bench.queue.add("raises", maxTries=2), bench.queue.add("fine")
+
+    bench.worker(Raises, Fine).work()
+
+    assert first.settled == [("release", 0.0, True), ("fail", "RuntimeError")]
+    assert second.settled == [("delete",)]
+
+
+def test_a_listener_that_raises_before_a_job_counts_as_its_job(bench: Bench) -> None:
+    def raises(event: object) -> None:
+        raise KeyError("a listener")
+
+    bench.events.listen(JobProcessing, raises)
+    delivery = bench.queue.add("fine", maxTries=2)
+
+    bench.worker(Fine).work()
+
+    assert delivery.settled == [("release", 0.0, True), ("fail", "KeyError")]
+    assert told == []
+
+
+def test_the_end_of_a_failed_job_has_a_deadline_too(bench: Bench) -> None:
+    worker = bench.worker(Raises)
+    in_hand: list[bool] = []
+    record = bench.failed_jobs.record
+
+    def looks(**fields: Any) -> str:
+        in_hand.append(not worker.hand.is_empty())
+        return record(**fields)
+
+    bench.failed_jobs.record = looks  # type: ignore[method-assign]
+    bench.queue.add("raises")
+
+    worker.work()
+
+    assert (in_hand, worker.hand.is_empty()) == ([True], True)
+
+
+def test_a_second_word_of_the_same_signal_does_not_lengthen_the_grace(bench: Bench) -> None:
+    worker = bench.worker(Fine, grace=5)
+    worker.ask_to_stop(StopReason.INTERRUPTED)
+    limit = worker.hand.limit
+
+    worker.ask_to_stop(StopReason.INTERRUPTED)
+
+    assert worker.hand.limit == limit
