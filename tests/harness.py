@@ -26,6 +26,7 @@ PROBE_JOBS = '''
 import ctypes
 import json
 import os
+import sqlite3
 import threading
 import time
 from dataclasses import dataclass, field
@@ -59,6 +60,9 @@ class Probe(Job):
     swallow: float = 0
     lock: bool = False
     regex: bool = False
+    query: bool = False
+    wish: str = ""
+    hook: float = 0
 
     def handle(self, delivery: Delivery) -> None:
         note("start", n=self.n, attempts=delivery.attempts, position=delivery.position)
@@ -70,6 +74,11 @@ class Probe(Job):
             lock.acquire()
         if self.regex:
             ctypes.PyDLL(None).sleep(60)  # C code that keeps the GIL
+        if self.query:  # C code that lets go of the GIL and looks at no signal
+            count = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
+            sqlite3.connect(":memory:").execute(count).fetchall()
+        if self.wish:
+            getattr(delivery, self.wish)()
         until = time.monotonic() + self.swallow
         while time.monotonic() < until:
             try:
@@ -86,6 +95,7 @@ class Probe(Job):
 
     def failed(self, error: BaseException) -> None:
         note("failed", n=self.n, error=type(error).__name__)
+        time.sleep(self.hook)
 '''
 
 

@@ -44,8 +44,8 @@ class WorkerProcess:
     def run(self) -> int:
         """Work until there is a reason to stop, commit, leave; the exit code."""
         self._refuse_too_little_memory()
-        watch = self._watch()
-        with handled(self.worker):
+        with handled(self.worker) as look_for_signals:
+            watch = self._watch(look_for_signals)
             self.queue.open(self.options.queues, self.worker.bell)
             watch.start()
             self.restart.begin(lambda: self.worker.ask_to_stop(StopReason.RESTART_SIGNAL))
@@ -66,11 +66,12 @@ class WorkerProcess:
         with bounded(self.options.shutdown):
             return self.queue.close(timeout=max(1.0, self.options.shutdown - SPARE))
 
-    def _watch(self) -> Watch:
+    def _watch(self, look_for_signals: Callable[[], None]) -> Watch:
         overdue = Overdue(
             self.queue, self.failing, self.events, self.flush, thread_id=threading.main_thread().ident or 0
         )
         chores = [
+            Chore(0.1, look_for_signals),
             Chore(0.1, self.flush),
             Chore(0.5, self.worker.look_for_maintenance),
             Chore(5.0, self._beat),
@@ -94,7 +95,8 @@ class WorkerProcess:
     def _beat(self) -> None:
         # A long job is no standstill: its own timeout watches over it.
         now = time.monotonic()
-        if not self.worker.hand.is_empty() or now - self.worker.beaten_at < LATE + self.options.sleep:
+        waits = max(self.options.sleep, self.options.rest)
+        if not self.worker.hand.is_empty() or now - self.worker.beaten_at < LATE + waits:
             self.heartbeat.beat("worker")
         if now - self.queue.polled_at() < LATE:
             self.heartbeat.beat("polling")

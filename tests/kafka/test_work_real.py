@@ -138,6 +138,54 @@ def test_c_code_that_keeps_the_gil_is_ended_too_and_settles_nothing(
     assert kafka.committed(topic, topic) == {}
 
 
+def test_a_failed_method_that_hangs_is_left_after_five_seconds(project: Project, kafka: Broker, topic: str) -> None:
+    kafka.jobs(topic, {"n": 1, "swallow": 60.0, "hook": 60.0}, {"n": 2}, partition=0, maxTries=1, timeout=1)
+
+    statuses = [project.worker(*EMPTY).wait(60) for _ in range(2)]
+
+    assert statuses == [137, 0], project.log()
+    assert project.numbers("failed") == [1]
+    assert project.numbers("end") == [2]
+    assert kafka.committed(topic, topic) == kafka.ends(topic)
+
+
+def test_a_failed_method_has_the_timeout_of_its_job(project: Project, kafka: Broker, topic: str) -> None:
+    kafka.jobs(topic, {"n": 1, "fail_until": 9, "hook": 60.0}, {"n": 2}, partition=0, timeout=2)
+
+    statuses = [project.worker(*EMPTY).wait(40) for _ in range(2)]
+
+    assert statuses == [137, 0], project.log()
+    assert project.numbers("failed") == [1]
+    assert project.numbers("end") == [2]
+    assert kafka.committed(topic, topic) == kafka.ends(topic)
+
+
+def test_what_a_job_asked_for_holds_when_it_is_ended_by_its_timeout(
+    project: Project, kafka: Broker, topic: str
+) -> None:
+    kafka.jobs(topic, {"n": 1, "wish": "delete", "swallow": 60.0}, {"n": 2}, partition=0, maxTries=3, timeout=1)
+
+    statuses = [project.worker(*EMPTY).wait(60) for _ in range(2)]
+
+    assert statuses == [137, 0], project.log()
+    assert project.numbers("start") == [1, 2]
+
+
+@pytest.mark.parametrize(("options", "signals", "status"), [(("--grace=1",), 1, 1), ((), 2, 128 + signal.SIGTERM)])
+def test_signals_reach_a_worker_whose_job_is_in_c_code(
+    project: Project, kafka: Broker, topic: str, options: tuple[str, ...], signals: int, status: int
+) -> None:
+    kafka.jobs(topic, {"n": 1, "query": True}, timeout=0)
+    worker = project.worker(*options)
+    wait_for(lambda: project.numbers("start") == [1])
+
+    for _ in range(signals):
+        time.sleep(0.3)
+        worker.terminate()
+
+    assert worker.wait(20) == status, project.log()
+
+
 def test_garbage_is_kept_and_delays_nothing(project: Project, kafka: Broker, topic: str) -> None:
     good = json.dumps({"job": "probe", "data": {"n": 7}}).encode()
     garbage: list[tuple[bytes | None, bytes | None]] = [
