@@ -164,6 +164,19 @@ def test_what_differs_is_named_and_nothing_is_changed(engine: Engine, change: st
     assert inspect(engine).get_table_names() == ["provider"]
 
 
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("time", ["0000-00-00 00:00:00", "never", ""])
+def test_times_that_can_not_be_read_are_named(engine: Engine, time: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(LARAVEL_PROVIDER))
+        connection.execute(text(PHP_ROW.replace("2019-01-02 10:00:00", time)))
+
+    with pytest.raises(MigrationError, match=r"provider\.updated is no time in 1 rows"):
+        adopt(engine, OURS, quiet)
+
+    assert inspect(engine).get_table_names() == ["provider"]
+
+
 def test_a_database_that_is_ours_is_not_adopted_again(engine: Engine) -> None:
     Migrator(engine, OURS).migrate(quiet)
 
