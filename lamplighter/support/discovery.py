@@ -34,6 +34,7 @@ def load_settings(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file breaks, or has no such dictionary.
     """
+    shown = f"{path.parent.name}/{path.name}"
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -43,8 +44,8 @@ def load_settings(path: Path) -> dict[str, Any]:
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"config/{path.name} can't be read: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"{shown} can't be read: {type(error).__name__}: {error}") from error
     config = getattr(module, "config", None)
     if not isinstance(config, dict):
-        raise ConfigError(f"config/{path.name} has no dictionary named `config`.")
+        raise ConfigError(f"{shown} has no dictionary named `config`.")
     return config

@@ -44,11 +44,15 @@ class ServiceProvider:
     def register(self) -> None:
         """Bind; nothing may be made here, since other providers have not bound theirs yet."""
 
-    def merge_config_from(self, path: Path, key: str) -> None:
-        """Put a file's settings under the application's own of the same key, which win; a missing file is no error."""
-        if path.is_file():
+    def merge_config_from(self, path: Path | str, key: str) -> None:
+        """Put a file's settings under the application's own of the same key, which win; a missing file is no error.
+
+        A relative path begins at the application's base path.
+        """
+        file = self.app.path(str(path))
+        if file.is_file():
             config = self.app.make(Config)
-            config.set(key, merged(load_settings(path), config.mapping(key, {})))
+            config.set(key, merged(load_settings(file), config.mapping(key, {})))
 
     def commands(self, *entries: CommandEntry) -> None:
         """Add commands to the application."""

@@ -67,10 +67,12 @@ def test_another_type_names_the_key(config: Repository, getter: str, key: str) -
     ],
 )
 def test_a_file_that_breaks_is_named(tmp_path: Path, text: str, why: Any) -> None:
-    (tmp_path / "mail.py").write_text(text)
+    folder = tmp_path / "config"
+    folder.mkdir()
+    (folder / "mail.py").write_text(text)
 
     with pytest.raises(ConfigError, match=rf"config/mail\.py.*{why}"):
-        load_config(tmp_path)
+        load_config(folder)
 
 
 def test_each_file_is_a_section(tmp_path: Path) -> None:
