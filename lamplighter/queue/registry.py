@@ -21,6 +21,7 @@ POLICY_TYPES: tuple[tuple[str, tuple[type, ...], str], ...] = (
     ("tries", (int,), "a whole number, 0 for no end"),
     ("timeout", (int, float), "seconds, 0 for no end"),
 )
+IN_PLACE = "Make it a plain method that does its work before it returns, by `asyncio.run(...)` where that has to be."
 PHP_OBJECT_JOB = "Illuminate\\Queue\\CallQueuedHandler@call"
 
 
@@ -113,10 +114,31 @@ def _check(cls: type[Job]) -> None:
         )
     if own_fields(cls) and "__dataclass_fields__" not in vars(cls):
         raise ConfigError(f"{_path(cls)} has fields, but is no dataclass; put @dataclass(frozen=True) above it.")
+    for method in ("handle", "failed"):
+        _check_method(cls, method)
     _check_policy(cls)
     if dataclasses.is_dataclass(cls):
         _check_aliases(cls, [field.name for field in dataclasses.fields(cls)])
         _check_fields(cls)
+
+
+def _check_method(cls: type[Job], name: str) -> None:
+    method = getattr(cls, name, None)
+    if method is None:
+        return
+    # Called as they are, they would come back at once with nothing done, and the job would count as run.
+    if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+        raise ConfigError(f"{_path(cls)}.{name} is async; jobs are called and not awaited. {IN_PLACE}")
+    if inspect.isgeneratorfunction(method):
+        raise ConfigError(f"{_path(cls)}.{name} is a generator; jobs are called and not iterated. {IN_PLACE}")
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    kinds = [parameter.kind for parameter in inspect.signature(method).parameters.values()]
+    if (
+        name == "failed"
+        and sum(kind in positional for kind in kinds) < 2
+        and inspect.Parameter.VAR_POSITIONAL not in kinds
+    ):
+        raise ConfigError(f"{_path(cls)}.failed is given the error of the job: `def failed(self, error)`.")
 
 
 def _check_policy(cls: type[Job]) -> None:

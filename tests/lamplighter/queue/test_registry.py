@@ -1,6 +1,7 @@
 """Which jobs are registered, and what is refused before a worker joins its group."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -120,6 +121,29 @@ def test_two_jobs_of_one_name_are_refused(registry: Registry) -> None:
 def test_a_policy_that_makes_no_sense_names_the_class(registry: Registry, policy: dict[str, Any], told: str) -> None:
     with pytest.raises(ConfigError, match=rf"{__name__}\.Made .*{told}"):
         registry.register(job(**policy))
+
+
+async def later(self: Job, error: Exception | None = None) -> None:
+    """Comes to nothing where nobody awaits it."""
+
+
+def bit_by_bit(self: Job, error: Exception | None = None) -> Iterator[int]:
+    """Comes to nothing where nobody iterates."""
+    yield 1
+
+
+@pytest.mark.parametrize("method", ["handle", "failed"])
+@pytest.mark.parametrize("body", [later, bit_by_bit])
+def test_a_method_that_would_not_run_when_it_is_called_is_refused(
+    registry: Registry, method: str, body: Callable[..., object]
+) -> None:
+    with pytest.raises(ConfigError, match=rf"Made\.{method} is (async|a generator).*asyncio\.run"):
+        registry.register(job(**{method: body}))
+
+
+def test_a_failed_that_does_not_take_the_error_is_refused(registry: Registry) -> None:
+    with pytest.raises(ConfigError, match=r"Made\.failed .*def failed\(self, error\)"):
+        registry.register(job(failed=lambda self: None))
 
 
 def test_a_field_that_cannot_travel_is_refused(registry: Registry) -> None:
