@@ -4,7 +4,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from lamplighter.errors import Unavailable
-from lamplighter.queue.failed.trace import message
+from lamplighter.queue.failed.trace import one_line
 from lamplighter.queue.runner import Runner, Start
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Failing:
         delivery.release(STORE_AWAY, counted=first)
         log.error(
             "a failed job can't be recorded; it stays uncommitted and is recorded as soon as that works",
-            extra={"job": start.name, "position": delivery.position, "reason": _one_line(refusal)},
+            extra={"job": start.name, "position": delivery.position, "reason": one_line(refusal)},
         )
         return False
 
@@ -68,7 +68,7 @@ class Failing:
         )
         log.error(
             "job failed",
-            extra={"job": start.name, "position": delivery.position, "reason": _one_line(error)},
+            extra={"job": start.name, "position": delivery.position, "reason": one_line(error)},
         )
 
     def tell(self, start: Start, error: BaseException) -> None:
@@ -92,7 +92,3 @@ class Failing:
     def is_told(self, start: Start) -> bool:
         """Whether this job is recorded, and its `failed()` has been called; it may be running still."""
         return self._told is start
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {message(error)}".splitlines()[0][:500]

@@ -74,7 +74,7 @@ class WorkerProcess:
             Chore(0.1, look_for_signals),
             Chore(0.1, self.flush),
             Chore(0.5, self.worker.look_for_maintenance),
-            Chore(5.0, self._beat),
+            Chore(5.0, self.beat),
         ]
         if self.options.memory:
             chores.append(Chore(1.0, self._look_at_memory))
@@ -92,7 +92,8 @@ class WorkerProcess:
                 f"it would end at once. Give it more, or --memory=0 for no limit."
             )
 
-    def _beat(self) -> None:
+    def beat(self) -> None:
+        """Write down which of the two threads goes on."""
         # A long job is no standstill: its own timeout watches over it.
         now = time.monotonic()
         waits = max(self.options.sleep, self.options.rest)

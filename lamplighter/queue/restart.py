@@ -85,7 +85,8 @@ class RestartWatch(threading.Thread):
             # The first read failed: what is there now is ours, unless it was written after our start.
             self._has_read = True
             self._own = value
-            return value > self._started_at
+            # The value has no fraction: one of the second in which we started may be the later.
+            return value >= int(self._started_at)
         return value != self._own
 
     def end(self) -> None:

@@ -18,6 +18,7 @@ from lamplighter.queue.events import (
     WorkerStarting,
     WorkerStopping,
 )
+from lamplighter.queue.failed.trace import one_line
 from lamplighter.queue.failing import Failing
 from lamplighter.queue.options import StopReason, WorkerOptions
 from lamplighter.queue.runner import Runner, Start
@@ -180,6 +181,12 @@ class Worker:
                 self._runner.run(start)
             except Exception as raised:
                 error = raised
+            except BaseException as leaving:
+                log.error(
+                    "a job ends its worker; it is not settled, and runs again",
+                    extra={"job": start.name, "position": delivery.position, "reason": one_line(leaving)},
+                )
+                raise
             if not self.hand.take(start):
                 self._never_return()
             self._settle(start, error, time.monotonic() - began)

@@ -14,6 +14,11 @@ def message(error: BaseException) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def one_line(error: BaseException) -> str:
+    """The error as a log line tells it."""
+    return f"{type(error).__name__}: {message(error)}".splitlines()[0][:500]
+
+
 def format_trace(error: BaseException) -> str:
     """The error and what led to it, at most 16 kB, both ends kept; ready for every database and screen."""
     text = "".join(traceback.TracebackException.from_exception(error, capture_locals=False).format())

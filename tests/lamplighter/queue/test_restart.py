@@ -65,6 +65,14 @@ def test_only_a_value_that_is_there_and_different_stops(
     assert looks(Values(*values), len(said)) == said
 
 
+@pytest.mark.parametrize(("value", "said"), [(999, False), (1000, True)])
+def test_a_value_of_the_second_of_the_start_may_be_the_later(value: int, said: bool) -> None:
+    watch = RestartWatch(Values(DOWN, value), started_at=1000.4)
+    watch.first_read()
+
+    assert watch.look() is said
+
+
 def test_a_broadcast_is_always_later_than_the_one_before() -> None:
     cache = Cache(ArrayStore())
     cache.forever(KEY, 9_000_000_000)

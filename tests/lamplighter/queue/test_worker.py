@@ -270,7 +270,7 @@ def test_an_application_that_is_down_runs_nothing_unless_forced(bench: Bench) ->
     assert statuses == (0, [], 0, ["fine"])
 
 
-def test_leaving_the_process_settles_nothing(bench: Bench) -> None:
+def test_leaving_the_process_settles_nothing_and_is_told(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     class Leaves(Job):
         name = "leaves"
 
@@ -283,6 +283,7 @@ def test_leaving_the_process_settles_nothing(bench: Bench) -> None:
         bench.worker(Leaves).work()
 
     assert delivery.settled == []
+    assert [record.reason for record in caplog.records] == ["SystemExit: 3"]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("timeout", [-1, 0, 1e10, 1e300])
