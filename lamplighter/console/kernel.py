@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lamplighter import __version__
-from lamplighter.console.listing import commands_by_name, show_overview
+from lamplighter.console.listing import BUILT_IN, commands_by_name, show_overview
 from lamplighter.console.options import GlobalOptions, split_global_options
 from lamplighter.console.output import Output
 from lamplighter.contracts import Container, ExceptionHandler
@@ -51,9 +51,10 @@ class Kernel:
         if options.help:
             argv = ["help", *argv[:1]]
         commands = commands_by_name(self._table)
-        if argv in ([], ["list"]):
+        argv = argv or ["list"]
+        if argv[0] == "list" and commands["list"] in BUILT_IN and len(argv) <= 2 and not argv[-1].startswith("-"):
             # There is nothing to parse, and importing Typer takes longer than the rest of the list.
-            show_overview(output, commands)
+            show_overview(output, commands, *argv[1:])
             return 0
 
         from lamplighter.console.group import CommandGroup, run

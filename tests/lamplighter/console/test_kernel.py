@@ -138,9 +138,13 @@ def handler() -> Handler:
 
 
 @pytest.fixture
-def kernel(handler: Handler) -> Kernel:
+def table() -> CommandTable:
+    return CommandTable()
+
+
+@pytest.fixture
+def kernel(handler: Handler, table: CommandTable) -> Kernel:
     container = Container()
-    table = CommandTable()
     for command in (Work, Retry, Greet, Exit, Wanting):
         table.add(CommandEntry(command.name, command.__doc__ or "", f"{__name__}:{command.__name__}"))
     table.add(CommandEntry("broken", "Names a class that is not there", f"{__name__}:Nothing"))
@@ -382,7 +386,19 @@ def test_an_error_of_a_command_that_was_called_from_code_is_raised(kernel: Kerne
         kernel.call("exit", "console", output=Output(io.StringIO()))
 
 
-def test_listing_imports_neither_typer_nor_any_command() -> None:
+@pytest.mark.parametrize("argv", [[], ["list"]])
+def test_an_applications_own_list_takes_the_place_of_ours(
+    table: CommandTable, kernel: Kernel, capsys: pytest.CaptureFixture[str], argv: list[str]
+) -> None:
+    table.add(CommandEntry("list", "Ours no more", f"{__name__}:Greet"))
+
+    kernel.run(argv, split_global_options([])[0])
+
+    assert capsys.readouterr().out == "Hello\n"
+
+
+@pytest.mark.parametrize("argv", [["list"], ["list", "x"]])
+def test_listing_imports_neither_typer_nor_any_command(argv: list[str]) -> None:
     program = (
         "import sys\n"
         "from lamplighter.console.kernel import Kernel\n"
@@ -391,7 +407,7 @@ def test_listing_imports_neither_typer_nor_any_command() -> None:
         "from lamplighter.support.provider import CommandEntry, CommandTable\n"
         "table = CommandTable()\n"
         "table.add(CommandEntry('x:y', 'Is never imported', 'no.such.module:Y'))\n"
-        "code = Kernel(Container(), table).run(['list'], GlobalOptions())\n"
+        f"code = Kernel(Container(), table).run({argv}, GlobalOptions())\n"
         "heavy = {'typer', 'rich', 'pydantic', 'sqlalchemy', 'alembic', 'confluent_kafka'} & set(sys.modules)\n"
         "sys.exit(code or ' '.join(heavy) or 0)\n"
     )
