@@ -21,12 +21,13 @@ help:
 install: $(VENV)/installed .env
 	@:
 
-# The stamp is the last to be written: a step that fails is tried again by the next make.
+# The stamp is the last to be written: a step that fails is tried again by the next make. Pip is the last thing in a new
+# environment: without it, its making was interrupted.
 $(VENV)/installed: pyproject.toml
-	@test -x $(BIN)/python || test -n "$(PYTHON)" || { \
+	@test -x $(BIN)/pip || test -n "$(PYTHON)" || { \
 		echo "Python 3.11 or newer is needed, and none was found. Install one, or name it:"; \
 		echo "    make install PYTHON=/path/to/python3.11"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "The virtual environment could not be made by $(PYTHON)."; \
 		echo "On Debian and Ubuntu: apt-get install python3-venv. Then run make install again."; exit 1; }
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -44,8 +45,8 @@ $(VENV)/installed: pyproject.toml
 # Ctrl-C reaches the shell and the worker alike: the shell must live on until the worker has left, and an ignored signal
 # would be ignored by the worker's first half second, too; so it is caught.
 work: install
-	@$(ARTISAN) migrate --quiet || { echo "The database could not be migrated. Its settings are DB_* in .env."; exit 1; }
-	@$(ARTISAN) sample:publish --if-embedded || { echo "The sample events could not be published. The brokers are KAFKA_BROKERS in .env."; exit 1; }
+	@$(ARTISAN) migrate --quiet || { echo "The database was not migrated; what is above says why. Its settings are DB_* in .env."; exit 1; }
+	@$(ARTISAN) sample:publish --if-embedded || { echo "The sample events were not published; what is above says why. The brokers are KAFKA_BROKERS in .env."; exit 1; }
 	@trap : INT; $(ARTISAN) queue:work kafka; status=$$?; \
 	case $$status in 0|130) echo; echo "Stopped. What is stored: $(ARTISAN) datastore:show" ;; \
 	*) echo "The worker ended with $$status; what is above says why."; exit $$status ;; esac
@@ -55,9 +56,9 @@ test: install
 
 shell: install
 	@if command -v docker >/dev/null 2>&1 && test -n "$$(docker compose ps --quiet worker 2>/dev/null)"; \
-	then exec docker compose exec worker bash; fi; \
+	then docker compose exec worker bash || true; exit 0; fi; \
 	echo "python artisan.py list shows the commands; exit leaves."; \
-	VENV="$(abspath $(VENV))" exec bash --rcfile scripts/shell.rc -i || true
+	VENV="$(abspath $(VENV))" bash --rcfile scripts/shell.rc -i || true
 
 lint: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

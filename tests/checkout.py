@@ -25,6 +25,7 @@ class Checkout:
         self.folder = folder
         shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(*NOT_IN_THE_REPOSITORY))
         self.process: subprocess.Popen[bytes] | None = None
+        self._terminal: int | None = None
         self._read = bytearray()
 
     @property
@@ -59,6 +60,7 @@ class Checkout:
             start_new_session=True,
         )
         os.close(terminal)
+        self._terminal = controller
         threading.Thread(target=self._drain, args=(controller,), daemon=True).start()
         return self.process
 
@@ -67,6 +69,11 @@ class Checkout:
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGINT)
         return self.process.wait(30)
+
+    def type(self, text: str) -> None:
+        """Type on the terminal."""
+        assert self._terminal is not None
+        os.write(self._terminal, text.encode())
 
     def rows(self, table: str) -> int:
         """How many rows are stored."""

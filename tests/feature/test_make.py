@@ -2,6 +2,8 @@
 
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +77,39 @@ def test_an_environment_that_can_not_be_made_leaves_nothing_behind(checkout: Che
     assert done.returncode != 0
     assert "python3-venv" in done.stdout
     assert not (checkout.folder / ".venv").exists()
+
+
+def test_an_environment_whose_making_was_interrupted_is_made_anew(checkout: Checkout) -> None:
+    venv = checkout.folder / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+
+    done = checkout.make("install", "PYTHON=false")
+
+    assert "could not be made by false" in done.stdout
+    assert not venv.exists()
+
+
+def test_an_environment_whose_python_is_gone_is_told(checkout: Checkout) -> None:
+    folder = checkout.folder / ".venv/bin"
+    folder.mkdir(parents=True)
+    (folder / "pip").write_text("#!/nowhere/python\n")
+    (folder / "pip").chmod(0o755)
+    (folder / "python").symlink_to("/nowhere/python")
+
+    done = checkout.make("install")
+
+    assert done.returncode != 0
+    assert "by one that is gone. Remove it: make clean" in done.stdout
+
+
+def test_a_shell_whose_last_command_failed_is_no_error_of_make(checkout: Checkout) -> None:
+    process = checkout.start("shell", *INSTALLED)
+    wait_for(lambda: "exit leaves" in checkout.output, what="the shell")
+
+    checkout.type("false\nexit\n")
+
+    assert process.wait(30) == 0
+    assert "***" not in checkout.output
 
 
 def test_install_writes_the_environment_file_once(checkout: Checkout) -> None:
