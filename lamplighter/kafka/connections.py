@@ -42,7 +42,7 @@ class KafkaConnections:
 
         def place(topic: str, message: Message) -> int:
             if not rooms:
-                rooms.append(Room(settings.client_config(self._address(settings)), self._groups()))
+                rooms.append(self._room(settings))
             return rooms[0].place(topic, message)
 
         return KafkaQueue(
@@ -53,11 +53,16 @@ class KafkaConnections:
             is_gone=self._has_ended if settings.is_embedded else lambda address: False,
         )
 
-    def _groups(self) -> dict[str, str]:
-        """The topics that workers of this application read, with their groups."""
+    def _room(self, settings: KafkaSettings) -> Room:
+        """What keeps the pushes of a connection within the embedded broker."""
         connections = self._config.mapping("queue.connections", {})
-        names = [name for name, options in connections.items() if options.get("driver") == "kafka"]
-        return {settings.queue: settings.consumer_group_id for settings in map(self.settings, names)}
+        every = [self.settings(name) for name, options in connections.items() if options.get("driver") == "kafka"]
+        return Room(
+            settings.client_config(self._address(settings)),
+            {each.queue: each.consumer_group_id for each in every},
+            group=settings.consumer_group_id,
+            written={topic for each in every for topic in each.topics},
+        )
 
     def _has_ended(self, address: str) -> bool:
         running = self._embedded.running()

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,12 +61,16 @@ class Room:
     """Chooses the partition of a push, and refuses one that would make the mock drop jobs of a group.
 
     Safe to use from any thread. The topics of `groups` are each read by a group, from the beginning even before it has
-    committed anything; other topics lose their oldest.
+    committed anything. So is every other topic, by `group`, since a worker may be told to with --queue; only the topics
+    of `written` are read by nobody here, and lose their oldest.
     """
 
-    def __init__(self, config: Mapping[str, Any], groups: Mapping[str, str]) -> None:
+    def __init__(
+        self, config: Mapping[str, Any], groups: Mapping[str, str], *, group: str, written: Collection[str]
+    ) -> None:
         self._config = dict(config)
-        self._groups = dict(groups)
+        self._groups = {**dict.fromkeys(written), **groups}
+        self._group = group
         self._unread: dict[tuple[str, int], Unread] = {}
         self._counts: dict[str, int] = {}
         self._readers: dict[str, Reader] = {}
@@ -87,29 +91,30 @@ class Room:
             if count == 0:
                 return ANY_PARTITION
             number = next(self._turn) % count if message.key is None else partition_for(message.key, count)
-            if topic in self._groups:
-                self._take(topic, number, size_of(message.payload, message.key, message.headers))
+            group = self._groups.get(topic, self._group)
+            if group is not None:
+                self._take(topic, number, group, size_of(message.payload, message.key, message.headers))
             return number
 
-    def _take(self, topic: str, number: int, size: int) -> None:
+    def _take(self, topic: str, number: int, group: str, size: int) -> None:
         unread = self._unread.get((topic, number))
         if unread is None or unread.since + size > LOOK_AFTER or not _fits(unread, size):
-            unread = self._look(topic, number)
+            unread = self._look(topic, number, group)
         until = time.monotonic() + ARRIVAL
         while not _fits(unread, size):
             if unread.placed == 0:
-                raise self._full(topic, number, unread)
+                raise self._full(topic, number, group, unread)
             if time.monotonic() >= until:
                 # What has not arrived by now has failed.
                 unread.placed = 0
             time.sleep(PAUSE)
-            unread = self._look(topic, number)
+            unread = self._look(topic, number, group)
         unread.placed += size
         unread.since += size
 
-    def _look(self, topic: str, number: int) -> Unread:
+    def _look(self, topic: str, number: int, group: str) -> Unread:
         """Count what was pushed since the last look, by whomever, and forget what was read."""
-        reader = self._reader(self._groups[topic])
+        reader = self._reader(group)
         first, end = reader.unread(topic, number)
         unread = self._unread.setdefault((topic, number), Unread(end=first))
         unread.add(reader.sizes(topic, number, max(first, unread.end), end))
@@ -118,15 +123,16 @@ class Room:
         unread.since = 0
         return unread
 
-    def _full(self, topic: str, number: int, unread: Unread) -> EmbeddedBrokerFull:
+    def _full(self, topic: str, number: int, group: str, unread: Unread) -> EmbeddedBrokerFull:
+        others = "" if topic in self._groups else "name it among the connection's topics where only others read it, "
         return EmbeddedBrokerFull(
-            f"{topic}[{number}] of the embedded broker is full: the group {self._groups[topic]!r} has not read "
+            f"{topic}[{number}] of the embedded broker is full: the group {group!r} has not read "
             f"{len(unread.sizes):,} messages of {unread.bytes:,} bytes, and it would drop the oldest. "
-            f"Start a worker, or set KAFKA_BROKERS to a real Kafka."
+            f"Start a worker (queue:work --queue={topic}), {others}or set KAFKA_BROKERS to a real Kafka."
         )
 
     def _count(self, topic: str) -> int:
-        count = self._reader(self._groups.get(topic, NO_GROUP)).partitions(topic)
+        count = self._reader(self._groups.get(topic, self._group) or NO_GROUP).partitions(topic)
         if count:
             self._counts[topic] = count
         return count

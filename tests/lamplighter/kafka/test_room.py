@@ -23,7 +23,7 @@ import os, sys
 from lamplighter.contracts import Message
 from lamplighter.kafka.embedded.room import Room
 
-room = Room({"bootstrap.servers": sys.argv[1]}, {"store": "workers"})
+room = Room({"bootstrap.servers": sys.argv[1]}, {"store": "workers"}, group="workers", written=())
 parent = room.place("store", Message(b"x", b"key"))
 if os.fork() == 0:
     os._exit(0 if room.place("store", Message(b"x" * 100_000, b"key")) == parent else 1)
@@ -43,7 +43,7 @@ def address(broker: EmbeddedBroker) -> str:
 @pytest.fixture
 def room(address: str) -> Room:
     """The room of a process whose group `workers` reads `store`."""
-    return Room({"bootstrap.servers": address}, GROUPS)
+    return Room({"bootstrap.servers": address}, GROUPS, group="workers", written=["api"])
 
 
 def producer_of(address: str, **settings: int) -> Producer:
@@ -69,16 +69,16 @@ def kept(address: str, topic: str = "store") -> tuple[int, int]:
         return consumer.get_watermark_offsets(TopicPartition(topic, NUMBER), timeout=10)
 
 
-def push_until_full(room: Room, producer: Producer, size: int, *, wait: bool = True) -> int:
+def push_until_full(room: Room, producer: Producer, size: int, *, wait: bool = True, topic: str = "store") -> int:
     """Push messages into one partition until the room refuses; how many it took."""
     message = Message(b"x" * size, KEY)
     for count in range(100_000):
         try:
-            number = room.place("store", message)
+            number = room.place(topic, message)
         except EmbeddedBrokerFull:
             producer.flush(10)
             return count
-        producer.produce("store", message.payload, message.key, number)
+        producer.produce(topic, message.payload, message.key, number)
         if wait:
             producer.flush(10)
     raise AssertionError("it never refused")
@@ -143,7 +143,7 @@ def test_a_batch_that_is_read_in_part_is_not_dropped(room: Room, address: str) -
 def test_the_refusal_says_who_has_to_read_and_what_to_do(room: Room, address: str) -> None:
     push_until_full(room, producer_of(address), 900_000)
 
-    with pytest.raises(EmbeddedBrokerFull, match=r"'workers' has not read .* Start a worker, or set KAFKA_BROKERS"):
+    with pytest.raises(EmbeddedBrokerFull, match=r"'workers' has not read .* Start a worker .*, or set KAFKA_BROKERS"):
         room.place("store", Message(b"x" * 900_000, KEY))
 
 
@@ -201,6 +201,14 @@ def test_what_was_never_pushed_after_all_is_forgotten(room: Room) -> None:
     assert time.monotonic() - began < ARRIVAL + 2
 
 
+def test_a_topic_that_a_worker_may_be_told_to_read_loses_nothing(room: Room, address: str) -> None:
+    count = push_until_full(room, producer_of(address), 100_000, topic="letters")
+
+    assert kept(address, "letters") == (0, count)
+    with pytest.raises(EmbeddedBrokerFull, match=r"queue:work --queue=letters.*the connection's topics"):
+        room.place("letters", Message(b"x" * 100_000, KEY))
+
+
 def test_a_topic_that_no_group_reads_loses_its_oldest(room: Room, address: str) -> None:
     producer = producer_of(address)
 
@@ -223,7 +231,7 @@ def test_looking_moves_no_offset_of_the_group(room: Room, address: str) -> None:
 
 def test_a_broker_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader_module, "TIMEOUT", 0.3)
-    room = Room({"bootstrap.servers": "127.0.0.1:1"}, GROUPS)
+    room = Room({"bootstrap.servers": "127.0.0.1:1"}, GROUPS, group="workers", written=())
 
     with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:1"):
         room.place("store", Message(b"x"))
