@@ -8,6 +8,7 @@ from lamplighter.errors import ConfigError
 from lamplighter.support.options import parse_options
 
 EMBEDDED = "embedded"
+EMBEDDED_SESSION = 3.0  # seconds at most
 DEFAULT_PORT = 9092
 
 
@@ -81,6 +82,9 @@ class KafkaSettings:
 
     def consumer_config(self, address: str | None = None) -> dict[str, Any]:
         """What the worker's consumer is told."""
+        # At each change of the group the embedded broker waits for a whole session, less a second: with 10 s a second
+        # worker would have its share after half a minute.
+        session = min(self.session_timeout, EMBEDDED_SESSION) if self.is_embedded else self.session_timeout
         return {
             **self.client_config(address),
             "group.id": self.consumer_group_id,
@@ -92,9 +96,9 @@ class KafkaSettings:
             # Partitions that stay with a member keep being worked while others move.
             "partition.assignment.strategy": "cooperative-sticky",
             # A crashed worker's partitions move after this long; it bounds a synchronous commit, too.
-            "session.timeout.ms": round(self.session_timeout * 1000),
+            "session.timeout.ms": round(session * 1000),
             # A clean leave is noticed by the others within a heartbeat: 0.6 s instead of 4 s at the default 3000.
-            "heartbeat.interval.ms": min(500, round(self.session_timeout * 1000 / 3)),
+            "heartbeat.interval.ms": min(500, round(session * 1000 / 3)),
             "max.poll.interval.ms": round(max(self.max_poll_interval, self.session_timeout) * 1000),
             # Memory is bounded, and the queue is refilled at once when it has room again: the default backoff of
             # 1000 ms would divide the rate by 4 to 7.

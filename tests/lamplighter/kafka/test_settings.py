@@ -39,6 +39,16 @@ def test_a_bad_key_names_the_file_that_said_it(queue: dict[str, Any], kafka: dic
 
 
 @pytest.mark.parametrize(
+    ("brokers", "told", "session"), [("embedded", 10, 3000), ("embedded", 2, 2000), ("localhost", 10, 10_000)]
+)
+def test_a_session_on_the_embedded_broker_is_short(brokers: str, told: float, session: int) -> None:
+    config = settings(brokers=brokers, session_timeout=told).consumer_config("127.0.0.1:1")
+
+    assert config["session.timeout.ms"] == session
+    assert config["heartbeat.interval.ms"] <= session / 3
+
+
+@pytest.mark.parametrize(
     ("brokers", "servers"),
     [("localhost", "localhost:9092"), ("a, b:1 ,,c", "a:9092,b:1,c:9092"), ("[::1]:9092", "[::1]:9092")],
 )
