@@ -24,6 +24,8 @@ def missing_topics(client: Any, topics: Sequence[str], *, timeout: float = 5.0) 
 def missing_text(missing: Sequence[str], brokers: str) -> str:
     """What to do about missing topics."""
     names = ", ".join(missing)
+    # In quotes: the console puts a full stop behind a message, which must not be copied along with the command.
     return (
-        f"The brokers {brokers} have no topic {names}. Create what is missing: python artisan.py kafka:topics --create"
+        f"The brokers {brokers} have no topic {names}. "
+        f"Create what is missing: `python artisan.py kafka:topics --create`"
     )

@@ -51,4 +51,4 @@ def test_a_topic_that_is_missing_ends_make_work_with_the_command_that_makes_it(
     done = checkout.make("work", *INSTALLED, KAFKA_BROKERS=kafka.address, KAFKA_QUEUE="make-work-has-no-such-topic")
 
     assert done.returncode != 0
-    assert "kafka:topics --create" in done.stdout
+    assert "`python artisan.py kafka:topics --create`" in done.stdout

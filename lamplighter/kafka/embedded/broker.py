@@ -70,7 +70,7 @@ class EmbeddedBroker:
         """Raises ConfigError where jobs must not get lost."""
         if self._environment == "production":
             raise ConfigError(
-                "KAFKA_BROKERS is `embedded`: that broker keeps nothing when it ends, so it refuses production. "
+                "The embedded broker keeps nothing when it ends, so it refuses the environment production (APP_ENV). "
                 "Set KAFKA_BROKERS to the brokers of a Kafka cluster."
             )
 
