@@ -27,6 +27,7 @@ from lamplighter.queue.watch import NEVER, Hand
 log = logging.getLogger(__name__)
 
 AWAY = 1.0  # seconds until a job is run again that met a service which was away
+LEAST_END = 10.0  # seconds for recording a failed job and for its failed(), however short its timeout is
 LISTENER = "a listener raised"
 MOST_DEADLOCKS = 5  # runs of one delivery that a deadlock excuses; the next one counts
 
@@ -258,9 +259,10 @@ class Worker:
 
     def _fail(self, start: Start, error: BaseException, duration: float = 0.0) -> None:
         self._failed = True
-        # The store and the job's failed() may hang as the job itself may: they have its timeout once more.
+        # The store and the job's failed() may hang as the job itself may: they have its timeout once more. A short
+        # one is no measure for a store that is busy.
         timeout = start.policy.timeout
-        self.hand.put(start, time.monotonic() + timeout if timeout else NEVER)
+        self.hand.put(start, time.monotonic() + max(timeout, LEAST_END) if timeout else NEVER)
         refusal = self._failing.write_down(start, error)
         if not self.hand.take(start):
             self._never_return()

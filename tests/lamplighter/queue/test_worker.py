@@ -1,5 +1,6 @@
 """The loop: pop, run, settle, exactly once."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, Job
 from lamplighter.queue.job import Job
 from lamplighter.queue.options import StopReason
 from lamplighter.queue.retries import Policy
+from lamplighter.queue.watch import NEVER
 from tests.lamplighter.queue.conftest import Bench
 
 told: list[Any] = []
@@ -330,21 +332,28 @@ def test_a_listener_that_raises_before_a_job_counts_as_its_job(bench: Bench) -> 
     assert told == []
 
 
-def test_the_end_of_a_failed_job_has_a_deadline_too(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("timeout", "after", "is_overdue"), [(1, 5, False), (1, 15, True), (60, 50, False), (60, 70, True), (0, 999, False)]
+)
+def test_the_end_of_a_failed_job_has_a_deadline_too(
+    bench: Bench, timeout: float, after: float, is_overdue: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     worker = bench.worker(Raises)
-    in_hand: list[bool] = []
-    record = bench.failed_jobs.record
+    overdue: list[bool] = []
 
     def looks(**fields: Any) -> str:
-        in_hand.append(not worker.hand.is_empty())
-        return record(**fields)
+        start = worker.hand.take_overdue(time.monotonic() + after)
+        overdue.append(start is not None)
+        if start is not None:
+            worker.hand.put(start, NEVER)
+        return "u-1"
 
-    bench.failed_jobs.record = looks  # type: ignore[method-assign]
-    bench.queue.add("raises")
+    monkeypatch.setattr(bench.failed_jobs, "record", looks)
+    bench.queue.add("raises", timeout=timeout)
 
     worker.work()
 
-    assert (in_hand, worker.hand.is_empty()) == ([True], True)
+    assert (overdue, worker.hand.is_empty()) == ([is_overdue], True)
 
 
 def test_a_second_word_of_the_same_signal_does_not_lengthen_the_grace(bench: Bench) -> None:
