@@ -27,7 +27,7 @@ from lamplighter.queue.watch import NEVER, Hand
 log = logging.getLogger(__name__)
 
 AWAY = 1.0  # seconds until a job is run again that met a service which was away
-LEAST_END = 10.0  # seconds for recording a failed job and for its failed(), however short its timeout is
+LEAST_END = 40.0  # seconds for recording a failed job and its failed() at least; SQLite alone may wait for 30
 LISTENER = "a listener raised"
 MOST_DEADLOCKS = 5  # runs of one delivery that a deadlock excuses; the next one counts
 

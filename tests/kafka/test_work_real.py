@@ -149,12 +149,14 @@ def test_a_failed_method_that_hangs_is_left_after_five_seconds(project: Project,
     assert kafka.committed(topic, topic) == kafka.ends(topic)
 
 
-def test_a_failed_method_has_the_timeout_of_its_job(project: Project, kafka: Broker, topic: str) -> None:
-    kafka.jobs(topic, {"n": 1, "fail_until": 9, "hook": 60.0}, {"n": 2}, partition=0, timeout=2)
+def test_a_failed_method_that_hangs_keeps_no_worker_from_ending(project: Project, kafka: Broker, topic: str) -> None:
+    kafka.jobs(topic, {"n": 1, "fail_until": 9, "hook": 60.0}, {"n": 2}, partition=0)
+    worker = project.worker("--grace=1")
+    wait_for(lambda: project.numbers("failed") == [1])
 
-    statuses = [project.worker(*EMPTY).wait(40) for _ in range(2)]
+    statuses = [stop(worker, seconds=10), project.worker(*EMPTY).wait(40)]
 
-    assert statuses == [137, 0], project.log()
+    assert statuses == [1, 0], project.log()
     assert project.numbers("failed") == [1]
     assert project.numbers("end") == [2]
     assert kafka.committed(topic, topic) == kafka.ends(topic)
