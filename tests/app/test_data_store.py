@@ -112,6 +112,13 @@ def test_values_that_do_not_fit_are_refused(store: DataStore, field: str, value:
     assert why in answer.data["message"]
 
 
+def test_half_a_surrogate_pair_is_answered_naming_the_field(store: DataStore) -> None:
+    answer = create(store, name="a\ud800b")
+
+    assert (answer.data["code"], store.rows("provider")) == (422, [])
+    assert "name" in answer.data["message"]
+
+
 @pytest.mark.parametrize(
     ("value", "kept"),
     [(True, True), (1, True), ("1", True), ("true", True), (1.0, True), (False, False), (0, False), ("0", False)],

@@ -69,6 +69,8 @@ def test_a_second_attempt_that_redis_re_encoded_is_read() -> None:
         (b'{"job": "x", "maxTries": {}}', "maxTries"),
         (b'{"job": "\xff\xfe"}', "no payload"),
         (b'{"job": "x"', "no payload"),
+        (b'{"job": "x", "data": [1e400, "\\ud800"]}', "no payload"),
+        (b'{"job": "x", "data": [NaN, "\\ud800"]}', "no payload"),
         (b'{"job":"x","data":' + b"[" * 100_000 + b"]" * 100_000 + b"}", f"deeper than {MAX_DEPTH}"),
         (b'{"job":"x","data":' + b'{"a":' * 600 + b"1" + b"}" * 600 + b"}", f"deeper than {MAX_DEPTH}"),
         (b" " * (MAX_BYTES + 1), "at most"),
@@ -77,6 +79,12 @@ def test_a_second_attempt_that_redis_re_encoded_is_read() -> None:
 def test_what_is_no_payload_says_why(payload: bytes | None, why: str) -> None:
     with pytest.raises(UnreadablePayload, match=why):
         read(payload)
+
+
+def test_half_a_surrogate_pair_is_left_to_the_job() -> None:
+    envelope = read(b'{"job": "x", "data": {"name": "a\\ud800b"}, "attempts": 1}')
+
+    assert (envelope.data, envelope.attempts) == ({"name": "a\ud800b"}, 1)
 
 
 def test_many_brackets_side_by_side_are_not_depth() -> None:
