@@ -46,6 +46,7 @@ class PollingThread(threading.Thread):
         config: Mapping[str, Any],
         topics: Sequence[str],
         *,
+        needed: Sequence[str],
         prefetch: int,
         sleep_on_error: float | None,
         arrived: Arrived,
@@ -59,6 +60,7 @@ class PollingThread(threading.Thread):
         self._connection = connection
         self._config = dict(config)
         self._topics = list(topics)
+        self._needed = [topic for topic in needed if topic not in topics]
         self._flow = Flow(self._topics, prefetch=prefetch)
         self._sleep_on_error = sleep_on_error
         self._arrived = arrived
@@ -127,6 +129,7 @@ class PollingThread(threading.Thread):
             self.polled_at = time.monotonic()
             try:
                 missing = missing_topics(consumer, self._topics)
+                self._tell_of_needed(consumer)
             except KafkaException as error:
                 self._brokers_are_away(error.args[0])
                 consumer.poll(0)
@@ -135,6 +138,15 @@ class PollingThread(threading.Thread):
             if missing:
                 self._fail(QueueError(missing_text(missing, self.brokers)))
             return
+
+    def _tell_of_needed(self, consumer: Consumer) -> None:
+        """Jobs may write to other topics: the broker may make them by itself, so that a missing one is only told."""
+        missing = missing_topics(consumer, self._needed)
+        if missing:
+            log.error(
+                "a topic that jobs write to is missing; create it by `python artisan.py kafka:topics --create`",
+                extra={"topics": ", ".join(missing), "brokers": self.brokers},
+            )
 
     def _brokers_are_away(self, error: KafkaError) -> None:
         self._looks_for_end = True

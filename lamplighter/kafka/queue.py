@@ -107,6 +107,7 @@ class KafkaQueue:
             self.connection,
             self._settings.consumer_config(self._address()),
             names,
+            needed=self._settings.topics,
             prefetch=self._settings.prefetch,
             sleep_on_error=None if sleep is False else sleep,
             arrived=self._arrived,

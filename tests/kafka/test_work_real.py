@@ -249,6 +249,14 @@ def test_a_missing_topic_says_how_to_create_it(project: Project) -> None:
     assert "kafka:topics --create" in project.log()
 
 
+def test_a_missing_topic_that_jobs_write_to_is_told_at_the_start(project: Project, topic: str) -> None:
+    status = project.worker(*EMPTY, KAFKA_API_QUEUE="no-such-topic").wait(60)
+
+    assert status == 0
+    assert "kafka:topics --create" in project.log()
+    assert "no-such-topic" in project.log()
+
+
 def test_pause_and_resume_by_signal(project: Project, kafka: Broker, topic: str) -> None:
     worker = project.worker("--sleep=1")
     kafka.jobs(topic, {"n": 1})
