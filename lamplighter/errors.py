@@ -16,6 +16,8 @@ LamplighterError
 ├── JobFailed                   a job has come to its end without success
 │   ├── MaxAttemptsExceeded
 │   ├── JobTimedOut
+│   ├── LaneBlocked
+│   ├── SlotDied
 │   └── ManuallyFailed
 └── QueueError                  a queue can't do what it was asked
     ├── UnsupportedDelay
@@ -92,6 +94,14 @@ class MaxAttemptsExceeded(JobFailed):
 
 class JobTimedOut(JobFailed):
     """A job ran longer than its timeout."""
+
+
+class LaneBlocked(JobFailed):
+    """A job that is tried again and again has made those behind it wait for too long."""
+
+
+class SlotDied(JobFailed):
+    """The process that a job ran in has ended under it."""
 
 
 class ManuallyFailed(JobFailed):

@@ -108,8 +108,7 @@ class Project:
             source = ROOT / name
             (shutil.copytree if source.is_dir() else shutil.copy)(source, folder / name)
         # A killed worker's partitions move after three seconds instead of ten.
-        with (folder / "config/kafka.py").open("a") as file:
-            file.write('\nconfig["connections"]["kafka"]["session_timeout"] = 3\n')
+        self.configure(session_timeout=3)
         if jobs is None:
             shutil.copytree(ROOT / "app", folder / "app")
         else:
@@ -124,6 +123,11 @@ class Project:
             "QUEUE_CONNECTION": "kafka",
             **environment,
         }
+
+    def configure(self, **settings: object) -> None:
+        """Set keys of the kafka connection."""
+        with (self.folder / "config/kafka.py").open("a") as file:
+            file.write(f'\nconfig["connections"]["kafka"].update({settings!r})\n')
 
     def _replace_application(self, jobs: str) -> None:
         folder = self.folder

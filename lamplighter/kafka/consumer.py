@@ -7,25 +7,32 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.clientlog import client_logger
-from lamplighter.kafka.commits import Verdict, is_fatal, judge
+from lamplighter.kafka.commits import is_fatal
+from lamplighter.kafka.committer import Committer
 from lamplighter.kafka.flow import Flow
 from lamplighter.kafka.memory import fix_thresholds
 from lamplighter.kafka.metadata import missing_text, missing_topics
-from lamplighter.kafka.partition import Chunk, Partition
-from lamplighter.kafka.tracker import Mark
+from lamplighter.kafka.partition import Chunk, Ordering, Partition
 
 log = logging.getLogger(__name__)
 
 BATCH = 500  # messages that one call hands over at most; larger batches miss the processor's caches
 IDLE = 0.1  # seconds that a poll waits for a message
-FULL = 0.005  # seconds between two looks while the buffer is full
-COMMIT_EVERY = 1.0  # seconds
+BUSY = 0.005  # the same while something is buffered, and may soon wait for a commit
+CAREFUL = 0.001  # the same while each job waits for a commit of its own
 LOOK_EVERY = 1.0  # seconds between two looks whether a broker that is away can come back
-COMMIT_AFTER = 5_000  # finished messages
 METADATA_TIMEOUT = 5.0  # seconds for reading what a partition's last owner has committed
 
 Arrived = Callable[[Partition, Chunk], None]
@@ -48,6 +55,8 @@ class PollingThread(threading.Thread):
         *,
         needed: Sequence[str],
         prefetch: int,
+        prefetch_bytes: int,
+        ordering: Ordering,
         sleep_on_error: float | None,
         arrived: Arrived,
         changed: Callable[[], None],
@@ -61,18 +70,17 @@ class PollingThread(threading.Thread):
         self._config = dict(config)
         self._topics = list(topics)
         self._needed = [topic for topic in needed if topic not in topics]
-        self._flow = Flow(self._topics, prefetch=prefetch)
+        self._flow = Flow(self._topics, prefetch=prefetch, prefetch_bytes=prefetch_bytes)
+        self._ordering: Ordering = ordering
         self._sleep_on_error = sleep_on_error
         self._arrived = arrived
         self._changed = changed
         self._is_gone = is_gone
         self._partitions: dict[tuple[str, int], Partition] = {}
+        self._committer = Committer(self._partitions, changed=changed, refused=self._on_refusal)
+        self._gone_topics: set[str] = set()
         self._stopping = threading.Event()
         self._leave_by = 0.0
-        self._last_commit = time.monotonic()
-        self._commit_in_flight = False
-        self._commit_after = 0.0
-        self._bare_commits = False
         self._warned_at = 0.0
         self._looks_for_end = False
         self._looked_at = 0.0
@@ -101,7 +109,7 @@ class PollingThread(threading.Thread):
                 {
                     **self._config,
                     "error_cb": self._on_error,
-                    "on_commit": self._on_commit,
+                    "on_commit": self._committer.on_commit,
                     "logger": client_logger(),
                 }
             )
@@ -162,20 +170,38 @@ class PollingThread(threading.Thread):
 
     def _turn(self, consumer: Consumer) -> None:
         now = self.polled_at = time.monotonic()
-        self._commit_if_due(consumer, now)
+        self._committer.commit_if_due(consumer, now)
         self._flow.regulate(consumer, self._partitions.values(), now)
         if self._looks_for_end and now - self._looked_at > LOOK_EVERY:
             self._look_for_end(now)
+        if self._gone_topics and now - self._looked_at > LOOK_EVERY:
+            self._look_for_topics_made_anew(consumer, now)
         if self._flow.may_wait(now):
-            time.sleep(FULL)
+            # One message more, at most, for the answer to a commit that jobs may be waiting for.
+            time.sleep(CAREFUL if self._committer.in_flight else BUSY)
+            message = consumer.poll(0) if self._committer.in_flight else None
+            if message is not None:
+                self._hand_over(consumer, [message])
             return
         batch = consumer.consume(BATCH, 0)
         if not batch:
-            message = consumer.poll(FULL if self._flow.is_full else IDLE)
+            message = consumer.poll(self._patience())
             if message is None:
                 return
             batch = [message, *consumer.consume(BATCH - 1, 0)]
-        self._hand_over(batch)
+        self._hand_over(consumer, batch)
+
+    def _patience(self) -> float:
+        """Seconds that a poll may wait: what the other thread wants committed is seen after it."""
+        if self._flow.is_full:
+            return BUSY
+        patience = IDLE
+        for partition in self._partitions.values():
+            if partition.careful_until >= 0 or partition.reach < 0 <= partition.expected:
+                return CAREFUL
+            if partition.chunks:
+                patience = BUSY
+        return patience
 
     def _look_for_end(self, now: float) -> None:
         """Brokers come back, but for the embedded one: another has another address, and none of its jobs."""
@@ -183,7 +209,7 @@ class PollingThread(threading.Thread):
         if self._is_gone(self.brokers):
             self._fail(BrokerUnavailable(f"The broker {self.brokers} has ended for good. Start the worker again."))
 
-    def _hand_over(self, batch: list[Message]) -> None:
+    def _hand_over(self, consumer: Consumer, batch: list[Message]) -> None:
         self._looks_for_end = False
         messages = [message for message in batch if message.error() is None]
         for place, run in groupby(messages, key=_place):
@@ -191,15 +217,39 @@ class PollingThread(threading.Thread):
             if partition is None:
                 continue  # taken away while the batch was on its way
             chunk = list(run)
-            partition.tracker.deliver([message.offset() for message in chunk])  # type: ignore[misc]
-            chunk.reverse()
-            self._arrived(partition, chunk)
+            if partition.expected < 0 and partition.careful_until >= 0:
+                self._bound_the_window(consumer, partition)
+            chunk = partition.receive(chunk)
+            if chunk:
+                self._arrived(partition, chunk)
         if len(messages) < len(batch):
             for message in batch:
                 if message.error() is not None:
-                    self._on_message_error(message)
+                    self._on_message_error(consumer, message)
 
-    def _on_message_error(self, message: Message) -> None:
+    def _look_for_topics_made_anew(self, consumer: Consumer, now: float) -> None:
+        """A topic that was deleted and made again has other jobs at the same offsets: begin at its beginning."""
+        self._looked_at = now
+        try:
+            missing = missing_topics(consumer, sorted(self._gone_topics))
+        except KafkaException:
+            return
+        for topic in self._gone_topics.difference(missing):
+            self._gone_topics.discard(topic)
+            log.warning("a topic was made anew; it is worked from its beginning", extra={"topic": topic})
+            for place in [place for place in self._partitions if place[0] == topic]:
+                self._partitions[place].lost = True
+                self._partitions[place] = self._partition(TopicPartition(*place, OFFSET_INVALID))
+                consumer.seek(TopicPartition(*place, OFFSET_BEGINNING))
+        self._changed()
+
+    def _bound_the_window(self, consumer: Consumer, partition: Partition) -> None:
+        """What is not written yet, an owner that is gone can't have begun."""
+        high = consumer.get_watermark_offsets(TopicPartition(partition.topic, partition.number), cached=True)[1]
+        if high >= 0:
+            partition.careful_until = min(partition.careful_until, high)
+
+    def _on_message_error(self, consumer: Consumer, message: Message) -> None:
         error = message.error()
         if error is None:
             return
@@ -209,7 +259,9 @@ class PollingThread(threading.Thread):
                 partition.at_end = True
                 self._changed()
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            log.error("a topic is missing", extra={"topic": message.topic(), "brokers": self.brokers})
+            if message.topic() not in self._gone_topics:
+                log.error("a topic is missing", extra={"topic": message.topic(), "brokers": self.brokers})
+            self._gone_topics.add(str(message.topic()))
         elif is_fatal(error):
             self._fail(QueueError(f"The brokers {self.brokers} refuse this worker: {error.str()}"))
         else:
@@ -227,9 +279,7 @@ class PollingThread(threading.Thread):
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         for found in self._committed(consumer, assigned):
-            mark = Mark.decode(found.metadata)
-            partition = Partition(self._connection, found.topic, found.partition, offset=found.offset, mark=mark)
-            self._partitions[found.topic, found.partition] = partition
+            self._partitions[found.topic, found.partition] = self._partition(found)
         consumer.incremental_assign([TopicPartition(tp.topic, tp.partition) for tp in assigned])
         # A pause outlives revocation and assignment; without this a partition would stand still for ever.
         if assigned:
@@ -237,6 +287,16 @@ class PollingThread(threading.Thread):
         log.info("partitions assigned", extra={"partitions": _names(assigned)})
         self.has_assignment = True
         self._changed()
+
+    def _partition(self, found: TopicPartition) -> Partition:
+        return Partition(
+            self._connection,
+            found.topic,
+            found.partition,
+            offset=found.offset,
+            metadata=found.metadata,
+            ordering=self._ordering,
+        )
 
     def _committed(self, consumer: Consumer, assigned: list[TopicPartition]) -> list[TopicPartition]:
         """What the last owner has left; without it a waiting job could run too early, so it is asked for again."""
@@ -249,15 +309,7 @@ class PollingThread(threading.Thread):
         return [TopicPartition(tp.topic, tp.partition, OFFSET_INVALID) for tp in assigned]
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
-        partitions = self._give_up(revoked)
-        offsets = [offset for partition in partitions if (offset := self._offset(partition)) is not None]
-        if not offsets:
-            return
-        try:
-            # Before the partitions go, so that their next owner does not run again what is finished.
-            consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as error:
-            log.warning("commit at revocation failed; its jobs run again", extra={"reason": error.args[0].str()})
+        self._committer.commit_revoked(consumer, self._give_up(revoked))
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
         # Another member may own them already: whatever we know of them is void.
@@ -276,77 +328,8 @@ class PollingThread(threading.Thread):
         self._changed()
         return partitions
 
-    # commits ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _commit_if_due(self, consumer: Consumer, now: float) -> None:
-        if self._commit_in_flight or now < self._commit_after:
-            return
-        waited = now - self._last_commit
-        if waited >= COMMIT_EVERY or self._is_urgent():
-            self._last_commit = now
-            self._commit(consumer)
-
-    def _is_urgent(self) -> bool:
-        finished = 0
-        for partition in self._partitions.values():
-            offset, mark = partition.committed
-            if partition.held is not None and partition.mark is not mark:
-                return not self._bare_commits
-            position = partition.tracker.position
-            if position is not None:
-                finished += position - max(offset, 0)
-        return finished >= COMMIT_AFTER
-
-    def _commit(self, consumer: Consumer) -> None:
-        offsets = self._to_commit()
-        if not offsets:
-            return
-        try:
-            consumer.commit(offsets=offsets, asynchronous=True)
-            self._commit_in_flight = True
-        except KafkaException as error:
-            self._on_commit_error(error.args[0], offsets)
-
-    def _to_commit(self) -> list[TopicPartition]:
-        return [offset for partition in self._partitions.values() if (offset := self._offset(partition)) is not None]
-
-    def _offset(self, partition: Partition) -> TopicPartition | None:
-        news = partition.to_commit()
-        if news is None:
-            return None
-        position, mark = news
-        if mark is None or self._bare_commits:
-            return TopicPartition(partition.topic, partition.number, position)
-        return TopicPartition(partition.topic, partition.number, position, mark.encode())
-
-    def _on_commit(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
-        self._commit_in_flight = False
-        if error is not None:
-            self._on_commit_error(error, offsets)
-            return
-        for tp in offsets:
-            if tp.error is not None:
-                self._on_commit_error(tp.error, [tp])
-                continue
-            partition = self._partitions.get((tp.topic, tp.partition))
-            if partition is not None:
-                mark = partition.mark if partition.marked == tp.offset else None
-                same = mark is None or tp.metadata == mark.encode()
-                partition.committed = (tp.offset, mark if same else None)
-
-    def _on_commit_error(self, error: KafkaError, offsets: Sequence[TopicPartition]) -> None:
-        verdict = judge(error)
-        self._commit_after = time.monotonic() + COMMIT_EVERY
-        if verdict is Verdict.FATAL:
-            self._fail(QueueError(f"The brokers {self.brokers} refuse this worker's commits: {error.str()}"))
-        elif verdict is Verdict.METADATA:
-            self._bare_commits = True
-            log.error("commit metadata refused; going on without", extra={"reason": error.str()})
-        else:
-            log.warning(
-                "commit refused; trying again",
-                extra={"reason": error.str(), "offsets": ", ".join(f"{_name(tp)}@{tp.offset}" for tp in offsets)},
-            )
+    def _on_refusal(self, error: KafkaError) -> None:
+        self._fail(QueueError(f"The brokers {self.brokers} refuse this worker's commits: {error.str()}"))
 
     # leaving ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -356,28 +339,21 @@ class PollingThread(threading.Thread):
             consumer.pause([TopicPartition(part.topic, part.number) for part in self._partitions.values()])
         # An open commit makes close() hang where the broker is frozen, so it is waited for here. One that a
         # rebalance refuses is sent again when polling has brought us into the new generation.
+        committer = self._committer
         while time.monotonic() < self._leave_by:
-            self._await_commit(consumer)
-            if self._commit_in_flight or not self._to_commit():
+            while committer.in_flight and time.monotonic() < self._leave_by:
+                consumer.poll(0.05)
+            if committer.in_flight or not committer.commit(consumer, is_last=True):
                 break
-            self._commit(consumer)
-            if not self._commit_in_flight:
+            if not committer.in_flight:
                 consumer.poll(IDLE)
         consumer.unsubscribe()
         consumer.close()
-
-    def _await_commit(self, consumer: Consumer) -> None:
-        while self._commit_in_flight and time.monotonic() < self._leave_by:
-            consumer.poll(0.05)
 
 
 def _place(message: Message) -> tuple[str, int]:
     return message.topic(), message.partition()  # type: ignore[return-value]  # None only before it is sent
 
 
-def _name(tp: TopicPartition) -> str:
-    return f"{tp.topic}[{tp.partition}]"
-
-
 def _names(partitions: list[TopicPartition]) -> str:
-    return ", ".join(sorted(map(_name, partitions))) or "none"
+    return ", ".join(sorted(f"{tp.topic}[{tp.partition}]" for tp in partitions)) or "none"

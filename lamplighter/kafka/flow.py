@@ -10,11 +10,15 @@ PATIENCE = 0.25  # seconds with a full buffer until partitions are paused, so th
 
 
 class Flow:
-    """Back-pressure for the topics of one consumer; used by the polling thread alone."""
+    """Back-pressure for the topics of one consumer; used by the polling thread alone.
 
-    def __init__(self, topics: Sequence[str], *, prefetch: int) -> None:
+    A topic is full when `prefetch` messages of it wait, or messages of `prefetch_bytes` altogether.
+    """
+
+    def __init__(self, topics: Sequence[str], *, prefetch: int, prefetch_bytes: int) -> None:
         self._topics = topics
         self._prefetch = prefetch
+        self._prefetch_bytes = prefetch_bytes
         self._full_since = 0.0
 
     @property
@@ -30,11 +34,11 @@ class Flow:
         return self.is_full and now - self._full_since < PATIENCE
 
     def regulate(self, consumer: Consumer, partitions: Iterable[Partition], now: float) -> None:
-        """Pause what is full and what waits for its head to be run again; resume the rest."""
+        """Pause what is full, and what may begin nothing new; resume the rest."""
         known = list(partitions)
-        waiting = self._waiting(known)
-        full = {topic for topic, count in waiting.items() if count >= self._prefetch}
-        half = {topic for topic, count in waiting.items() if count >= self._prefetch // 2}
+        loads = self._loads(known)
+        full = {topic for topic, load in loads.items() if load >= 1}
+        half = {topic for topic, load in loads.items() if load >= 0.5}
         enough = half if self.is_full else full
         if len(enough) == len(self._topics):
             self._full_since = self._full_since or now
@@ -44,7 +48,7 @@ class Flow:
         resume: list[TopicPartition] = []
         for partition in known:
             crowded = half if partition.is_paused else full
-            wanted = partition.held is not None or (partition.topic in crowded and not self.may_wait(now))
+            wanted = partition.is_closed or (partition.topic in crowded and not self.may_wait(now))
             if wanted != partition.is_paused:
                 partition.is_paused = wanted
                 (pause if wanted else resume).append(TopicPartition(partition.topic, partition.number))
@@ -53,9 +57,13 @@ class Flow:
         if resume:
             consumer.resume(resume)
 
-    def _waiting(self, partitions: Iterable[Partition]) -> dict[str, int]:
-        counts = dict.fromkeys(self._topics, 0)
+    def _loads(self, partitions: Iterable[Partition]) -> dict[str, float]:
+        """How full each topic is, 1 being all that it may have."""
+        counts, sizes = dict.fromkeys(self._topics, 0), dict.fromkeys(self._topics, 0)
         for partition in partitions:
-            if partition.held is None:
-                counts[partition.topic] += partition.unfinished()
-        return counts
+            if not partition.is_closed:
+                counts[partition.topic] += partition.buffered()
+                sizes[partition.topic] += partition.buffered_bytes
+        return {
+            topic: max(counts[topic] / self._prefetch, sizes[topic] / self._prefetch_bytes) for topic in self._topics
+        }

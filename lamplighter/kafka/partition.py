@@ -1,170 +1,242 @@
-"""One assigned partition, and the deliveries that come from it."""
+"""One assigned partition: what of it waits, what the next owner has to know, what a commit says."""
 
-import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
-from lamplighter.contracts import Headers
-from lamplighter.kafka.tracker import Mark, Tracker
+from lamplighter.kafka.handover import Handover, Mark, fits
+from lamplighter.kafka.tracker import Tracker
 
 if TYPE_CHECKING:
-    from confluent_kafka import Message
+    from lamplighter.kafka.delivery import KafkaDelivery
+    from lamplighter.kafka.lanes import Lanes
 
 Chunk = list[Any]  # messages of one partition, the oldest last, so that taking one lets go of it
+Ordering = Literal["none", "key", "partition"]
+
+WHOLE = object()  # the lane of every message where the partition is kept in order as a whole
+LEAST_REACH, MOST_REACH = 32, 5_000  # offsets beyond what is begun that a commit announces
+MOST_AHEAD = 20_000  # finished beyond the prefix; every commit has to go through them
+MOST_HELD = 1_000  # deliveries that wait behind others of their lanes, and their bytes
+MOST_HELD_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One partition's part of a commit; the broker knows it when that is acknowledged."""
+
+    position: int
+    text: str
+    reach: int
+    version: int
 
 
 class Partition:
     """A partition from one assignment to its end; a new assignment makes a new one, so that nothing old can commit.
 
+    The polling thread appends chunks and commits; the thread that pops does all the rest.
+
     Attributes:
-        chunks: what is handed over and not begun; the polling thread appends, the main thread takes.
+        chunks: what is handed over and not begun; `buffered_bytes` is the size of it.
+        current: the chunk that is being begun, one after the other.
         lost: it is not ours any more: whatever is in hand of it is dropped, and commits nothing.
         at_end: it has been read to an end since it was assigned.
-        held: the delivery that waits in its place to be run again; what lies behind it waits too.
-        due: when that one may run, on the monotonic clock.
-        parked: how many chunks the main thread has put aside because of it.
-        waiting: the main thread's list of the partitions that hold a delivery.
-        mark, marked: what is known of the job at the offset `marked`, for the commit's metadata.
-        committed: position and mark as the broker has them.
+        expected: the offset behind the last message that was handed over.
+        begun: the offset behind the last one that may have been begun.
+        blocked: by lane, what waits behind a job of that lane; `held` is how many these are, `held_bytes` their size.
+        kept: how many are in hand while others are popped.
+        waits_for: a job that met a service which was away; nothing new begins before it.
+        ready: what waited behind another, and may run now.
+        parked: how many chunks are put aside, since nothing new may begin.
+        is_closed: nothing new may begin until something is settled.
+        is_stopped: a lane was blocked for too long, and the settings ask for a standstill.
+        is_plain: nothing waits, is kept or is marked, so that settling is only finishing.
+        marks: by offset, what the next owner has to know of an unfinished job.
+        careful_until: the offset up to which an unclean predecessor may have come.
+        reach: no job at this offset or beyond may begin before a further commit is acknowledged.
+        margin: how far beyond `begun` the last commit has set the reach.
+        version, acked: what was to be told by a commit, and what the broker has been told, as counts.
+        wants_commit: something waits for a commit.
     """
 
     __slots__ = (
+        "acked",
+        "announced",
         "at_end",
+        "begun",
+        "blocked",
+        "buffered_bytes",
+        "careful_until",
         "chunks",
         "committed",
         "connection",
-        "due",
+        "current",
+        "expected",
         "held",
+        "held_bytes",
+        "is_closed",
         "is_paused",
+        "is_plain",
+        "is_stopped",
+        "kept",
+        "lanes",
         "lost",
-        "mark",
-        "marked",
+        "margin",
+        "marks",
         "number",
+        "ordering",
         "parked",
+        "position",
+        "reach",
+        "ready",
         "topic",
         "tracker",
-        "waiting",
+        "version",
+        "waits_for",
+        "wants_commit",
     )
 
-    def __init__(self, connection: str, topic: str, number: int, *, offset: int, mark: Mark | None) -> None:
+    def __init__(
+        self, connection: str, topic: str, number: int, *, offset: int, metadata: str | None, ordering: Ordering
+    ) -> None:
+        handover = Handover.decode(metadata, offset) or Handover()
         self.connection = connection
         self.topic = topic
         self.number = number
+        self.ordering = ordering
         self.chunks: deque[Chunk] = deque()
-        self.tracker = Tracker()
+        self.current: Chunk = []
+        self.buffered_bytes = 0
+        self.tracker = Tracker(handover)
+        self.lanes: Lanes = None  # type: ignore[assignment]  # given with the first chunk
         self.lost = False
         self.at_end = False
         self.is_paused = False
-        self.held: KafkaDelivery | None = None
-        self.due = 0.0
+        self.is_closed = False
+        self.is_stopped = False
+        self.expected = -1
+        self.position = self.begun = self.announced = offset
+        self.blocked: dict[Hashable, deque[KafkaDelivery]] = {}
+        self.kept = 0
+        self.held = 0
+        self.held_bytes = 0
+        self.waits_for: KafkaDelivery | None = None
+        self.ready: deque[KafkaDelivery] = deque()
         self.parked = 0
-        self.waiting: list[Partition] = []
-        self.mark = mark
-        self.marked = offset
-        self.committed: tuple[int, Mark | None] = (offset, mark)
-
-    def to_commit(self) -> tuple[int, Mark | None] | None:
-        """The offset that is to be committed, with the mark of the job that stands there; None without news."""
-        position, mark, marked = self.tracker.position, self.mark, self.marked
-        if position is None:
-            position = marked
-        news = position, (mark if marked == position else None)
-        return None if news == self.committed or position < 0 else news
-
-    def unfinished(self) -> int:
-        """How many messages are handed over and not begun."""
-        return sum(map(len, self.chunks))
-
-    def first_of(self, chunk: Chunk) -> "KafkaDelivery":
-        """Take the first message of a chunk; the one that a predecessor marked keeps its retries and its due time."""
-        delivery = KafkaDelivery(self, chunk.pop())
-        mark = self.mark
-        if mark is not None and delivery.offset == self.marked and delivery.retries == 0:
-            delivery.retries = mark.retries
-            wait = mark.due - time.time()
-            if wait > 0:
-                self.hold(delivery, time.monotonic() + wait)
-        return delivery
-
-    def hold(self, delivery: "KafkaDelivery", due: float) -> None:
-        """Let a delivery wait in its place."""
-        self.due = due
-        self.held = delivery
-        self.waiting.append(self)
+        self.marks: dict[int, Mark] = dict(handover.marks)
+        self.careful_until = -1 if handover.is_clean else handover.reach
+        self.is_plain = not self.marks and self.careful_until < 0
+        self.reach = -1
+        self.margin = LEAST_REACH
+        self.version = self.acked = 0
+        self.wants_commit = False
+        self.committed = (offset, metadata or "")
 
     def __str__(self) -> str:
         return f"{self.topic}[{self.number}]"
 
+    # the polling thread ────────────────────────────────────────────────────────────────────────────────────────────
 
-class KafkaDelivery:
-    """One Kafka message in the worker's hand."""
+    def receive(self, messages: Chunk) -> Chunk:
+        """Take over messages in their order; those that are to be run, the oldest last."""
+        offsets = [message.offset() for message in messages]
+        if offsets[0] < self.expected:
+            # Fetched once more, as after a rebalance: they are here already.
+            messages = [message for message in messages if message.offset() >= self.expected]
+            offsets = offsets[len(offsets) - len(messages) :]
+            if not messages:
+                return []
+        if self.expected < 0 and not 0 <= self.position <= offsets[0]:
+            # A new group, or a log that is shorter than it was: what was committed speaks of other records.
+            self.position = self.begun = self.announced = offsets[0]
+            self.tracker.known_until = -1
+        self.expected = offsets[-1] + 1
+        tracker = self.tracker
+        tracker.deliver(offsets)
+        if offsets[0] < tracker.known_until:
+            messages = [message for message in messages if not tracker.is_known(message.offset())]
+        messages.reverse()
+        self.buffered_bytes += sum(map(len, messages))
+        if self.reach < 0:
+            self.wants_commit = True
+        return messages
 
-    __slots__ = ("_message", "_partition", "excused", "failure", "offset", "retries")
+    def buffered(self) -> int:
+        """How many messages are handed over and not begun."""
+        return sum(map(len, self.chunks))
 
-    def __init__(self, partition: Partition, message: "Message") -> None:
-        self._partition = partition
-        self._message = message
-        self.offset: int = message.offset()  # type: ignore[assignment]  # None only before it is sent
-        self.retries = 0
-        self.excused = 0
-        self.failure: BaseException | None = None
+    def news(self, *, is_last: bool = False) -> News | None:
+        """What a commit has to say; None without news. `is_last` is the word of an owner that leaves in order."""
+        version = self.version
+        position = self.tracker.position
+        if position is None:
+            position = self.position
+        if position < 0 or self.expected < 0:
+            return None  # nothing of it has come to this owner
+        reach = self.begun if is_last else self._announced_reach()
+        text = self._handover(reach, is_clean=is_last).encode(position)
+        # What an earlier owner has announced in the very same words was not announced by this one.
+        if (position, text) == self.committed and self.acked >= version and self.reach >= reach:
+            return None
+        return News(position, text, reach, version)
 
-    @property
-    def payload(self) -> bytes:
-        """The message's value; empty for a tombstone."""
-        return self._message.value() or b""
+    def acknowledge(self, news: News) -> None:
+        """The broker has it."""
+        self.committed = (news.position, news.text)
+        self.position = news.position
+        self.reach = max(self.reach, news.reach)
+        self.acked = news.version
 
-    @property
-    def key(self) -> bytes | None:
-        """The message's key."""
-        return self._message.key()
+    def _announced_reach(self) -> int:
+        """How far jobs may begin before the next commit: twice as far as they came since the last one."""
+        if self.reach >= self.begun + self.margin // 2:
+            return self.reach
+        came = 2 * (self.begun - self.announced)
+        self.margin = min(MOST_REACH, max(LEAST_REACH, came))
+        self.announced = self.begun
+        return max(self.begun + self.margin, self.careful_until)
 
-    @property
-    def headers(self) -> Headers:
-        """The message's headers."""
-        headers: Any = self._message.headers()
-        return headers or ()
+    def _handover(self, reach: int, *, is_clean: bool) -> Handover:
+        frontier, unfinished = self.tracker.beyond() if self.tracker.ahead else (0, ())
+        marks = dict(self.marks)
+        if is_clean:
+            # A job that is still in hand is no victim of a crash: the start does not count.
+            marks = {o: Mark(m.retries - 1) if m.in_hand else m for o, m in marks.items()}
+            marks = {o: m for o, m in marks.items() if m.retries or m.due}
+        return Handover(reach, is_clean, frontier, unfinished, marks)
 
-    @property
-    def queue(self) -> str:
-        """The topic."""
-        return self._partition.topic
+    # the thread that pops ──────────────────────────────────────────────────────────────────────────────────────────
 
-    @property
-    def connection(self) -> str:
-        """The connection's name."""
-        return self._partition.connection
+    def lane_of(self, message: Any) -> Hashable:
+        """What a message must be kept in order with; None where there is nothing."""
+        if self.ordering == "key":
+            key: Hashable = message.key()
+            return key
+        return WHOLE if self.ordering == "partition" else None
 
-    @property
-    def position(self) -> str:
-        """`topic[partition]@offset`."""
-        return f"{self._partition}@{self.offset}"
+    def may_take(self) -> bool:
+        """Whether something new may begin, as far as memory, order and the metadata's room go."""
+        if self.is_stopped or self.waits_for is not None or WHOLE in self.blocked:
+            return False
+        if self.held >= MOST_HELD or self.held_bytes >= MOST_HELD_BYTES:
+            return False
+        ahead = self.tracker.ahead
+        if not ahead and not self.marks:
+            return True
+        if ahead >= MOST_AHEAD:
+            return False
+        position = self.tracker.position
+        span = self.begun - (self.position if position is None else position)
+        return fits(self.tracker.left - self.buffered() - len(self.current), span, len(self.marks))
 
-    @property
-    def timestamp_ms(self) -> int | None:
-        """The broker's or the sender's time."""
-        kind, timestamp = self._message.timestamp()
-        return timestamp if kind else None
+    def tell(self) -> int:
+        """Have the next commit carry what is marked now; the version that the broker then has."""
+        self.version += 1
+        self.wants_commit = True
+        return self.version
 
-    def delete(self) -> None:
-        """Done; the polling thread commits it with the prefix that it completes."""
-        partition = self._partition
-        if not partition.lost:
-            partition.tracker.finish(self.offset)
-
-    def release(self, delay: float, *, counted: bool = True) -> None:
-        """Wait in its place; the partition waits, and the commit's metadata say how often and how long."""
-        if counted:
-            self.retries += 1
-        else:
-            self.excused += 1
-        partition = self._partition
-        if partition.lost:
-            return
-        partition.marked = self.offset
-        partition.mark = Mark(self.retries, time.time() + delay)
-        partition.hold(self, time.monotonic() + delay)
-
-    def fail(self, error: BaseException) -> None:
-        """Recorded as failed, and done."""
-        self.delete()
+    def settle_down(self) -> None:
+        """Find out whether settling is only finishing again."""
+        is_odd = self.kept or self.blocked or self.marks or self.ready or self.waits_for
+        self.is_plain = not is_odd and self.careful_until < 0

@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -15,6 +15,7 @@ from lamplighter.errors import BrokerUnavailable, MessageTooLarge, QueueError
 from lamplighter.kafka.clientlog import client_logger
 from lamplighter.kafka.commits import is_fatal
 from lamplighter.kafka.metadata import missing_text
+from lamplighter.queue.pushes import Pushes
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,8 @@ SERVE = 0.05  # seconds of one poll; another thread's poll may have served our r
 
 _MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+
+Report = Callable[[KafkaError | None, KafkaMessage], None]
 
 
 class Reports:
@@ -43,7 +46,11 @@ class Reports:
 
 
 class KafkaProducer:
-    """Producers of one connection, each made when it is first needed and warmed then; safe to use from any thread."""
+    """Producers of one connection, each made when it is first needed and warmed then; safe to use from any thread.
+
+    Attributes:
+        ahead: how many messages are sent whose reports nobody waits for in `send`.
+    """
 
     def __init__(self, config: Mapping[str, Any], *, timeout: float) -> None:
         self._config = dict(config)
@@ -51,6 +58,7 @@ class KafkaProducer:
         self._producers: dict[int, Producer] = {}
         self._known: set[str] = set()
         self._refusal: KafkaError | None = None
+        self.ahead = 0
         self._pid = os.getpid()
         self._lock = threading.Lock()
 
@@ -73,6 +81,7 @@ class KafkaProducer:
         reports = Reports()
         count = 0
         for message, partition in messages:
+            reports.left += 1
             self._produce(producer, topic, message, partition, reports, deadline)
             count += 1
             if bulk:
@@ -85,6 +94,38 @@ class KafkaProducer:
         if reports.left > 0:
             raise BrokerUnavailable(f"{self.brokers} acknowledged nothing within {self._timeout:g} s.")
         return count
+
+    def send_ahead(self, topic: str, message: Message, partition: int, pushes: Pushes) -> None:
+        """Produce a message without waiting; its report goes to `pushes` when `serve` takes it.
+
+        Raises:
+            MessageTooLarge, QueueError, BrokerUnavailable: it can't be sent at all.
+        """
+        deadline = time.monotonic() + self._timeout
+        producer = self._producer(SINGLE_LINGER)
+        self._know(producer, topic, deadline)
+
+        def report(error: KafkaError | None, _: KafkaMessage) -> None:
+            with self._lock:
+                self.ahead -= 1
+            pushes.report(None if error is None else self._translate(error, topic))
+
+        pushes.expect()
+        with self._lock:
+            self.ahead += 1
+        try:
+            self._produce(producer, topic, message, partition, report, deadline)
+        except QueueError:
+            with self._lock:
+                self.ahead -= 1
+            pushes.report(None)  # the job hears of it by the exception
+            raise
+
+    def serve(self, wait: float) -> None:
+        """Take reports that have come, or the first one within `wait` seconds."""
+        producer = self._producers.get(SINGLE_LINGER)
+        if producer is not None:
+            producer.poll(wait)
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has."""
@@ -143,7 +184,7 @@ class KafkaProducer:
             time.sleep(0.05)
 
     def _produce(
-        self, producer: Producer, topic: str, message: Message, partition: int, reports: Reports, deadline: float
+        self, producer: Producer, topic: str, message: Message, partition: int, report: Report, deadline: float
     ) -> None:
         while True:
             try:
@@ -152,7 +193,7 @@ class KafkaProducer:
                     message.payload,
                     message.key,
                     partition,
-                    on_delivery=reports,
+                    on_delivery=report,
                     headers=list(message.headers) or None,
                 )
             except BufferError as error:
@@ -162,7 +203,6 @@ class KafkaProducer:
                 continue
             except KafkaException as error:
                 raise self._translate(error.args[0], topic) from error
-            reports.left += 1
             return
 
     def _translate(self, error: KafkaError, topic: str) -> QueueError:

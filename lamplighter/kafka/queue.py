@@ -1,19 +1,23 @@
 """The Kafka connection: what a worker pops from and everybody pushes to."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge, QueueError, UnsupportedDelay
 from lamplighter.kafka.consumer import PollingThread
-from lamplighter.kafka.partition import Chunk, KafkaDelivery, Partition
+from lamplighter.kafka.delivery import KafkaDelivery
+from lamplighter.kafka.lanes import Lanes
+from lamplighter.kafka.partition import Chunk, Partition
 from lamplighter.kafka.producer import KafkaProducer
 from lamplighter.kafka.settings import KafkaSettings
+from lamplighter.queue.runner import pushes_ahead
 
 ARRIVED = object()  # the token of an arrival; any other token makes `pop` return
 ANY_PARTITION = -1
+AHEAD = 0.002  # seconds between two looks for messages, while acknowledgements are waited for
 
 Place = Callable[[str, Message], int]
 
@@ -26,7 +30,7 @@ def any_partition(topic: str, message: Message) -> int:
 class KafkaQueue:
     """A connection with `driver: kafka`.
 
-    The polling thread puts chunks into the partitions and their topics' lines; the thread that pops owns all the rest.
+    The polling thread puts messages into the lanes; the thread that pops owns all the rest.
     """
 
     def __init__(
@@ -49,16 +53,13 @@ class KafkaQueue:
         self._producer: KafkaProducer | None = None
         self._poller: PollingThread | None = None
         self._bell: SimpleQueue[object] = SimpleQueue()
-        self._lines: dict[str, deque[Partition]] = {}
-        self._held: list[Partition] = []
-        self._current: Partition | None = None
-        self._chunk: Chunk = []
+        self._lanes = Lanes({self.default_queue: 1})
         self._is_waiting = False
 
     # pushing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
-        """Return when the broker has the message.
+        """Return when the broker has the message; in a job of this worker at once, and the job waits for it then.
 
         Raises:
             UnsupportedDelay: there is a delay.
@@ -70,7 +71,12 @@ class KafkaQueue:
                 f"Dispatch it without one, or let the job release itself."
             )
         self._check_size(message, queue)
-        self._get_producer().send(queue, [(message, self._place(queue, message))], bulk=False)
+        place = self._place(queue, message)
+        pushes = pushes_ahead() if self._poller is not None else None
+        if pushes is None:
+            self._get_producer().send(queue, [(message, place)], bulk=False)
+        else:
+            self._get_producer().send_ahead(queue, message, place, pushes)
 
     def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
         """Send many and wait once."""
@@ -101,14 +107,21 @@ class KafkaQueue:
     def open(self, names: Sequence[str], bell: SimpleQueue[object]) -> None:
         """Join the group and begin to fetch."""
         self._bell = bell
-        self._lines = {name: deque() for name in names}
+        topics = weights(names)
+        self._lanes = Lanes(
+            topics,
+            block_limit=self._settings.key_block_limit,
+            block_action=self._settings.key_block_action,
+        )
         sleep = self._settings.sleep_on_error
         self._poller = PollingThread(
             self.connection,
             self._settings.consumer_config(self._address()),
-            names,
+            list(topics),
             needed=self._settings.topics,
             prefetch=self._settings.prefetch,
+            prefetch_bytes=self._settings.prefetch_bytes,
+            ordering=self._settings.ordering,
             sleep_on_error=None if sleep is False else sleep,
             arrived=self._arrived,
             changed=self._changed,
@@ -117,24 +130,23 @@ class KafkaQueue:
         self._poller.start()
 
     def pop(self, names: Sequence[str], wait: float) -> KafkaDelivery | None:
-        """The next delivery; jobs that wait in their place come first when they are due."""
-        if self._held:
-            due = self._pop_due()
-            if due is not None:
-                return due
-        partition = self._current
-        if partition is not None and self._chunk and not partition.lost:
-            if partition.held is None and (len(names) == 1 or not self._is_overtaken(names, partition.topic)):
-                return KafkaDelivery(partition, self._chunk.pop())
-            self._put_back(partition)
-        return self._next(names, wait)
+        """The next delivery; what waits in its place comes first when it is due."""
+        if self._producer is not None and self._producer.ahead:
+            self._producer.serve(0)
+        return self._lanes.pop() or self._wait(wait)
+
+    def serve(self, wait: float) -> None:
+        """Take acknowledgements of what jobs have pushed, until one came, the bell rang or `wait` seconds are over."""
+        if self._producer is not None and self._producer.ahead:
+            self._producer.serve(wait)
+            return
+        with suppress(Empty):
+            self._bell.get(timeout=wait)
 
     def is_exhausted(self) -> bool:
         """Whether each assigned partition is read to an end, and nothing of it is left here."""
         poller = self._poller
-        if poller is None or not poller.has_assignment or self._held or any(self._lines.values()):
-            return False
-        if self._current is not None and self._chunk and not self._current.lost:
+        if poller is None or not poller.has_assignment or not self._lanes.is_empty():
             return False
         return all(partition.at_end for partition in poller.assigned())
 
@@ -157,9 +169,7 @@ class KafkaQueue:
     # called by the polling thread ──────────────────────────────────────────────────────────────────────────────────
 
     def _arrived(self, partition: Partition, chunk: Chunk) -> None:
-        partition.waiting = self._held
-        partition.chunks.append(chunk)
-        self._lines[partition.topic].append(partition)
+        self._lanes.arrived(partition, chunk)
         self._changed()
 
     def _changed(self) -> None:
@@ -169,82 +179,42 @@ class KafkaQueue:
 
     # the thread that pops ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _next(self, names: Sequence[str], wait: float) -> KafkaDelivery | None:
+    def _wait(self, wait: float) -> KafkaDelivery | None:
         until = time.monotonic() + wait
         while True:
-            delivery = self._take(names)
-            if delivery is not None:
-                return delivery
             self._raise_failure()
-            # Said before the last look: whatever arrives from now on rings the bell.
+            # Said before the look: whatever arrives from now on rings the bell.
             self._is_waiting = True
-            delivery = self._take(names) or self._pop_due()
+            delivery = self._lanes.pop()
             if delivery is not None:
                 return delivery
             self._raise_failure()
-            left = min([until, *(partition.due for partition in self._held)]) - time.monotonic()
-            if left <= 0 and time.monotonic() >= until:
+            now = time.monotonic()
+            if now >= until:
                 return None
+            left = max(0.0, min(until, self._lanes.next_due()) - now)
             try:
-                token = self._bell.get(timeout=max(left, 0.0))
+                if self._producer is not None and self._producer.ahead:
+                    self._producer.serve(min(left, AHEAD))
+                    token = self._bell.get_nowait()
+                else:
+                    token = self._bell.get(timeout=left)
             except Empty:
                 continue
             if token is not ARRIVED or self.is_exhausted():
                 return None
-
-    def _take(self, names: Sequence[str]) -> KafkaDelivery | None:
-        """Begin the next chunk, the first name first."""
-        for name in names:
-            line = self._lines[name]
-            while line:
-                partition = line.popleft()
-                if partition.lost:
-                    continue
-                if partition.held is not None:
-                    partition.parked += 1
-                    continue
-                self._current, self._chunk = partition, partition.chunks.popleft()
-                delivery = partition.first_of(self._chunk)
-                if partition.held is None:
-                    return delivery
-                self._put_back(partition)
-        return None
-
-    def _pop_due(self) -> KafkaDelivery | None:
-        now = time.monotonic()
-        for partition in self._held:
-            if partition.lost or partition.held is None:
-                self._held.remove(partition)
-                return self._pop_due()
-            if partition.due <= now:
-                self._held.remove(partition)
-                return self._let_go(partition)
-        return None
-
-    def _let_go(self, partition: Partition) -> KafkaDelivery | None:
-        """The delivery that waited; what was put aside because of it stands first in line again."""
-        delivery, partition.held = partition.held, None
-        line = self._lines[partition.topic]
-        line.extendleft([partition] * partition.parked)
-        partition.parked = 0
-        return delivery
-
-    def _put_back(self, partition: Partition) -> None:
-        """Let go of the chunk in work; behind a held delivery it is put aside, else it stands first in line."""
-        chunk, self._current, self._chunk = self._chunk, None, []
-        if not chunk:
-            return
-        partition.chunks.appendleft(chunk)
-        if partition.held is None:
-            self._lines[partition.topic].appendleft(partition)
-        else:
-            partition.parked += 1
-
-    def _is_overtaken(self, names: Sequence[str], topic: str) -> bool:
-        return any(self._lines[name] for name in names[: names.index(topic)])
 
     def _raise_failure(self) -> None:
         if self._poller is None:
             raise QueueError(f"The connection {self.connection!r} is not open.")
         if self._poller.failure is not None:
             raise self._poller.failure
+
+
+def weights(names: Sequence[str]) -> dict[str, int]:
+    """How often each queue is chosen beside the others: `--queue=high:8,low:1`, or eight times the next without."""
+    found = {}
+    for place, name in enumerate(names):
+        topic, _, weight = name.partition(":")
+        found[topic] = int(weight) if weight.isdigit() else 8 ** min(len(names) - 1 - place, 6)
+    return found

@@ -26,7 +26,10 @@ class KafkaSettings:
         session_timeout: how long after a worker's crash its partitions move to another.
         sleep_on_error: the wait before brokers that are away are asked again; False ends the worker instead.
         sleep_on_deadlock: the wait before a job that met a database deadlock is run again.
-        prefetch: messages that wait in the worker's memory at most.
+        prefetch, prefetch_bytes: messages of a topic that wait in the worker's memory at most, and their size.
+        ordering: what is kept in order: the jobs of a `key`, those of a `partition`, or `none`.
+        key_block_limit: how long a job that is tried again may make the jobs behind it wait; 0 is without end.
+        key_block_action: what happens then: the job is to `fail`, or its partition to `stop` until it has ended.
         security_protocol, sasl_mechanisms, sasl_username, sasl_password, ssl_ca_location: as librdkafka's.
         sasl_enable, sasl_plain_username, sasl_plain_password: the PHP driver's names for SASL with PLAIN.
         options, consumer_options, producer_options: librdkafka's own settings, which win over everything.
@@ -48,6 +51,10 @@ class KafkaSettings:
     sleep_on_error: float | Literal[False] = 5.0
     sleep_on_deadlock: float = 2.0
     prefetch: int = 4000
+    prefetch_bytes: int = 16 * 1024 * 1024
+    ordering: Literal["none", "key", "partition"] = "key"
+    key_block_limit: float = 0.0
+    key_block_action: Literal["fail", "stop"] = "fail"
     max_message_bytes: int = 1_000_000
     security_protocol: str = "PLAINTEXT"
     sasl_mechanisms: str = ""

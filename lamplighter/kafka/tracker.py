@@ -1,9 +1,10 @@
 """What of one assigned partition is delivered, finished, and may be committed."""
 
-import json
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import filterfalse, takewhile
+
+from lamplighter.kafka.handover import Handover
 
 
 class Tracker:
@@ -13,60 +14,58 @@ class Tracker:
 
     Attributes:
         position: the offset to commit; what lies before it is finished. None until something is.
+        known_until: below this offset an earlier owner may have finished something beyond its prefix.
     """
 
-    __slots__ = ("_finished", "_open", "position")
+    __slots__ = ("_finished", "_open", "_unfinished", "known_until", "position")
 
-    def __init__(self) -> None:
+    def __init__(self, known: Handover | None = None) -> None:
         self._open: deque[int] = deque()
         self._finished: set[int] = set()
+        self._unfinished = frozenset(known.unfinished) if known else frozenset()
+        self.known_until = known.frontier if known else -1
         self.position: int | None = None
 
-    def deliver(self, offsets: Iterable[int]) -> None:
+    def deliver(self, offsets: Sequence[int]) -> None:
         """These were handed over, in this order, behind all that was before."""
+        if offsets and offsets[0] < self.known_until:
+            # Finished ones among them count when their turn comes; they must not be missing in the prefix.
+            self._finished.update(filter(self.is_known, offsets))
         self._open.extend(offsets)
+
+    def is_known(self, offset: int) -> bool:
+        """Whether an earlier owner has finished this one."""
+        return offset < self.known_until and offset not in self._unfinished
 
     def finish(self, offset: int) -> None:
         """This one is done, failed or passed on; finished work beyond an open one is remembered."""
-        opened = self._open
-        if opened[0] != offset:
-            self._finished.add(offset)
-            return
-        opened.popleft()
-        finished = self._finished
-        while finished and opened and opened[0] in finished:
+        opened, finished = self._open, self._finished
+        if opened[0] == offset:
+            opened.popleft()
+            self.position = offset + 1
+            if not finished:
+                return
+        else:
+            finished.add(offset)
+        while opened and opened[0] in finished:
             offset = opened.popleft()
             finished.remove(offset)
-        # A message that a rebalance has fetched twice must not move the committed offset back.
-        if self.position is None or offset >= self.position:
             self.position = offset + 1
 
+    @property
+    def ahead(self) -> int:
+        """How many are finished beyond the prefix."""
+        return len(self._finished)
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """What is known of the job at the committed offset, as the commit's metadata carries it.
+    @property
+    def left(self) -> int:
+        """How many are delivered and not finished."""
+        return max(0, len(self._open) - len(self._finished))
 
-    Attributes:
-        retries: how often it was started.
-        due: when it may run again, in seconds since 1970.
-    """
-
-    retries: int
-    due: float
-
-    def encode(self) -> str:
-        """ASCII, since the broker's limit counts UTF-16 units and NUL is refused."""
-        return json.dumps({"v": 1, "retries": self.retries, "due": round(self.due, 3)}, separators=(",", ":"))
-
-    @classmethod
-    def decode(cls, metadata: str | None) -> "Mark | None":
-        """The mark of a commit's metadata; None where another client has written something else."""
-        if not metadata:
-            return None
-        try:
-            fields = json.loads(metadata)
-            if fields["v"] != 1:
-                return None
-            return cls(retries=max(0, int(fields["retries"])), due=float(fields["due"]))
-        except (ValueError, TypeError, KeyError):
-            return None
+    def beyond(self) -> tuple[int, tuple[int, ...]]:
+        """A frontier, and the delivered offsets below it that are not finished: what else lies below it is."""
+        # A copy of one moment: what finishes from here on is told as unfinished, never the other way round.
+        finished = self._finished.copy()
+        frontier = max(finished, default=-1) + 1
+        unfinished = filterfalse(finished.__contains__, tuple(self._open))
+        return frontier, tuple(takewhile(lambda offset: offset < frontier, unfinished))

@@ -17,6 +17,7 @@ class DriverDelivery(Protocol):
         payload: the message's bytes; empty where it has none.
         timestamp_ms: when the broker got it, in milliseconds since 1970; None where it does not say.
         retries: how often it was started before in its place, beyond what its payload says.
+        has_crashed: its worker died while it was in hand, and may have died of it; such a start is among the retries.
         excused: how often it was released without counting an attempt, since this worker has it.
         failure: the error of a failure that is still to be recorded; None for a delivery that is to be run.
     """
@@ -37,6 +38,7 @@ class DriverDelivery(Protocol):
     def timestamp_ms(self) -> int | None: ...
 
     retries: int
+    has_crashed: bool
     excused: int
     failure: BaseException | None
 
@@ -46,6 +48,10 @@ class DriverDelivery(Protocol):
 
     def release(self, delay: float, *, counted: bool = True) -> None:
         """It is to be popped again after `delay` seconds, with one more retry if `counted`."""
+        ...
+
+    def keep(self) -> None:
+        """It stays in hand while others are popped; what must come after it waits."""
         ...
 
     def fail(self, error: BaseException) -> None:
@@ -74,6 +80,10 @@ class WorkQueue(Queue, Protocol):
         Raises:
             QueueError: the connection has failed for good.
         """
+        ...
+
+    def serve(self, wait: float) -> None:
+        """Take acknowledgements of what jobs have pushed, until one came, the bell rang or `wait` seconds are over."""
         ...
 
     def is_exhausted(self) -> bool:

@@ -33,6 +33,7 @@ class Entry:
     handle: Invoker[object]
     failed: Invoker[object] | None
     wants_delivery: bool
+    is_async: bool
     tries: int | None
     backoff: tuple[float, ...] | None
     timeout: float | None
@@ -101,6 +102,7 @@ class Registry:
             handle=handle,
             failed=self._container.invoker(hook, leading=2, given=(Delivery,)) if hook else None,
             wants_delivery=Delivery in handle.needs,
+            is_async=inspect.iscoroutinefunction(cls.handle),  # type: ignore[attr-defined]
             tries=cls.tries,
             backoff=None if cls.backoff is None else parse_backoff(cls.backoff),
             timeout=cls.timeout,
@@ -127,8 +129,8 @@ def _check_method(cls: type[Job], name: str) -> None:
     if method is None:
         return
     # Called as they are, they would come back at once with nothing done, and the job would count as run.
-    if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
-        raise ConfigError(f"{_path(cls)}.{name} is async; jobs are called and not awaited. {IN_PLACE}")
+    if inspect.isasyncgenfunction(method) or (name != "handle" and inspect.iscoroutinefunction(method)):
+        raise ConfigError(f"{_path(cls)}.{name} is async; it is called and not awaited. {IN_PLACE}")
     if inspect.isgeneratorfunction(method):
         raise ConfigError(f"{_path(cls)}.{name} is a generator; jobs are called and not iterated. {IN_PLACE}")
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

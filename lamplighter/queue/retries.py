@@ -15,15 +15,22 @@ class Policy:
         tries: starts at most; 0 is without end.
         backoff: seconds before each further attempt, the last repeated.
         timeout: seconds for one attempt; 0 is without end.
+        is_tries_said: the payload or the class says how many; else it is the worker's option.
     """
 
     tries: int
     backoff: tuple[float, ...]
     timeout: float
+    is_tries_said: bool = False
 
-    def may_start(self, attempts: int) -> bool:
-        """Whether the start that is the `attempts`-th is allowed."""
-        return self.tries == 0 or attempts <= self.tries
+    def may_start(self, attempts: int, *, has_crashed: bool = False) -> bool:
+        """Whether the start that is the `attempts`-th is allowed.
+
+        A job whose worker died may be innocent: where nobody has said that it must be started once only, it is
+        started once more.
+        """
+        tries = max(2, self.tries) if has_crashed and self.tries and not self.is_tries_said else self.tries
+        return tries == 0 or attempts <= tries
 
     def may_retry(self, attempts: int) -> bool:
         """Whether another start may follow the `attempts`-th."""

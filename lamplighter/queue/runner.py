@@ -1,12 +1,18 @@
 """Makes a job of a payload and runs it."""
 
-from typing import TYPE_CHECKING
+import asyncio
+import threading
+from collections.abc import Awaitable
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, cast
 
 from lamplighter.contracts import Container
 from lamplighter.errors import ConfigError, UnreadablePayload
+from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import DriverDelivery, InHand
 from lamplighter.queue.job import Job
 from lamplighter.queue.payload import Envelope, read
+from lamplighter.queue.pushes import Pushes
 from lamplighter.queue.registry import Entry, Registry
 from lamplighter.queue.retries import Policy, parse_backoff
 
@@ -17,9 +23,27 @@ UNREADABLE = "unreadable payload"
 
 
 class Start:
-    """One start of one delivery: what is known of its job before, while and after it runs."""
+    """One start of one delivery: what is known of its job before, while and after it runs.
 
-    __slots__ = ("attempts", "began", "delivery", "entry", "id", "job", "name", "policy", "uuid", "view")
+    Attributes:
+        may_push_ahead: it runs, and whoever runs it settles it only when its pushes are acknowledged.
+        pushes: what it has pushed in that time.
+    """
+
+    __slots__ = (
+        "attempts",
+        "began",
+        "delivery",
+        "entry",
+        "id",
+        "job",
+        "may_push_ahead",
+        "name",
+        "policy",
+        "pushes",
+        "uuid",
+        "view",
+    )
 
     def __init__(self, delivery: DriverDelivery, policy: Policy) -> None:
         self.delivery = delivery
@@ -32,6 +56,8 @@ class Start:
         self.entry: Entry | None = None
         self.job: Job | None = None
         self.view: InHand | None = None
+        self.may_push_ahead = False
+        self.pushes: Pushes | None = None
 
     def in_hand(self) -> InHand:
         """The delivery as handlers see it; one for each start."""
@@ -45,6 +71,16 @@ class Start:
         return None if self.view is None else self.view.wish
 
 
+def pushes_ahead() -> Pushes | None:
+    """Where the job that runs here counts what it pushes without waiting; None where a push has to wait."""
+    start = job_context.get()
+    if not isinstance(start, Start) or not start.may_push_ahead:
+        return None
+    if start.pushes is None:
+        start.pushes = Pushes()
+    return start.pushes
+
+
 class Runner:
     """Reads payloads and runs their jobs, with `defaults` for what neither payload nor class says."""
 
@@ -53,6 +89,7 @@ class Runner:
         self._container = container
         self._defaults = defaults
         self._policies: dict[Entry, Policy] = {}
+        self._local = threading.local()
 
     def start(self, delivery: DriverDelivery) -> Start:
         """A start that knows nothing yet; `read` fills it, so that one which fails half way can be named."""
@@ -82,9 +119,30 @@ class Runner:
         entry, job = start.entry, start.job
         assert entry is not None  # read() has filled it
         try:
-            entry.handle(job, start.in_hand() if entry.wants_delivery else None)
+            result = entry.handle(job, start.in_hand() if entry.wants_delivery else None)
+            if entry.is_async:
+                self._await(result)
         finally:
             self._container.end_scope()
+
+    async def run_async(self, start: Start) -> None:
+        """The same in the running event loop; a handler that is not `async def` runs in a thread beside it."""
+        entry, job = start.entry, start.job
+        assert entry is not None  # read() has filled it
+        if not entry.is_async:
+            await asyncio.to_thread(self.run, start)
+            return
+        try:
+            await cast(Awaitable[object], entry.handle(job, start.in_hand() if entry.wants_delivery else None))
+        finally:
+            self._container.end_scope()
+
+    def _await(self, result: Any) -> None:
+        """Run a coroutine to its end, in an event loop that this thread keeps."""
+        loops = getattr(self._local, "loops", None)
+        if loops is None:
+            loops = self._local.loops = asyncio.Runner()
+        loops.run(result, context=copy_context())
 
     def run_failed(self, start: Start, error: BaseException) -> None:
         """Call the job's `failed` method, where it has one."""
@@ -102,6 +160,7 @@ class Runner:
             tries=defaults.tries if entry.tries is None else entry.tries,
             backoff=defaults.backoff if entry.backoff is None else entry.backoff,
             timeout=defaults.timeout if entry.timeout is None else entry.timeout,
+            is_tries_said=entry.tries is not None,
         )
         return policy
 
@@ -116,4 +175,5 @@ def _said(envelope: Envelope, policy: Policy) -> Policy:
         tries=policy.tries if envelope.max_tries is None else max(0, envelope.max_tries),
         backoff=backoff,
         timeout=policy.timeout if envelope.timeout is None else max(0, envelope.timeout),
+        is_tries_said=policy.is_tries_said or envelope.max_tries is not None,
     )

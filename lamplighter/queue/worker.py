@@ -1,35 +1,25 @@
 """The loop of `queue:work`: pop, run, settle."""
 
 import logging
+import threading
 import time
 from queue import Empty, SimpleQueue
+from typing import NoReturn
 
 from lamplighter.contracts import DatabaseErrors, Events, Maintenance
 from lamplighter.errors import JobFailed as JobFailedError
-from lamplighter.errors import MaxAttemptsExceeded, PayloadError, Unavailable
+from lamplighter.errors import MaxAttemptsExceeded, PayloadError
 from lamplighter.logging.context import job_context
-from lamplighter.queue.delivery import Deleted, DriverDelivery, Failed, Released, WorkQueue
-from lamplighter.queue.events import (
-    JobFailed,
-    JobProcessed,
-    JobProcessing,
-    JobReleased,
-    WorkerIdle,
-    WorkerStarting,
-    WorkerStopping,
-)
+from lamplighter.queue.delivery import DriverDelivery, Failed, Released, WorkQueue
+from lamplighter.queue.events import JobProcessing, WorkerIdle, WorkerStarting, WorkerStopping
 from lamplighter.queue.failed.trace import one_line
 from lamplighter.queue.failing import Failing
 from lamplighter.queue.options import StopReason, WorkerOptions
 from lamplighter.queue.runner import Runner, Start
+from lamplighter.queue.settling import Settling, never_return
 from lamplighter.queue.watch import NEVER, Hand
 
 log = logging.getLogger(__name__)
-
-AWAY = 1.0  # seconds until a job is run again that met a service which was away
-LEAST_END = 40.0  # seconds for recording a failed job and its failed() at least; SQLite alone may wait for 30
-LISTENER = "a listener raised"
-MOST_DEADLOCKS = 5  # runs of one delivery that a deadlock excuses; the next one counts
 
 
 class Worker:
@@ -47,20 +37,20 @@ class Worker:
         maintenance: Maintenance,
     ) -> None:
         self.hand = Hand()
+        self.settling = Settling(queue, failing, events, database_errors, self.hand)
         self.bell: SimpleQueue[object] = SimpleQueue()
         self.processed = 0
         self.beaten_at = time.monotonic()
         self._queue = queue
         self._runner = runner
-        self._failing = failing
         self._events = events
         self._options = options
-        self._database_errors = database_errors
         self._maintenance = maintenance
         self._asked: set[StopReason] = set()
         self._paused = False
         self._down = False
-        self._failed = False
+        self._unconfirmed: dict[Start, float] = {}
+        self._confirmed: SimpleQueue[Start] = SimpleQueue()
         self._last_job_at = 0.0
 
     # what others ask for ───────────────────────────────────────────────────────────────────────────────────────────
@@ -90,6 +80,10 @@ class Worker:
             self._down = down
             self.bell.put(None)
 
+    def thread_of(self, start: Start) -> int | None:
+        """The identifier of the thread that a job runs in."""
+        return threading.main_thread().ident
+
     # the loop ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def work(self) -> int:
@@ -104,12 +98,18 @@ class Worker:
             # Between two jobs of a full queue nothing else needs to be looked at.
             if not popped or is_limited or self._asked:
                 reason = self._stop_reason(popped, began)
-        status = 1 if options.once and self._failed else reason.exit_code
+        self._finish()
+        status = 1 if options.once and self.settling.has_failed else reason.exit_code
         self._events.dispatch(WorkerStopping(status, reason.reason, self.processed))
         log.info("worker stopping", extra={"reason": reason.reason, "jobs": self.processed})
         return status
 
+    def _finish(self) -> None:
+        """Nothing runs when the loop ends."""
+
     def _turn(self) -> bool:
+        if self._unconfirmed:
+            self._settle_confirmed()
         if self._paused or self._down:
             self.beaten_at = time.monotonic()
             self._wait(self._options.sleep or 1)
@@ -127,7 +127,7 @@ class Worker:
         job_context.set(None)
         self.beaten_at = time.monotonic()
         if self._events.listens(WorkerIdle):
-            self._tell(WorkerIdle(self._queue.connection, self._options.queues))
+            self.settling.tell(WorkerIdle(self._queue.connection, self._options.queues))
         if self._asked or self._is_empty():
             return None
         return self._queue.pop(self._options.queues, self._options.sleep)
@@ -179,107 +179,72 @@ class Worker:
             try:
                 if self._events.listens(JobProcessing):
                     self._events.dispatch(JobProcessing(start))
+                start.may_push_ahead = True
                 self._runner.run(start)
             except Exception as raised:
                 error = raised
             except BaseException as leaving:
-                log.error(
-                    "a job ends its worker; it is not settled, and runs again",
-                    extra={"job": start.name, "position": delivery.position, "reason": one_line(leaving)},
-                )
-                raise
+                self._leave(start, leaving)
             if not self.hand.take(start):
-                self._never_return()
-            self._settle(start, error, time.monotonic() - began)
+                never_return()
+            self._end(start, error, time.monotonic() - began)
         self.beaten_at = self._last_job_at = time.monotonic()
+
+    def _leave(self, start: Start, leaving: BaseException) -> NoReturn:
+        log.error(
+            "a job ends its worker; it is not settled, and runs again",
+            extra={"job": start.name, "position": start.delivery.position, "reason": one_line(leaving)},
+        )
+        raise leaving
+
+    def _end(self, start: Start, error: BaseException | None, duration: float) -> None:
+        """Settle a job that has run, or let it wait for what it has pushed: its queue must have it first."""
+        start.may_push_ahead = False
+        pushes = start.pushes
+        if pushes is None or error is not None or isinstance(start.wish, Released | Failed):
+            self.settling.settle(start, error, duration)
+            return
+        start.delivery.keep()
+        self._unconfirmed[start] = duration
+        if not pushes.when_reported(lambda: self._on_confirmed(start)):
+            self._on_confirmed(start)
+
+    def _on_confirmed(self, start: Start) -> None:
+        """All that a job has pushed is acknowledged, or has failed; called from any thread."""
+        self._confirmed.put(start)
+        self.bell.put(None)
+
+    def _settle_confirmed(self) -> None:
+        while not self._confirmed.empty():
+            start = self._confirmed.get()
+            duration = self._unconfirmed.pop(start)
+            job_context.set(start)
+            self.settling.settle(start, start.pushes.error if start.pushes else None, duration)
+
+    def drain(self, timeout: float) -> bool:
+        """Settle the jobs whose pushes are not acknowledged yet; False when some are left after `timeout` seconds."""
+        until = time.monotonic() + timeout
+        while self._unconfirmed and time.monotonic() < until:
+            self._queue.serve(min(0.05, timeout))
+            self._settle_confirmed()
+        return not self._unconfirmed
 
     def _read(self, start: Start) -> bool:
         """Make the job; False when the delivery is settled already, since it can't be run."""
         failure = start.delivery.failure
         try:
             self._runner.read(start)
-            if failure is None and not start.policy.may_start(start.attempts):
+            if failure is None and not start.policy.may_start(start.attempts, has_crashed=start.delivery.has_crashed):
                 raise MaxAttemptsExceeded(_too_often(start))
         except (PayloadError, JobFailedError) as error:
-            self._fail(start, failure or error)
+            self.settling.fail(start, failure or error)
             return False
         except Exception as error:
-            self._settle(start, error, 0.0)
+            self.settling.settle(start, error, 0.0)
             return False
         if failure is not None:
-            self._fail(start, failure)
+            self.settling.fail(start, failure)
         return failure is None
-
-    def _settle(self, start: Start, error: Exception | None, duration: float) -> None:
-        wish = start.wish
-        if wish is None and error is None:
-            start.delivery.delete()
-            if self._events.listens(JobProcessed):
-                try:
-                    self._events.dispatch(JobProcessed(start, duration))
-                except Exception:
-                    log.exception(LISTENER)
-            return
-        if wish is not None and error is not None:
-            log.error("a job raised after it had settled itself", exc_info=error, extra={"job": start.name})
-        if isinstance(wish, Failed):
-            self._fail(start, wish.error, duration)
-        elif isinstance(wish, Released):
-            self._release(start, None, wish.delay, duration)
-        elif error is None or isinstance(wish, Deleted):
-            start.delivery.delete()
-            if self._events.listens(JobProcessed):
-                self._tell(JobProcessed(start, duration))
-        else:
-            self._after_error(start, error, duration)
-
-    def _after_error(self, start: Start, error: Exception, duration: float) -> None:
-        delivery = start.delivery
-        if isinstance(error, Unavailable) or self._database_errors.is_lost_connection(error):
-            self._release(start, error, AWAY, duration, counted=False)
-        elif self._database_errors.is_deadlock(error) and delivery.excused < MOST_DEADLOCKS:
-            self._release(start, error, self._queue.deadlock_wait, duration, counted=False)
-        elif not isinstance(error, PayloadError) and start.policy.may_retry(start.attempts):
-            self._release(start, error, start.policy.delay_after(start.attempts), duration)
-        else:
-            self._fail(start, error, duration)
-
-    def _release(
-        self, start: Start, error: Exception | None, delay: float, duration: float, *, counted: bool = True
-    ) -> None:
-        start.delivery.release(delay, counted=counted)
-        if error is not None:
-            log.warning(
-                "job will run again",
-                extra={"job": start.name, "position": start.delivery.position, "delay": delay, "counted": counted},
-                exc_info=error,
-            )
-        if self._events.listens(JobReleased):
-            self._tell(JobReleased(start, duration, delay, error))
-
-    def _fail(self, start: Start, error: BaseException, duration: float = 0.0) -> None:
-        self._failed = True
-        # The store and the job's failed() may hang as the job itself may: they have its timeout once more. A short
-        # one is no measure for a store that is busy.
-        timeout = start.policy.timeout
-        self.hand.put(start, time.monotonic() + max(timeout, LEAST_END) if timeout else NEVER)
-        refusal = self._failing.write_down(start, error)
-        if not self.hand.take(start):
-            self._never_return()
-        if self._failing.settle(start, error, refusal) and self._events.listens(JobFailed):
-            self._tell(JobFailed(start, duration, error))
-
-    def _tell(self, event: object) -> None:
-        """Tell of what is done already: a listener that raises changes nothing of it."""
-        try:
-            self._events.dispatch(event)
-        except Exception:
-            log.exception(LISTENER)
-
-    def _never_return(self) -> None:
-        """The watching thread has taken this job and is ending the process; a second settlement must not follow."""
-        while True:
-            time.sleep(3600)
 
 
 def _too_often(start: Start) -> str:

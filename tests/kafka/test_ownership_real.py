@@ -6,7 +6,7 @@ import time
 
 import pytest
 from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: ignore[attr-defined]
 
 from tests.harness import Broker, Project, stop, wait_for
 
@@ -19,12 +19,6 @@ EMPTY = ("--stop-when-empty", "--sleep=1")
 def admin(kafka: Broker) -> AdminClient:
     """An administrator's client."""
     return AdminClient({"bootstrap.servers": kafka.address})
-
-
-def configure(project: Project, **settings: object) -> None:
-    """Set keys of the kafka connection."""
-    with (project.folder / "config/kafka.py").open("a") as file:
-        file.write(f'\nconfig["connections"]["kafka"].update({settings!r})\n')
 
 
 def test_a_zombie_commits_nothing_over_the_new_owner(project: Project, kafka: Broker, topic: str) -> None:
@@ -48,7 +42,7 @@ def test_a_zombie_commits_nothing_over_the_new_owner(project: Project, kafka: Br
 
 
 def test_a_job_longer_than_the_poll_interval_keeps_its_partition(project: Project, kafka: Broker, topic: str) -> None:
-    configure(project, max_poll_interval=6.0)
+    project.configure(max_poll_interval=6.0)
     kafka.jobs(topic, {"n": 1, "sleep": 18}, {"n": 2}, partition=0)
     other = project.worker(log="other.log")
 
@@ -96,7 +90,7 @@ def test_a_log_that_was_trimmed_goes_on_at_its_beginning(
 
 
 def test_latest_with_a_new_group_goes_on_committing(project: Project, kafka: Broker, topic: str) -> None:
-    configure(project, auto_offset_reset="latest")
+    project.configure(auto_offset_reset="latest")
     kafka.jobs(topic, *({"n": n} for n in range(5)), partition=0)
     worker = project.worker(LOG_LEVEL="info")
     wait_for(lambda: "partitions assigned" in project.log())
@@ -112,7 +106,7 @@ def test_latest_with_a_new_group_goes_on_committing(project: Project, kafka: Bro
 def test_partitions_that_are_added_are_worked_from_their_beginning(
     project: Project, kafka: Broker, topic: str, admin: AdminClient
 ) -> None:
-    configure(project, options={"topic.metadata.refresh.interval.ms": 2000})
+    project.configure(options={"topic.metadata.refresh.interval.ms": 2000})
     kafka.jobs(topic, {"n": 1}, partition=0)
     worker = project.worker()
     wait_for(lambda: project.numbers("end") == [1])
@@ -124,3 +118,21 @@ def test_partitions_that_are_added_are_worked_from_their_beginning(
 
     assert stop(worker) == 0
     assert kafka.committed(topic, topic) == {0: 1, 4: 1}
+
+
+def test_a_topic_that_is_made_anew_is_worked_from_its_beginning(
+    project: Project, kafka: Broker, topic: str, admin: AdminClient
+) -> None:
+    kafka.jobs(topic, *({"n": n} for n in range(20)), partition=0)
+    worker = project.worker()
+    wait_for(lambda: len(project.events("end")) == 20)
+    wait_for(lambda: kafka.committed(topic, topic) == {0: 20})
+
+    admin.delete_topics([topic])[topic].result(20)
+    wait_for(lambda: "a topic is missing" in project.log(), seconds=60)
+    admin.create_topics([NewTopic(topic, 4, 1)])[topic].result(20)
+    kafka.jobs(topic, *({"n": n} for n in range(100, 150)), partition=0)
+    wait_for(lambda: set(range(100, 150)) <= set(project.numbers("end")), seconds=60)
+    wait_for(lambda: kafka.committed(topic, topic) == {0: 50})
+
+    assert stop(worker) == 0

@@ -39,18 +39,24 @@ def test_a_failing_job_is_tried_then_kept_with_its_bytes(project: Project, kafka
     assert kafka.committed(topic, topic) == kafka.ends(topic)
 
 
-def test_a_retry_waits_in_its_place_and_others_flow(project: Project, kafka: Broker, topic: str) -> None:
+@pytest.mark.parametrize(("ordering", "ends"), [("key", [2, 3, 1, 4]), ("partition", [3, 1, 2, 4])])
+def test_a_retry_waits_in_its_place_and_others_flow(
+    project: Project, kafka: Broker, topic: str, ordering: str, ends: list[int]
+) -> None:
+    project.configure(ordering=ordering)
     kafka.jobs(topic, {"n": 1, "fail_until": 1}, {"n": 2}, partition=0, maxTries=2)
+    kafka.publish(topic, [(b"1", b'{"job":"probe","data":{"n":4}}')], partition=0)
     kafka.jobs(topic, {"n": 3}, partition=1)
 
     project.worker(*EMPTY, "--backoff=2").wait(60)
 
-    assert project.numbers("end") == [3, 1, 2]
+    assert sorted(project.numbers("end")[:-2]) + project.numbers("end")[-2:] == sorted(ends[:-2]) + ends[-2:]
     first, second = (line["at"] for line in project.events("start") if line["n"] == 1)
     assert 2.0 <= second - first < 3.5
 
 
 def test_attempts_and_due_time_survive_kill_9(project: Project, kafka: Broker, topic: str) -> None:
+    project.configure(ordering="partition")
     kafka.jobs(topic, {"n": 1, "fail_until": 1}, {"n": 2}, partition=0, maxTries=2)
     worker = project.worker("--backoff=6")
     wait_for(lambda: project.numbers("start") == [1])
@@ -135,7 +141,7 @@ def test_c_code_that_keeps_the_gil_is_ended_too_and_settles_nothing(
 
     assert status == 1
     assert 5 <= time.monotonic() - began < 15
-    assert kafka.committed(topic, topic) == {}
+    assert set(kafka.committed(topic, topic).values()) <= {0}
 
 
 def test_a_failed_method_that_hangs_is_left_after_five_seconds(project: Project, kafka: Broker, topic: str) -> None:

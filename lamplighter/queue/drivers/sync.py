@@ -23,6 +23,7 @@ class SyncDelivery:
         self.connection = connection
         self.retries = 0
         self.excused = 0
+        self.has_crashed = False
         self.failure: BaseException | None = None
 
     def delete(self) -> None:
@@ -30,6 +31,9 @@ class SyncDelivery:
 
     def release(self, delay: float, *, counted: bool = True) -> None:
         """There is no later here; the job has had its one attempt."""
+
+    def keep(self) -> None:
+        """Nothing comes after it."""
 
     def fail(self, error: BaseException) -> None:
         """The error is the dispatcher's."""

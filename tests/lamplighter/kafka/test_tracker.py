@@ -1,9 +1,16 @@
-"""The finished prefix of a partition."""
+"""The finished prefix of a partition, and what its next owner is told: by example, and beside a naive model."""
 
-from hypothesis import given
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamplighter.kafka.tracker import Mark, Tracker
+from lamplighter.kafka.handover import MAX_RAW, Handover, Mark, fits
+from lamplighter.kafka.tracker import Tracker
+
+LIMIT = 4095  # UTF-16 units that a broker takes
 
 
 def test_nothing_finished_is_no_position() -> None:
@@ -21,7 +28,7 @@ def test_finished_work_beyond_an_open_one_is_not_committed() -> None:
     tracker.finish(6)
     tracker.finish(9)
 
-    assert tracker.position is None
+    assert (tracker.position, tracker.ahead, tracker.beyond()) == (None, 2, (10, (5,)))
 
 
 def test_closing_the_gap_commits_all_that_was_finished_behind_it() -> None:
@@ -32,26 +39,26 @@ def test_closing_the_gap_commits_all_that_was_finished_behind_it() -> None:
 
     tracker.finish(5)
 
-    assert tracker.position == 10
+    assert (tracker.position, tracker.ahead, tracker.left) == (10, 0, 1)
 
 
-def test_a_message_that_was_fetched_twice_does_not_move_the_position_back() -> None:
-    tracker = Tracker()
-    tracker.deliver([5, 6, 5, 6, 7])
+def test_what_an_earlier_owner_has_finished_counts_when_its_turn_comes() -> None:
+    tracker = Tracker(Handover(frontier=10, unfinished=(5, 7)))
+    tracker.deliver([5, 6, 7, 8, 9, 12])
 
-    positions = []
-    for offset in (5, 6, 5, 6, 7):
-        tracker.finish(offset)
-        positions.append(tracker.position)
+    known = [offset for offset in (5, 6, 7, 8, 9, 12) if tracker.is_known(offset)]
+    tracker.finish(5)
+    first = tracker.position
+    tracker.finish(7)
 
-    assert positions == [6, 7, 7, 7, 8]
+    assert (known, first, tracker.position) == ([6, 8, 9], 7, 10)
 
 
 @given(st.sets(st.integers(0, 10_000), min_size=1, max_size=60), st.randoms(use_true_random=False))
-def test_the_position_is_always_behind_the_longest_finished_prefix(offsets: set[int], random: object) -> None:
+def test_the_position_is_always_behind_the_longest_finished_prefix(offsets: set[int], chance: random.Random) -> None:
     delivered = sorted(offsets)
     order = list(delivered)
-    random.shuffle(order)  # type: ignore[attr-defined]
+    chance.shuffle(order)
     tracker = Tracker()
     tracker.deliver(delivered)
     finished: set[int] = set()
@@ -68,17 +75,121 @@ def test_the_position_is_always_behind_the_longest_finished_prefix(offsets: set[
         assert tracker.position == (prefix[-1] + 1 if prefix else None)
 
 
-def test_a_mark_survives_the_commit() -> None:
-    mark = Mark(retries=3, due=1795399635.125)
-
-    assert Mark.decode(mark.encode()) == mark
+offsets = st.integers(0, 2**40)
+marks = st.builds(Mark, retries=st.integers(0, 2**20), due=st.integers(0, 4_102_444_800_000), in_hand=st.booleans())
 
 
-def test_a_mark_is_short_ascii() -> None:
-    assert Mark(retries=2**31, due=4_000_000_000.123).encode().isascii()
+@given(
+    position=offsets,
+    steps=st.lists(st.integers(0, 3000), max_size=100),
+    reach=st.integers(0, 10_000),
+    is_clean=st.booleans(),
+    marked=st.dictionaries(st.integers(0, 5000), marks, max_size=50),
+)
+def test_a_handover_survives_the_commit(
+    position: int, steps: list[int], reach: int, is_clean: bool, marked: dict[int, Mark]
+) -> None:
+    unfinished = tuple(sorted({position + sum(steps[: n + 1]) for n in range(len(steps))}))
+    frontier = (unfinished[-1] if unfinished else position) + 1
+    told = {position + offset: mark for offset, mark in marked.items()}
+    handover = Handover(position + reach, is_clean, frontier, unfinished, told)
+
+    text = handover.encode(position)
+
+    assert text.isascii()
+    assert Handover.decode(text, position) == handover
 
 
-def test_metadata_of_another_client_is_no_mark() -> None:
-    assert [Mark.decode(text) for text in (None, "", "hello", "[]", "{}", '{"v":9}', '{"v":1,"retries":"x"}')] == [
-        None
-    ] * 7
+@given(deltas=st.lists(st.integers(1, 500), max_size=1500), marked=st.integers(0, 150), chance=st.randoms())
+@settings(deadline=None)
+def test_what_is_said_to_fit_does(deltas: list[int], marked: int, chance: random.Random) -> None:
+    position = 1_000_000_000
+    unfinished, at = [], position
+    for delta in deltas:
+        unfinished.append(at)
+        at += delta
+    marked = min(marked, len(unfinished))
+    told = {offset: Mark(2**20, 4_102_444_800_000, True) for offset in chance.sample(unfinished, marked)}
+    handover = Handover(at + 5000, False, at, tuple(unfinished), told)
+
+    size = len(handover.encode(position))
+
+    if fits(len(unfinished), at - position, len(told)):
+        assert size <= min(3000, LIMIT)
+    assert MAX_RAW < LIMIT
+
+
+def test_metadata_of_another_client_is_no_handover() -> None:
+    others = (None, "", "hello", "[]", '{"v":1}', "L2.", "L2.!!!!", "L2.AA", "L3.AAAA", "L2." + "////" * 50)
+
+    assert [Handover.decode(text, 0) for text in others] == [None] * len(others)
+
+
+@dataclass
+class Model:
+    """A partition and its owners, kept naively: which offsets exist, which were run, what is committed."""
+
+    log: list[int]
+    committed: tuple[int, str] = (0, "")
+    runs: dict[int, int] = field(default_factory=dict)
+    tracker: Tracker = field(default_factory=Tracker)
+    in_hand: list[int] = field(default_factory=list)
+    finished: set[int] = field(default_factory=set)
+    told: set[int] = field(default_factory=set)
+
+    def assign(self) -> None:
+        """A new owner takes over what the last commit says."""
+        position, text = self.committed
+        known = Handover.decode(text, position) or Handover()
+        self.tracker = Tracker(known)
+        left = [offset for offset in self.log if offset >= position]
+        self.tracker.deliver(left)
+        self.in_hand = [offset for offset in left if not self.tracker.is_known(offset)]
+        skipped = {offset for offset in self.log if offset < position} | (set(left) - set(self.in_hand))
+        # Nothing is skipped that was not finished, and nothing runs again that a commit said was finished.
+        assert skipped == self.told
+        self.finished = set(skipped)
+
+    def finish(self, index: int) -> None:
+        """One of what is in hand comes to its end."""
+        if self.in_hand:
+            offset = self.in_hand.pop(index % len(self.in_hand))
+            self.tracker.finish(offset)
+            self.finished.add(offset)
+            self.runs[offset] = self.runs.get(offset, 0) + 1
+
+    def commit(self) -> None:
+        """The owner's commit is acknowledged."""
+        position = self.committed[0] if self.tracker.position is None else self.tracker.position
+        assert position >= self.committed[0]
+        frontier, unfinished = self.tracker.beyond()
+        self.committed = position, Handover(frontier=frontier, unfinished=unfinished).encode(position)
+        self.told = set(self.finished)
+
+
+@given(
+    gaps=st.lists(st.integers(1, 4), min_size=1, max_size=60),
+    steps=st.lists(st.one_of(st.integers(0, 1000), st.sampled_from(["commit", "crash", "leave"])), max_size=200),
+)
+@settings(max_examples=300, deadline=None)
+def test_owners_that_crash_and_leave_run_everything_and_nothing_that_was_committed_again(
+    gaps: list[int], steps: list[Any]
+) -> None:
+    model = Model([sum(gaps[: n + 1]) for n in range(len(gaps))])
+    model.assign()
+
+    for step in steps:
+        if isinstance(step, int):
+            model.finish(step)
+        elif step == "commit":
+            model.commit()
+        else:
+            if step == "leave":
+                model.commit()
+            model.assign()
+    while model.in_hand:
+        model.finish(0)
+    model.commit()
+
+    assert set(model.runs) == set(model.log)
+    assert model.committed[0] == model.log[-1] + 1

@@ -35,6 +35,7 @@ class ListDelivery:
         self.key = key
         self.headers: Headers = ()
         self.retries = 0
+        self.has_crashed = False
         self.excused = 0
         self.failure: BaseException | None = None
         self.settled: list[tuple[Any, ...]] = []
@@ -57,6 +58,10 @@ class ListDelivery:
         else:
             self.excused += 1
         self._line.appendleft(self)
+
+    def keep(self) -> None:
+        """Stay in hand."""
+        self.settled.append(("keep",))
 
     def fail(self, error: BaseException) -> None:
         """Failed."""
@@ -100,6 +105,9 @@ class ListQueue:
     def pop(self, names: Sequence[str], wait: float) -> DriverDelivery | None:
         """The first in line."""
         return self.line.popleft() if self.line else None
+
+    def serve(self, wait: float) -> None:
+        """Nothing is acknowledged later."""
 
     def is_exhausted(self) -> bool:
         """Whether the line is empty."""

@@ -132,8 +132,7 @@ def bit_by_bit(self: Job, error: Exception | None = None) -> Iterator[int]:
     yield 1
 
 
-@pytest.mark.parametrize("method", ["handle", "failed"])
-@pytest.mark.parametrize("body", [later, bit_by_bit])
+@pytest.mark.parametrize(("method", "body"), [("handle", bit_by_bit), ("failed", bit_by_bit), ("failed", later)])
 def test_a_method_that_would_not_run_when_it_is_called_is_refused(
     registry: Registry, method: str, body: Callable[..., object]
 ) -> None:

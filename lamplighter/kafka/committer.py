@@ -1,0 +1,133 @@
+"""Commits what is finished: by the clock, by the count, when something waits for it, and at the end."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from lamplighter.kafka.commits import Verdict, judge
+from lamplighter.kafka.partition import News, Partition
+
+log = logging.getLogger(__name__)
+
+EVERY = 1.0  # seconds
+AFTER = 5_000  # finished messages
+
+Place = tuple[str, int]
+
+
+class Committer:
+    """The commits of one consumer, used by its polling thread alone; one is under way at a time.
+
+    Attributes:
+        in_flight: a commit has been sent and not been answered.
+        last_error: what the brokers said of the last commit; empty when they took it.
+    """
+
+    def __init__(
+        self,
+        partitions: dict[Place, Partition],
+        *,
+        changed: Callable[[], object],
+        refused: Callable[[KafkaError], object],
+    ) -> None:
+        self.in_flight = False
+        self.last_error = ""
+        self._partitions = partitions
+        self._changed = changed
+        self._refused = refused
+        self._sent: dict[Place, News] = {}
+        self._last = time.monotonic()
+        self._not_before = 0.0
+        self._is_bare = False
+
+    def commit_if_due(self, consumer: Consumer, now: float) -> None:
+        """Send a commit when a second is over, when many are finished, or when something waits for it."""
+        if self.in_flight or now < self._not_before:
+            return
+        if now - self._last >= EVERY or self._is_urgent():
+            self._last = now
+            self.commit(consumer)
+
+    def commit(self, consumer: Consumer, *, is_last: bool = False) -> bool:
+        """Send what there is to say, without waiting for the answer; whether there was anything."""
+        news = self._news(self._partitions.values(), is_last=is_last)
+        if not news:
+            return False
+        self._sent = news
+        try:
+            consumer.commit(offsets=self._offsets(news), asynchronous=True)
+            self.in_flight = True
+        except KafkaException as error:
+            self._failed(error.args[0], list(news))
+        return True
+
+    def commit_revoked(self, consumer: Consumer, partitions: Sequence[Partition]) -> None:
+        """Commit and wait, before partitions go, so that their next owner does not run again what is finished."""
+        news = self._news(partitions, is_last=True)
+        if not news:
+            return
+        try:
+            consumer.commit(offsets=self._offsets(news), asynchronous=False)
+        except KafkaException as error:
+            log.warning("commit at revocation failed; its jobs run again", extra={"reason": error.args[0].str()})
+
+    def on_commit(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
+        """The answer; called by the consumer."""
+        self.in_flight = False
+        if error is not None:
+            self._failed(error, [(tp.topic, tp.partition) for tp in offsets])
+            return
+        self.last_error = ""
+        for tp in offsets:
+            place = (tp.topic, tp.partition)
+            if tp.error is not None:
+                self._failed(tp.error, [place])
+                continue
+            partition, news = self._partitions.get(place), self._sent.get(place)
+            if partition is not None and news is not None and news.position == tp.offset:
+                partition.acknowledge(news)
+        self._changed()
+
+    def _is_urgent(self) -> bool:
+        finished = 0
+        for partition in self._partitions.values():
+            if partition.wants_commit:
+                return True
+            position = partition.tracker.position
+            if position is not None:
+                finished += position - max(partition.position, 0)
+        return finished >= AFTER
+
+    def _news(self, partitions: Iterable[Partition], *, is_last: bool) -> dict[Place, News]:
+        found = {}
+        for partition in partitions:
+            partition.wants_commit = False
+            news = partition.news(is_last=is_last)
+            if news is not None:
+                found[partition.topic, partition.number] = news
+        return found
+
+    def _offsets(self, news: dict[Place, News]) -> list[TopicPartition]:
+        if self._is_bare:
+            return [TopicPartition(*place, one.position) for place, one in news.items()]
+        return [TopicPartition(*place, one.position, one.text) for place, one in news.items()]
+
+    def _failed(self, error: KafkaError, places: Sequence[Place]) -> None:
+        verdict = judge(error)
+        self.last_error = error.str()
+        self._not_before = time.monotonic() + EVERY
+        for place in places:
+            partition = self._partitions.get(place)
+            if partition is not None:
+                partition.wants_commit = True
+        if verdict is Verdict.FATAL:
+            self._refused(error)
+        elif verdict is Verdict.METADATA:
+            self._is_bare = True
+            self._not_before = 0.0
+            log.error("commit metadata refused; going on without", extra={"reason": error.str()})
+        else:
+            said = ", ".join(f"{topic}[{number}]" for topic, number in places)
+            log.warning("commit refused; trying again", extra={"reason": error.str(), "partitions": said})

@@ -1,0 +1,103 @@
+"""One Kafka message in the worker's hand."""
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+from lamplighter.contracts import Headers
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message
+
+    from lamplighter.kafka.partition import Partition
+
+
+class KafkaDelivery:
+    """A message of one assignment; what is settled after the partition has gone is dropped, and commits nothing.
+
+    One is made for each message, so that what most never need is a default of the class.
+
+    Attributes:
+        lane: what must be kept in order with it; None where nothing must.
+        is_placed: its lane is known.
+        is_read: what an earlier owner has left about it is known.
+        is_kept: it stays in hand while others are popped.
+        is_blocking: what follows it in its lane waits for it.
+        must_be_alone: an earlier owner may have died of it, so nothing else is in hand while it is.
+        version: what the broker must have been told before it may start; 0 where nothing must.
+        blocked_since: when it first made its lane wait, on the monotonic clock; 0 where it never did.
+    """
+
+    retries = 0
+    has_crashed = False
+    excused = 0
+    failure: BaseException | None = None
+    lane: Hashable = None
+    is_placed = False
+    is_read = False
+    is_kept = False
+    is_blocking = False
+    must_be_alone = False
+    version = 0
+    blocked_since = 0.0
+
+    def __init__(self, partition: "Partition", message: "Message") -> None:
+        self.partition = partition
+        self.message = message
+        self.offset: int = message.offset()  # type: ignore[assignment]  # None only before it is sent
+
+    @property
+    def payload(self) -> bytes:
+        """The message's value; empty for a tombstone."""
+        return self.message.value() or b""
+
+    @property
+    def key(self) -> bytes | None:
+        """The message's key."""
+        return self.message.key()
+
+    @property
+    def headers(self) -> Headers:
+        """The message's headers."""
+        headers: Any = self.message.headers()
+        return headers or ()
+
+    @property
+    def queue(self) -> str:
+        """The topic."""
+        return self.partition.topic
+
+    @property
+    def connection(self) -> str:
+        """The connection's name."""
+        return self.partition.connection
+
+    @property
+    def position(self) -> str:
+        """`topic[partition]@offset`."""
+        return f"{self.partition}@{self.offset}"
+
+    @property
+    def timestamp_ms(self) -> int | None:
+        """The broker's or the sender's time."""
+        kind, timestamp = self.message.timestamp()
+        return timestamp if kind else None
+
+    def delete(self) -> None:
+        """Done; the polling thread commits it with the prefix that it completes."""
+        partition = self.partition
+        if not partition.is_plain:
+            partition.lanes.finish(self)
+        elif not partition.lost:
+            partition.tracker.finish(self.offset)
+
+    def release(self, delay: float, *, counted: bool = True) -> None:
+        """Wait in its place, and its lane with it; the commit's metadata say how often and how long."""
+        self.partition.lanes.release(self, delay, counted=counted)
+
+    def keep(self) -> None:
+        """It stays in hand while others are popped; what must follow it waits."""
+        self.partition.lanes.keep(self)
+
+    def fail(self, error: BaseException) -> None:
+        """Recorded as failed, and done."""
+        self.delete()

@@ -1,0 +1,132 @@
+"""What one owner of a partition leaves to the next, in the metadata of its commits."""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+PREFIX = "L2."
+MAX_RAW = 2_200  # bytes; base64 makes 2,934 characters of them, and the broker's limit is 4,095
+CLEAN = 1
+IN_HAND, HAS_DUE = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What is known of one unfinished job.
+
+    Attributes:
+        retries: how often it was started, this time included where it is in hand.
+        due: when it may run again, in milliseconds since 1970; 0 is at once.
+        in_hand: it was started carefully, and had not come to an end when this was written.
+    """
+
+    retries: int
+    due: int = 0
+    in_hand: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """How far an owner has come beyond the committed offset, and how it left.
+
+    Attributes:
+        reach: no job at this offset or beyond was begun.
+        is_clean: the owner left in order; nothing was in hand but what is marked.
+        frontier: what lies below it and is not in `unfinished` is done.
+        unfinished: offsets from the committed one up to the frontier.
+        marks: what is known of some of these.
+    """
+
+    reach: int = 0
+    is_clean: bool = True
+    frontier: int = 0
+    unfinished: Sequence[int] = ()
+    marks: Mapping[int, Mark] = field(default_factory=dict)
+
+    def encode(self, position: int) -> str:
+        """The text for a commit at `position`: ASCII, since the limit counts UTF-16 units and NUL is refused."""
+        raw = bytearray([CLEAN if self.is_clean else 0])
+        _put(raw, max(0, self.reach - position))
+        frontier = max(self.frontier, position)
+        _put(raw, frontier - position)
+        _put(raw, len(self.unfinished))
+        _put_rising(raw, self.unfinished, position)
+        _put(raw, len(self.marks))
+        at = position
+        for offset in sorted(self.marks):
+            mark = self.marks[offset]
+            _put(raw, offset - at)
+            at = offset
+            _put(raw, mark.retries)
+            raw.append((IN_HAND if mark.in_hand else 0) | (HAS_DUE if mark.due else 0))
+            if mark.due:
+                _put(raw, mark.due)
+        return PREFIX + base64.b64encode(bytes(raw)).decode().rstrip("=")
+
+    @classmethod
+    def decode(cls, metadata: str | None, position: int) -> "Handover | None":
+        """What such a text says; None where another client has written something else."""
+        if not metadata or not metadata.startswith(PREFIX) or position < 0:
+            return None
+        text = metadata.removeprefix(PREFIX)
+        try:
+            raw = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+            return _read(raw, position)
+        except (binascii.Error, IndexError, ValueError):
+            return None
+
+
+def fits(unfinished: int, span: int, marks: int) -> bool:
+    """Whether so many unfinished offsets over so long a span, with so many marks, are sure to have room."""
+    # A difference d takes at most 1 + d/128 bytes, a mark at most 14.
+    return unfinished + span // 128 + 14 * marks + 32 <= MAX_RAW
+
+
+def _put(raw: bytearray, number: int) -> None:
+    """Add a number, seven bits a byte, the lowest first (LEB128)."""
+    while number > 0x7F:
+        raw.append(number & 0x7F | 0x80)
+        number >>= 7
+    raw.append(number)
+
+
+def _put_rising(raw: bytearray, numbers: Sequence[int], at: int) -> None:
+    for number in numbers:
+        _put(raw, number - at)
+        at = number
+
+
+def _read(raw: bytes, position: int) -> Handover:
+    place = 1
+
+    def take() -> int:
+        nonlocal place
+        number = shift = 0
+        while True:
+            byte = raw[place]
+            place += 1
+            number |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return number
+            shift += 7
+
+    reach, frontier = position + take(), position + take()
+    unfinished = _rising(take, position)
+    marks: dict[int, Mark] = {}
+    at = position
+    for _ in range(take()):
+        at += take()
+        retries = take()
+        flags = raw[place]
+        place += 1
+        marks[at] = Mark(retries, take() if flags & HAS_DUE else 0, bool(flags & IN_HAND))
+    return Handover(reach, bool(raw[0] & CLEAN), frontier, unfinished, marks)
+
+
+def _rising(take: Callable[[], int], at: int) -> tuple[int, ...]:
+    numbers = []
+    for _ in range(take()):
+        at += take()
+        numbers.append(at)
+    return tuple(numbers)

@@ -1,0 +1,275 @@
+"""Which delivery comes next: topics by their weights, lanes in their order, waiting ones when they are due."""
+
+import heapq
+import itertools
+import time
+from collections import deque
+from collections.abc import Mapping
+
+from lamplighter.errors import LaneBlocked
+from lamplighter.kafka.delivery import KafkaDelivery
+from lamplighter.kafka.handover import Mark
+from lamplighter.kafka.line import Line
+from lamplighter.kafka.partition import Chunk, Partition
+
+NEVER = float("inf")
+
+
+class Lanes:
+    """What is fetched and not begun, what waits to run again, and what waits behind another.
+
+    A lane is what has to be kept in order: a key, or a whole partition. Only `arrived` is called by the polling
+    thread; whoever pops owns the rest.
+    """
+
+    def __init__(self, weights: Mapping[str, int], *, block_limit: float = 0, block_action: str = "fail") -> None:
+        self._lines = [Line(name, weight) for name, weight in weights.items()]
+        self._by_name = {line.name: line for line in self._lines}
+        self._only = self._lines[0]
+        self._block_limit = block_limit
+        self._block_action = block_action
+        self._is_plain = len(self._lines) == 1
+        self._odd: dict[Partition, None] = {}  # the partitions that are not plain, in the order in which they became so
+        self._due: list[tuple[float, int, KafkaDelivery]] = []
+        self._numbers = itertools.count()
+        self._kept = 0
+        self._alone: KafkaDelivery | None = None
+        self._is_alone_in_hand = False
+
+    # called by the polling thread ──────────────────────────────────────────────────────────────────────────────────
+
+    def arrived(self, partition: Partition, chunk: Chunk) -> None:
+        """Messages of a partition, the oldest last."""
+        partition.lanes = self
+        self._by_name[partition.topic].arrived(partition, chunk)
+
+    # popping ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def pop(self) -> KafkaDelivery | None:
+        """The next delivery that may run now; None where there is none."""
+        if self._is_plain:
+            line = self._only
+            chunk, partition = line.chunk, line.partition
+            # A partition that was not plain when it came is found out when its chunk is begun.
+            if chunk and partition is not None and partition.is_plain and not partition.lost:
+                return KafkaDelivery(partition, chunk.pop())
+        return self._pop()
+
+    def next_due(self) -> float:
+        """When the next delivery that waits is due, on the monotonic clock."""
+        return self._due[0][0] if self._due else NEVER
+
+    def is_empty(self) -> bool:
+        """Whether nothing is left here, neither waiting nor in hand."""
+        if self._kept or self._alone is not None or not all(line.is_empty() for line in self._lines):
+            return False
+        if any(not delivery.partition.lost for _, _, delivery in self._due):
+            return False
+        return not any(partition.held or partition.ready for partition in self._odd if not partition.lost)
+
+    def _pop(self) -> KafkaDelivery | None:
+        while self._alone is None:
+            delivery = self._next()
+            if delivery is None:
+                self._look_whether_plain()
+                return None
+            if delivery.partition.lost:
+                continue
+            if not delivery.partition.is_plain:
+                self._odd[delivery.partition] = None
+                self._is_plain = False
+                if not self._may_run(delivery):
+                    continue
+            return delivery
+        return self._step_alone()
+
+    def _next(self) -> KafkaDelivery | None:
+        if self._due and self._due[0][0] <= time.monotonic():
+            return heapq.heappop(self._due)[2]
+        for partition in self._odd:
+            if partition.ready and partition.waits_for is None:
+                return partition.ready.popleft()
+        if len(self._lines) == 1:
+            self._only.unpark()
+            return self._only.next()
+        return self._next_by_weight()
+
+    def _next_by_weight(self) -> KafkaDelivery | None:
+        """Smooth weighted turns: what has more weight comes first and more often, and nothing starves."""
+        able = [line for line in self._lines if line.has_something()]
+        while able:
+            total = sum(line.weight for line in able)
+            for line in able:
+                line.credit += line.weight
+            chosen = max(able, key=lambda line: line.credit)
+            chosen.credit -= total
+            delivery = chosen.next()
+            if delivery is not None:
+                return delivery
+            able.remove(chosen)
+        for line in self._lines:
+            line.credit = 0
+        return None
+
+    def _may_run(self, delivery: KafkaDelivery) -> bool:
+        """Whether a delivery of a partition that is not plain may run now; else it is where it waits."""
+        partition = delivery.partition
+        if not delivery.is_placed:
+            self._place(delivery)
+            if delivery.lane is not None and delivery.lane in partition.blocked:
+                self._hold_back(delivery)
+                return False
+        if not delivery.is_read:
+            delivery.is_read = True
+            if delivery.offset in partition.marks and self._must_wait(delivery):
+                return False
+        if delivery.must_be_alone:
+            self._alone, self._is_alone_in_hand = delivery, False
+            return False
+        return True
+
+    def _must_wait(self, delivery: KafkaDelivery) -> bool:
+        """Take over what an earlier owner has left about a delivery; whether it has to wait because of it."""
+        mark = delivery.partition.marks[delivery.offset]
+        delivery.retries = mark.retries
+        delivery.has_crashed = mark.in_hand
+        wait = mark.due / 1000 - time.time()
+        if wait > 0:
+            self._wait(delivery, wait)
+        return wait > 0
+
+    def _step_alone(self) -> KafkaDelivery | None:
+        """Start what may have killed an owner: nothing beside it, and only when the broker knows of the start."""
+        delivery = self._alone
+        if delivery is None or self._is_alone_in_hand:
+            return None
+        partition = delivery.partition
+        if partition.lost:
+            self._alone = None
+            return self._pop()
+        if self._kept:
+            return None
+        if delivery.version == 0:
+            partition.marks[delivery.offset] = Mark(delivery.retries + 1, in_hand=True)
+            delivery.version = partition.tell()
+        if partition.acked < delivery.version:
+            return None
+        delivery.version = 0
+        self._is_alone_in_hand = True
+        return delivery
+
+    # settling ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def keep(self, delivery: KafkaDelivery) -> None:
+        """It stays in hand while others are popped."""
+        if not delivery.is_kept:
+            delivery.is_kept = True
+            delivery.partition.kept += 1
+            self._kept += 1
+        self._block(delivery)
+
+    def finish(self, delivery: KafkaDelivery) -> None:
+        """It is done; what waited behind it in its lane may run."""
+        partition = delivery.partition
+        self._let_go(delivery)
+        if partition.lost:
+            return
+        partition.tracker.finish(delivery.offset)
+        if partition.marks:
+            partition.marks.pop(delivery.offset, None)
+        if delivery.is_blocking:
+            partition.is_stopped = False
+            self._unblock(partition, delivery)
+        partition.settle_down()
+        if partition.is_plain:
+            self._look_whether_plain()
+
+    def release(self, delivery: KafkaDelivery, delay: float, *, counted: bool) -> None:
+        """It is to be popped again after `delay` seconds; one that is not counted met a service that is away."""
+        partition = delivery.partition
+        self._let_go(delivery)
+        if counted:
+            delivery.retries += 1
+        else:
+            delivery.excused += 1
+        if partition.lost:
+            return
+        delivery.is_read = True
+        self._block(delivery)
+        partition.marks[delivery.offset] = Mark(delivery.retries, round((time.time() + delay) * 1000))
+        partition.tell()
+        if not counted:
+            # What comes next would meet the same service: it is spared the attempt.
+            partition.waits_for = delivery
+        elif self._is_blocked_for_too_long(delivery, delay):
+            if self._block_action == "stop":
+                partition.is_stopped = True
+            else:
+                delivery.failure = delivery.failure or LaneBlocked(_too_long(delivery, self._block_limit))
+                delay = 0
+        self._wait(delivery, delay)
+
+    def _wait(self, delivery: KafkaDelivery, delay: float) -> None:
+        self._block(delivery)
+        heapq.heappush(self._due, (time.monotonic() + delay, next(self._numbers), delivery))
+
+    def _let_go(self, delivery: KafkaDelivery) -> None:
+        if delivery.is_kept:
+            delivery.is_kept = False
+            delivery.partition.kept -= 1
+            self._kept -= 1
+        if self._alone is delivery:
+            self._alone = None
+        if delivery.partition.waits_for is delivery:
+            delivery.partition.waits_for = None
+
+    def _block(self, delivery: KafkaDelivery) -> None:
+        partition = delivery.partition
+        partition.is_plain = self._is_plain = False
+        self._odd[partition] = None
+        if not delivery.is_placed:
+            self._place(delivery)
+        if delivery.lane is not None and not delivery.is_blocking:
+            delivery.is_blocking = True
+            partition.blocked.setdefault(delivery.lane, deque())
+
+    def _place(self, delivery: KafkaDelivery) -> None:
+        delivery.is_placed = True
+        delivery.lane = delivery.partition.lane_of(delivery.message)
+
+    def _unblock(self, partition: Partition, delivery: KafkaDelivery) -> None:
+        waiting = partition.blocked[delivery.lane]
+        if not waiting:
+            del partition.blocked[delivery.lane]
+            return
+        heir = waiting.popleft()
+        heir.is_blocking = True
+        partition.held -= 1
+        partition.held_bytes -= len(heir.message)
+        partition.ready.append(heir)
+
+    def _hold_back(self, delivery: KafkaDelivery) -> None:
+        partition = delivery.partition
+        partition.blocked[delivery.lane].append(delivery)
+        partition.held += 1
+        partition.held_bytes += len(delivery.message)
+
+    def _is_blocked_for_too_long(self, delivery: KafkaDelivery, delay: float) -> bool:
+        now = time.monotonic()
+        delivery.blocked_since = delivery.blocked_since or now
+        return bool(
+            self._block_limit and delivery.lane is not None and now + delay - delivery.blocked_since > self._block_limit
+        )
+
+    def _look_whether_plain(self) -> None:
+        for partition in [partition for partition in self._odd if partition.is_plain or partition.lost]:
+            del self._odd[partition]
+        # One topic alone needs no turns.
+        self._is_plain = not (self._odd or self._due or self._kept or self._alone or len(self._lines) > 1)
+
+
+def _too_long(delivery: KafkaDelivery, limit: float) -> str:
+    return (
+        f"The job at {delivery.position} has made the jobs behind it wait for as long as key_block_limit allows, "
+        f"{limit:g} s, and still has to be tried again."
+    )

@@ -1,0 +1,146 @@
+"""What becomes of a job that has run: done, to be tried again, or failed; decided and told here."""
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lamplighter.contracts import DatabaseErrors, Events
+from lamplighter.errors import JobFailed as JobFailedError
+from lamplighter.errors import LamplighterError, PayloadError, Unavailable
+from lamplighter.queue.delivery import Deleted, Failed, Released, WorkQueue
+from lamplighter.queue.events import JobFailed, JobProcessed, JobReleased
+from lamplighter.queue.watch import NEVER, Hand
+
+if TYPE_CHECKING:
+    from lamplighter.queue.failing import Failing
+    from lamplighter.queue.runner import Start
+
+log = logging.getLogger(__name__)
+
+AWAY = 1.0  # seconds until a job is run again that met a service which was away
+LEAST_END = 40.0  # seconds for recording a failed job and its failed() at least; SQLite alone may wait for 30
+LISTENER = "a listener raised"
+MOST_DEADLOCKS = 5  # runs of one delivery that a deadlock excuses; the next one counts
+
+
+class ErrorElsewhere(LamplighterError):
+    """An error of another process: its text, and the name of its class as `kind`."""
+
+    def __init__(self, text: str, *, kind: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What has become of a job that was run elsewhere, and recorded there where it failed."""
+
+    kind: Literal["delete", "release", "fail"]
+    delay: float = 0.0
+    counted: bool = True
+    error: BaseException | None = None
+
+
+class Settling:
+    """Settles each start exactly once, in the thread that owns the worker's loop.
+
+    Attributes:
+        has_failed: a job has failed for good.
+    """
+
+    def __init__(
+        self, queue: WorkQueue, failing: "Failing", events: Events, database_errors: DatabaseErrors, hand: Hand
+    ) -> None:
+        self.has_failed = False
+        self._queue = queue
+        self._failing = failing
+        self._events = events
+        self._database_errors = database_errors
+        self._hand = hand
+
+    def settle(self, start: "Start", error: BaseException | None, duration: float) -> None:
+        """Do what the handler asked for, or what its end calls for."""
+        wish = start.wish
+        if wish is None and error is None:
+            start.delivery.delete()
+            if self._events.listens(JobProcessed):
+                self.tell(JobProcessed(start, duration))
+            return
+        if wish is not None and error is not None:
+            log.error("a job raised after it had settled itself", exc_info=error, extra={"job": start.name})
+        if isinstance(wish, Failed):
+            self.fail(start, wish.error, duration)
+        elif isinstance(wish, Released):
+            self._release(start, None, wish.delay, duration)
+        elif error is None or isinstance(wish, Deleted):
+            start.delivery.delete()
+            if self._events.listens(JobProcessed):
+                self.tell(JobProcessed(start, duration))
+        else:
+            self._after_error(start, error, duration)
+
+    def obey(self, start: "Start", verdict: Verdict, duration: float) -> None:
+        """Do what was decided elsewhere."""
+        if verdict.kind == "delete":
+            start.delivery.delete()
+            if self._events.listens(JobProcessed):
+                self.tell(JobProcessed(start, duration))
+        elif verdict.kind == "release":
+            self._release(start, verdict.error, verdict.delay, duration, counted=verdict.counted)
+        else:
+            self.has_failed = True
+            error = verdict.error or JobFailedError("The job failed in its slot.")
+            start.delivery.fail(error)
+            if self._events.listens(JobFailed):
+                self.tell(JobFailed(start, duration, error))
+
+    def fail(self, start: "Start", error: BaseException, duration: float = 0.0) -> None:
+        """Record a job as failed, and let go of it."""
+        self.has_failed = True
+        # The store and the job's failed() may hang as the job itself may: they have its timeout once more. A short
+        # one is no measure for a store that is busy.
+        timeout = start.policy.timeout
+        self._hand.put(start, time.monotonic() + max(timeout, LEAST_END) if timeout else NEVER)
+        refusal = self._failing.write_down(start, error)
+        if not self._hand.take(start):
+            never_return()
+        if self._failing.settle(start, error, refusal) and self._events.listens(JobFailed):
+            self.tell(JobFailed(start, duration, error))
+
+    def tell(self, event: object) -> None:
+        """Tell of what is done already: a listener that raises changes nothing of it."""
+        try:
+            self._events.dispatch(event)
+        except Exception:
+            log.exception(LISTENER)
+
+    def _after_error(self, start: "Start", error: BaseException, duration: float) -> None:
+        delivery = start.delivery
+        if isinstance(error, Unavailable) or self._database_errors.is_lost_connection(error):
+            self._release(start, error, AWAY, duration, counted=False)
+        elif self._database_errors.is_deadlock(error) and delivery.excused < MOST_DEADLOCKS:
+            self._release(start, error, self._queue.deadlock_wait, duration, counted=False)
+        elif not isinstance(error, PayloadError) and start.policy.may_retry(start.attempts):
+            self._release(start, error, start.policy.delay_after(start.attempts), duration)
+        else:
+            self.fail(start, error, duration)
+
+    def _release(
+        self, start: "Start", error: BaseException | None, delay: float, duration: float, *, counted: bool = True
+    ) -> None:
+        start.delivery.release(delay, counted=counted)
+        if error is not None:
+            log.warning(
+                "job will run again",
+                extra={"job": start.name, "position": start.delivery.position, "delay": delay, "counted": counted},
+                exc_info=error,
+            )
+        if self._events.listens(JobReleased):
+            self.tell(JobReleased(start, duration, delay, error))
+
+
+def never_return() -> None:
+    """The watching thread has taken this job and is ending the process; a second settlement must not follow."""
+    while True:
+        time.sleep(3600)

@@ -1,0 +1,462 @@
+"""Which delivery comes next."""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from lamplighter.errors import LaneBlocked
+from lamplighter.kafka.delivery import KafkaDelivery
+from lamplighter.kafka.handover import Handover, Mark
+from lamplighter.kafka.lanes import Lanes
+from lamplighter.kafka.partition import LEAST_REACH, MOST_AHEAD, MOST_HELD, MOST_REACH, Ordering, Partition
+
+
+class Record:
+    """A message, as far as lanes look at it."""
+
+    def __init__(self, offset: int, key: bytes | None) -> None:
+        self._offset = offset
+        self._key = key
+
+    def offset(self) -> int:
+        """Where it stands."""
+        return self._offset
+
+    def key(self) -> bytes | None:
+        """What it is kept in order by."""
+        return self._key
+
+    def __len__(self) -> int:
+        return 100
+
+
+class Bench:
+    """Partitions whose commits are acknowledged when a test says so."""
+
+    def __init__(self, lanes: Lanes | None = None, *, ordering: Ordering = "key") -> None:
+        self.lanes = lanes or Lanes({"t": 1})
+        self.ordering: Ordering = ordering
+
+    def partition(
+        self,
+        *keys: str | None,
+        topic: str = "t",
+        number: int = 0,
+        start: int = 0,
+        left: Handover | None = None,
+        is_open: bool = True,
+    ) -> Partition:
+        """A partition that has been given a message for each key."""
+        metadata = left.encode(start) if left else None
+        partition = Partition("kafka", topic, number, offset=start, metadata=metadata, ordering=self.ordering)
+        self.arrive(partition, start, *keys)
+        if is_open:
+            self.commit(partition)
+        return partition
+
+    def arrive(self, partition: Partition, start: int, *keys: str | None) -> None:
+        """Further messages of a partition."""
+        messages: list[Any] = [Record(start + n, None if key is None else key.encode()) for n, key in enumerate(keys)]
+        chunk = partition.receive(messages)
+        if chunk:
+            self.lanes.arrived(partition, chunk)
+
+    def commit(self, *partitions: Partition, is_last: bool = False) -> None:
+        """Commit, and have it acknowledged."""
+        for partition in partitions:
+            partition.wants_commit = False
+            news = partition.news(is_last=is_last)
+            if news is not None:
+                partition.acknowledge(news)
+
+    def pop(self) -> KafkaDelivery:
+        """The next delivery, which must be there."""
+        delivery = self.lanes.pop()
+        assert delivery is not None
+        return delivery
+
+    def offsets(self, count: int) -> list[int]:
+        """Pop and finish so many."""
+        found = []
+        for _ in range(count):
+            delivery = self.pop()
+            found.append(delivery.offset)
+            delivery.delete()
+        return found
+
+    def kept(self, count: int) -> list[KafkaDelivery]:
+        """Pop so many, and keep them in hand."""
+        found = []
+        for _ in range(count):
+            delivery = self.pop()
+            delivery.keep()
+            found.append(delivery)
+        return found
+
+
+def offsets(deliveries: Iterable[KafkaDelivery]) -> list[int]:
+    """Where they stand."""
+    return [delivery.offset for delivery in deliveries]
+
+
+def test_nothing_begins_before_the_broker_knows_of_the_owner() -> None:
+    bench = Bench()
+    partition = bench.partition("a", "b", is_open=False)
+
+    before = bench.lanes.pop()
+    wanted = partition.wants_commit
+    bench.commit(partition)
+
+    assert (before, wanted) == (None, True)
+    assert bench.offsets(2) == [0, 1]
+
+
+def test_jobs_run_no_further_than_a_commit_has_announced() -> None:
+    bench = Bench()
+    partition = bench.partition(*["a"] * 1000)
+
+    first = bench.offsets(LEAST_REACH)
+    stopped = bench.lanes.pop()
+    wanted = partition.wants_commit
+    bench.commit(partition)
+    second = bench.offsets(2 * LEAST_REACH)
+
+    assert first == list(range(LEAST_REACH))
+    assert (stopped, wanted) == (None, True)
+    assert second[-1] == 3 * LEAST_REACH - 1
+
+
+def test_what_is_announced_grows_with_the_pace_up_to_its_limit() -> None:
+    bench = Bench()
+    partition = bench.partition(*["a"] * 40_000)
+
+    for _ in range(12):
+        while (delivery := bench.lanes.pop()) is not None:
+            delivery.delete()
+        bench.commit(partition)
+
+    assert partition.margin == MOST_REACH
+
+
+def test_a_gap_in_the_offsets_stops_nothing() -> None:
+    bench = Bench()
+    partition = bench.partition("a")
+    bench.arrive(partition, 1_000_000, "b")
+    bench.offsets(1)
+
+    stopped = bench.lanes.pop()
+    bench.commit(partition)
+
+    assert stopped is None
+    assert bench.offsets(1) == [1_000_000]
+
+
+def test_by_key_a_job_in_hand_holds_back_its_key_alone() -> None:
+    bench = Bench()
+    bench.partition("a", "a", "b", "a", None, None)
+
+    first, second, third, fourth = bench.kept(4)
+    nothing = bench.lanes.pop()
+    first.delete()
+    heir = bench.pop()
+
+    assert offsets([first, second, third, fourth]) == [0, 2, 4, 5]
+    assert nothing is None
+    assert heir.offset == 1
+
+
+def test_by_partition_a_job_in_hand_holds_back_its_partition() -> None:
+    bench = Bench(ordering="partition")
+    bench.partition("a", "b")
+    bench.partition("a", number=1)
+
+    first, second = bench.kept(2)
+    nothing = bench.lanes.pop()
+    first.delete()
+
+    assert {str(first.partition), str(second.partition)} == {"t[0]", "t[1]"}
+    assert nothing is None
+    assert bench.pop().offset == 1
+
+
+def test_without_an_order_nothing_holds_back_anything() -> None:
+    bench = Bench(ordering="none")
+    bench.partition("a", "a", "a")
+
+    assert offsets(bench.kept(3)) == [0, 1, 2]
+
+
+def test_a_retry_waits_in_its_place_and_its_key_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    bench.partition("a", "a", "b")
+    bench.pop().release(60)
+
+    others = bench.offsets(1)
+    nothing = bench.lanes.pop()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 61)
+    again = bench.pop()
+    again.delete()
+
+    assert (others, nothing) == ([2], None)
+    assert (again.offset, again.retries) == (0, 1)
+    assert bench.offsets(1) == [1]
+
+
+def test_a_service_that_is_away_spares_what_comes_next_the_attempt() -> None:
+    bench = Bench()
+    bench.partition("a", "b")
+    first = bench.pop()
+
+    first.release(0, counted=False)
+    again = bench.pop()
+    nothing = bench.lanes.pop()
+    again.delete()
+
+    assert (again.offset, again.retries, again.excused) == (0, 0, 1)
+    assert nothing is None
+    assert bench.offsets(1) == [1]
+
+
+def test_what_is_held_back_has_a_limit() -> None:
+    bench = Bench()
+    partition = bench.partition("a")
+    slow = bench.kept(1)[0]
+    for start in range(1, 3001, 100):
+        bench.arrive(partition, start, *["a"] * 100)
+
+    for _ in range(40):
+        bench.lanes.pop()
+        bench.commit(partition)
+
+    assert partition.held == MOST_HELD
+    assert partition.is_closed
+    slow.delete()
+    assert bench.offsets(1) == [1]
+
+
+def test_the_commit_has_room_for_what_is_finished_beyond_its_prefix() -> None:
+    bench = Bench(ordering="none")
+    partition = bench.partition("a")
+    slow = bench.kept(1)
+    bench.arrive(partition, 1, *["b"] * 60_000)
+    sizes = []
+    while (delivery := bench.lanes.pop()) is not None or partition.wants_commit:
+        if delivery is None:
+            bench.commit(partition)
+            sizes.append(len(partition.committed[1]))
+        elif delivery.offset % 100 == 1:
+            delivery.keep()
+            slow.append(delivery)
+        else:
+            delivery.delete()
+
+    assert partition.is_closed
+    assert len(slow) > 100
+    assert max(sizes) <= 3000
+    assert partition.tracker.ahead == MOST_AHEAD
+
+
+def test_what_is_finished_beyond_the_prefix_does_not_run_under_the_next_owner() -> None:
+    bench = Bench(ordering="none")
+    partition = bench.partition("a", "b", "c", "d")
+    slow, *others = bench.kept(3)
+    for delivery in others:
+        delivery.delete()
+    bench.commit(partition, is_last=True)
+    position, text = partition.committed
+
+    heir = Bench(ordering="none")
+    heir.partition("a", "b", "c", "d", start=position, left=Handover.decode(text, position))
+
+    assert (slow.offset, position) == (0, 0)
+    assert heir.offsets(2) == [0, 3]
+    assert heir.lanes.pop() is None
+
+
+def test_retries_and_due_times_are_left_to_the_next_owner() -> None:
+    bench = Bench()
+    partition = bench.partition("a", "b")
+    bench.pop().release(60)
+    bench.commit(partition, is_last=True)
+    position, text = partition.committed
+
+    heir = Bench()
+    heir.partition("a", "b", start=position, left=Handover.decode(text, position))
+    other = heir.pop()
+
+    assert other.offset == 1
+    assert heir.lanes.next_due() > time.monotonic() + 50
+    assert heir.lanes.pop() is None
+
+
+# careful ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+CRASHED = Handover(reach=2, is_clean=False)
+
+
+def test_behind_a_crash_each_job_of_the_window_is_announced_before_it_starts() -> None:
+    bench = Bench()
+    partition = bench.partition("a", "b", "c", left=CRASHED)
+
+    before = bench.lanes.pop()
+    bench.commit(partition)
+    first = bench.pop()
+    told = Handover.decode(partition.committed[1], 0)
+    beside = bench.lanes.pop()
+    first.delete()
+    bench.lanes.pop()
+    bench.commit(partition)
+    second = bench.pop()
+    second.delete()
+
+    assert before is None
+    assert (first.offset, told.marks if told else None) == (0, {0: Mark(1, in_hand=True)})
+    assert beside is None
+    assert second.offset == 1
+    # Behind the window it goes on at full speed.
+    assert bench.offsets(1) == [2]
+    assert not partition.marks
+
+
+def test_a_job_that_its_worker_died_with_counts_that_start() -> None:
+    left = Handover(reach=2, is_clean=False, marks={0: Mark(2, in_hand=True)})
+    bench = Bench()
+    partition = bench.partition("a", "b", left=left)
+
+    bench.lanes.pop()
+    bench.commit(partition)
+    suspect = bench.pop()
+
+    assert (suspect.retries, suspect.has_crashed) == (2, True)
+    told = Handover.decode(partition.committed[1], 0)
+    assert told is not None
+    assert told.marks[0] == Mark(3, in_hand=True)
+
+
+def test_a_suspect_runs_when_nothing_else_is_in_hand() -> None:
+    bench = Bench()
+    bench.partition("x", number=1)
+    neighbour = bench.kept(1)[0]
+    suspicious = bench.partition("a", "b", left=CRASHED)
+
+    waits = [bench.lanes.pop(), bench.lanes.pop()]
+    neighbour.delete()
+    bench.lanes.pop()
+    bench.commit(suspicious)
+
+    assert waits == [None, None]
+    assert bench.pop().offset == 0
+
+
+def test_an_owner_that_leaves_in_order_blames_nothing_that_is_in_hand() -> None:
+    bench = Bench()
+    partition = bench.partition("a", "b", left=CRASHED)
+    bench.lanes.pop()
+    bench.commit(partition)
+    bench.pop()
+
+    bench.commit(partition, is_last=True)
+    told = Handover.decode(partition.committed[1], 0)
+
+    assert told is not None
+    assert (told.is_clean, dict(told.marks)) == (True, {})
+
+
+def test_a_window_is_handed_on_to_the_next_owner_when_this_one_dies_in_it() -> None:
+    bench = Bench()
+    partition = bench.partition(*["a"] * 10, left=Handover(reach=8, is_clean=False))
+    bench.lanes.pop()
+    bench.commit(partition)
+
+    told = Handover.decode(partition.committed[1], 0)
+
+    assert told is not None
+    assert told.reach >= 8
+
+
+# losing ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_without_an_order_everything_in_hand_is_counted_until_it_is_settled() -> None:
+    bench = Bench(ordering="none")
+    bench.partition("a", "b", "c")
+    first, second, third = bench.kept(3)
+
+    second.delete()
+    before = bench.lanes.is_empty()
+    first.delete()
+    third.delete()
+
+    assert (before, bench.lanes.is_empty()) == (False, True)
+
+
+def test_what_is_lost_is_dropped_wherever_it_waits() -> None:
+    bench = Bench()
+    lost = bench.partition("a", "a", "b", "c")
+    first, second = bench.kept(2)
+    first.release(0)
+    lost.lost = True
+    left = bench.partition("z", number=1)
+
+    found = bench.kept(1)
+    second.delete()
+    nothing = bench.lanes.pop()
+    found[0].delete()
+
+    assert found[0].partition is left
+    assert nothing is None
+    assert lost.tracker.position is None
+    assert bench.lanes.is_empty()
+
+
+def test_messages_that_are_fetched_twice_run_once() -> None:
+    bench = Bench()
+    partition = bench.partition("a", "b")
+
+    bench.arrive(partition, 0, "a", "b", "c")
+
+    assert bench.offsets(3) == [0, 1, 2]
+    assert bench.lanes.pop() is None
+
+
+def test_a_key_that_blocks_for_too_long_fails_or_stops_its_partition() -> None:
+    failing = Bench(Lanes({"t": 1}, block_limit=10))
+    failing.partition("a", "b")
+    stopping = Bench(Lanes({"t": 1}, block_limit=10, block_action="stop"))
+    stopping.partition("a", "b")
+
+    failing.pop().release(60)
+    stopping.pop().release(60)
+
+    again = failing.pop()
+    assert isinstance(again.failure, LaneBlocked)
+    assert stopping.lanes.pop() is None
+
+
+# priorities ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_topic_with_more_weight_comes_first_and_none_starves() -> None:
+    bench = Bench(Lanes({"high": 8, "low": 1}))
+    high = bench.partition(*["a"] * 32, topic="high")
+    low = bench.partition(*["b"] * 32, topic="low")
+
+    order = []
+    for _ in range(18):
+        delivery = bench.pop()
+        order.append(delivery.queue)
+        delivery.delete()
+        bench.commit(high, low)
+
+    assert order[:4] == ["high"] * 4
+    assert order.count("low") == 2
+
+
+def test_a_topic_that_is_alone_is_worked_without_a_break() -> None:
+    bench = Bench(Lanes({"high": 8, "low": 1}))
+    bench.partition(*["b"] * 5, topic="low")
+
+    assert bench.offsets(5) == [0, 1, 2, 3, 4]
