@@ -30,13 +30,19 @@ class Overdue:
     """Ends the process of a job that has overrun, from the watching thread: the job's own thread may never return."""
 
     def __init__(
-        self, queue: WorkQueue, failing: Failing, events: Events, flush: Callable[[], object], *, thread_id: int
+        self,
+        queue: WorkQueue,
+        failing: Failing,
+        events: Events,
+        flush: Callable[[], object],
+        *,
+        thread_of: Callable[[Start], int | None],
     ) -> None:
         self._queue = queue
         self._failing = failing
         self._events = events
         self._flush = flush
-        self._thread_id = thread_id
+        self._thread_of = thread_of
 
     def __call__(self, start: Start) -> None:
         """Settle the job, commit, and end the process with 137, or with 1 when only a grace period is over."""
@@ -50,7 +56,7 @@ class Overdue:
                 "job has overrun; the worker ends",
                 extra={"job": start.name, "position": start.delivery.position, "after": round(elapsed, 1)},
             )
-            self._print_stack()
+            self._print_stack(start)
             self._settle(start, elapsed, has_timed_out=has_timed_out)
             self._queue.close(timeout=COMMIT)
             self._flush()
@@ -99,8 +105,8 @@ class Overdue:
         if self._events.listens(type(event)):
             _within(LISTENERS, lambda: self._events.dispatch(event))
 
-    def _print_stack(self) -> None:
-        frame = sys._current_frames().get(self._thread_id)
+    def _print_stack(self, start: Start) -> None:
+        frame = sys._current_frames().get(self._thread_of(start) or 0)
         if frame is None or sys.stderr is None:
             return
         with suppress(OSError):  # the disk under it may be full

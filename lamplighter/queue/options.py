@@ -1,9 +1,18 @@
 """What a worker was asked to do, and why it may stop."""
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 
 from lamplighter.queue.retries import Policy
+
+
+class PoolKind(StrEnum):
+    """Where jobs run."""
+
+    SOLO = "solo"
+    PROCESS = "process"
+    THREAD = "thread"
+    ASYNC = "async"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +26,9 @@ class WorkerOptions:
         memory: resident megabytes at which the worker stops.
         grace: seconds that a job in hand still has after a signal; None leaves it its own timeout.
         shutdown: seconds for committing and leaving, from the end of the last job.
+        pool: where jobs run: in the worker itself (solo), or beside each other in processes, threads or one loop.
+        concurrency: how many jobs are in hand at most.
+        max_jobs_per_slot, max_memory_per_slot: when a process slot is renewed, by its jobs or its megabytes.
     """
 
     queues: tuple[str, ...]
@@ -33,6 +45,10 @@ class WorkerOptions:
     force: bool = False
     grace: float | None = None
     shutdown: float = 30
+    pool: str = "solo"
+    concurrency: int = 1
+    max_jobs_per_slot: int = 0
+    max_memory_per_slot: int = 0
 
 
 class StopReason(Enum):

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,9 @@ from lamplighter.queue.ending import Overdue, bounded
 from lamplighter.queue.failing import Failing
 from lamplighter.queue.health import Heartbeat
 from lamplighter.queue.options import StopReason, WorkerOptions
+from lamplighter.queue.pooled import PooledWorker
 from lamplighter.queue.restart import RestartWatch
+from lamplighter.queue.runner import Start
 from lamplighter.queue.signals import handled
 from lamplighter.queue.watch import Chore, Watch
 from lamplighter.queue.worker import Worker
@@ -54,7 +55,6 @@ class WorkerProcess:
             finally:
                 self.restart.end()
                 watch.end()
-                self.flush()
                 is_closed = self._close()
                 self.heartbeat.remove()
             if not is_closed:
@@ -63,13 +63,20 @@ class WorkerProcess:
         return status
 
     def _close(self) -> bool:
+        began = time.monotonic()
+        seconds = max(1.0, self.options.shutdown - SPARE)
         with bounded(self.options.shutdown):
-            return self.queue.close(timeout=max(1.0, self.options.shutdown - SPARE))
+            self.worker.drain(seconds / 2)
+            self.flush()
+            return self.queue.close(timeout=max(1.0, began + seconds - time.monotonic()))
 
     def _watch(self, look_for_signals: Callable[[], None]) -> Watch:
-        overdue = Overdue(
-            self.queue, self.failing, self.events, self.flush, thread_id=threading.main_thread().ident or 0
+        overdue: Callable[[Start], object] = Overdue(
+            self.queue, self.failing, self.events, self.flush, thread_of=self.worker.thread_of
         )
+        if isinstance(self.worker, PooledWorker):
+            self.worker.when_overdue(overdue)
+            overdue = self.worker.on_overdue
         chores = [
             Chore(0.1, look_for_signals),
             Chore(0.1, self.flush),

@@ -33,12 +33,13 @@ class Hand:
 
     def put(self, start: Start, deadline: float) -> None:
         """Begin a job that must be done by `deadline` on the monotonic clock."""
-        # Before the timer is looked at: see disarm_if_empty.
+        is_only = not self._held
+        # Before the timer is looked at: see set_timer.
         self._held[start] = deadline
         # C code that holds the GIL stops the watching thread too; only a C timer can end the process then.
         # It is set anew once a second, not for each job.
         armed = self._armed_until - DEAD_MAN
-        if armed != deadline and not deadline - 1 <= armed <= deadline + 1:
+        if armed != deadline and not deadline - 1 <= armed <= deadline + 1 and (is_only or deadline < armed):
             self._arm(deadline)
 
     def take(self, start: Start) -> bool:
@@ -56,16 +57,19 @@ class Hand:
         """Whether no job is in hand."""
         return not self._held
 
-    def disarm_if_empty(self) -> None:
-        """Stop the C timer while nothing is in hand."""
-        with self._arming:
-            if self._held or not self._armed_until:
-                return
-            self._armed_until = 0.0
-            faulthandler.cancel_dump_traceback_later()
+    def set_timer(self) -> None:
+        """Set the C timer to the job that is due first, and stop it while nothing is in hand."""
+        first = min(list(self._held.values()), default=None)
+        if first is None:
+            with self._arming:
+                if not self._armed_until or self._held:
+                    return
+                self._armed_until = 0.0
+                faulthandler.cancel_dump_traceback_later()
         # A job that has come since the look found the timer still set, and left it as it was.
-        for deadline in list(self._held.values()):
-            self._arm(deadline)
+        first = min(list(self._held.values()), default=None)
+        if first is not None and not first - 1 <= self._armed_until - DEAD_MAN <= first + 1:
+            self._arm(first)
 
     def _arm(self, deadline: float) -> None:
         with self._arming:
@@ -101,13 +105,13 @@ class Watch(threading.Thread):
             overdue = self._hand.take_overdue(time.monotonic())
             if overdue is not None:
                 self._on_overdue(overdue)
-            self._hand.disarm_if_empty()
+            self._hand.set_timer()
             self._do_chores()
 
     def end(self) -> None:
         """Stop looking."""
         self._ended.set()
-        self._hand.disarm_if_empty()
+        self._hand.set_timer()
 
     def _do_chores(self) -> None:
         now = time.monotonic()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
@@ -17,7 +18,9 @@ from lamplighter.queue.failed import FailedJobs
 from lamplighter.queue.failing import Failing
 from lamplighter.queue.health import Heartbeat
 from lamplighter.queue.manager import QueueManager
-from lamplighter.queue.options import WorkerOptions
+from lamplighter.queue.options import PoolKind, WorkerOptions
+from lamplighter.queue.pooled import PooledWorker
+from lamplighter.queue.pools.factory import make_pool
 from lamplighter.queue.process import WorkerProcess
 from lamplighter.queue.registry import Registry
 from lamplighter.queue.restart import RestartSignal, RestartWatch
@@ -86,6 +89,19 @@ class WorkCommand(Command):
             float, typer.Option("--shutdown-timeout", min=1, help="Seconds for committing and leaving at the end")
         ] = 30,
         json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line")] = False,
+        pool: Annotated[
+            PoolKind | None,
+            typer.Option("--pool", help="Where jobs run; without it solo, or process with a concurrency"),
+        ] = None,
+        concurrency: Annotated[
+            int, typer.Option("--concurrency", "-c", min=1, help="How many jobs run beside each other")
+        ] = 1,
+        max_jobs_per_slot: Annotated[
+            int, typer.Option("--max-jobs-per-slot", min=0, help="Renew a process after so many jobs; 0 is never")
+        ] = 0,
+        max_memory_per_slot: Annotated[
+            int, typer.Option("--max-memory-per-slot", min=0, help="Renew a process at so many megabytes; 0 is never")
+        ] = 0,
     ) -> int:
         """Work until there is a reason to stop."""
         if once and not force and self._maintenance.is_down():
@@ -108,6 +124,10 @@ class WorkCommand(Command):
             force=force,
             grace=grace,
             shutdown=shutdown,
+            pool=_pool(pool, concurrency),
+            concurrency=concurrency,
+            max_jobs_per_slot=max_jobs_per_slot,
+            max_memory_per_slot=max_memory_per_slot,
         )
         return self._work(target, options, as_json=json)
 
@@ -120,15 +140,7 @@ class WorkCommand(Command):
         registry = self._app.make(Registry)
         runner = Runner(registry, self._app, options.defaults)
         failing = Failing(self._failed_jobs, runner)
-        worker = Worker(
-            queue,
-            runner,
-            failing,
-            self._events,
-            options,
-            database_errors=self._database_errors,
-            maintenance=self._maintenance,
-        )
+        worker = self._worker(queue, runner, failing, options)
         worker.look_for_maintenance()
         process = WorkerProcess(
             worker=worker,
@@ -141,6 +153,21 @@ class WorkCommand(Command):
             flush=self._show(options, as_json=as_json),
         )
         return process.run()
+
+    def _worker(self, queue: WorkQueue, runner: Runner, failing: Failing, options: WorkerOptions) -> Worker:
+        make: Callable[..., Worker] = Worker
+        if options.pool != PoolKind.SOLO:
+            pool = make_pool(self._app, queue.connection, runner, options)
+            make = partial(PooledWorker, pool=pool)
+        return make(
+            queue,
+            runner,
+            failing,
+            self._events,
+            options,
+            database_errors=self._database_errors,
+            maintenance=self._maintenance,
+        )
 
     def _show(self, options: WorkerOptions, *, as_json: bool) -> Callable[[], object]:
         if self.output.is_quiet:
@@ -167,6 +194,17 @@ def _names(queues: str) -> tuple[str, ...]:
     if not names:
         raise ConsoleError("--queue names no queue.")
     return names
+
+
+def _pool(kind: PoolKind | None, concurrency: int) -> str:
+    if kind is None:
+        return "solo" if concurrency == 1 else "process"
+    if kind is PoolKind.SOLO and concurrency > 1:
+        raise ConsoleError(
+            f"--pool=solo runs one job after the other; for {concurrency} beside each other name another one: "
+            f"process, thread or async."
+        )
+    return kind.value
 
 
 def _backoff(backoff: str, delay: float) -> tuple[float, ...]:

@@ -62,7 +62,7 @@ def overdue(bench: Bench, monkeypatch: pytest.MonkeyPatch, delivery: ListDeliver
     start.began = time.monotonic() - 5
     for wish, argument in wishes.items():
         getattr(start.in_hand(), wish)(*argument)
-    Overdue(bench.queue, failing, bench.events, flush, thread_id=threading.get_ident())(start)
+    Overdue(bench.queue, failing, bench.events, flush, thread_of=lambda start: threading.get_ident())(start)
     return end
 
 

@@ -1,0 +1,30 @@
+"""The pool that a worker's options name."""
+
+from lamplighter.contracts import Application
+from lamplighter.queue.options import PoolKind, WorkerOptions
+from lamplighter.queue.pools import Pool
+from lamplighter.queue.runner import Runner
+
+
+def make_pool(app: Application, connection: str, runner: Runner, options: WorkerOptions) -> Pool:
+    """A pool that is not open yet; what it needs is imported only here."""
+    if options.pool == PoolKind.THREAD:
+        from lamplighter.queue.pools.threads import ThreadPool
+
+        return ThreadPool(runner, options.concurrency)
+    if options.pool == PoolKind.ASYNC:
+        from lamplighter.queue.pools.coroutines import CoroutinePool
+
+        return CoroutinePool(runner)
+    from lamplighter.queue.pools.main import command
+    from lamplighter.queue.pools.processes import ProcessPool, SlotOptions
+
+    return ProcessPool(
+        SlotOptions(
+            command(app, connection, options.defaults),
+            app.base_path,
+            options.concurrency,
+            options.max_jobs_per_slot,
+            options.max_memory_per_slot,
+        )
+    )

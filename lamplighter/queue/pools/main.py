@@ -1,0 +1,76 @@
+"""The program of a process slot: `python -m lamplighter.queue.pools.main`, started by a worker, never by hand."""
+
+import faulthandler
+import importlib
+import json
+import signal
+import socket
+import sys
+
+from lamplighter.contracts import Application, DatabaseErrors, Maintenance
+from lamplighter.events import Dispatcher as Events
+from lamplighter.queue.delivery import WorkQueue
+from lamplighter.queue.events import JobFailed, JobReleased
+from lamplighter.queue.failed import FailedJobs
+from lamplighter.queue.failing import Failing
+from lamplighter.queue.manager import QueueManager
+from lamplighter.queue.options import WorkerOptions
+from lamplighter.queue.pools.slot import SlotQueue, leave_signals_to_the_worker
+from lamplighter.queue.registry import Registry
+from lamplighter.queue.retries import Policy
+from lamplighter.queue.runner import Runner
+from lamplighter.queue.worker import Worker
+
+FOREVER = 1e6  # seconds; the worker says when there is something
+
+
+def command(app: Application, connection: str, defaults: Policy) -> list[str]:
+    """The words that start a slot of this application."""
+    settings = {
+        "folder": str(app.base_path),
+        "connection": connection,
+        "tries": defaults.tries,
+        "backoff": defaults.backoff,
+        "timeout": defaults.timeout,
+    }
+    return [sys.executable, "-m", "lamplighter.queue.pools.main", json.dumps(settings)]
+
+
+def main(arguments: list[str]) -> int:
+    """Boot the application once, then run what comes over the socket until its other end is closed."""
+    leave_signals_to_the_worker()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    settings = json.loads(arguments[0])
+    connection = socket.socket(fileno=int(arguments[1].removeprefix("--fd=")))
+    sys.path.insert(0, settings["folder"])
+    app: Application = importlib.import_module("bootstrap.app").create_app().bootstrap()
+    target = app.make(QueueManager).connection(settings["connection"])
+    assert isinstance(target, WorkQueue)  # the worker works it, too
+    queue = SlotQueue(connection, target)
+    defaults = Policy(settings["tries"], tuple(settings["backoff"]), settings["timeout"])
+    worker = _worker(app, queue, defaults)
+    queue.open((), worker.bell)
+    status = worker.work()
+    queue.close(timeout=10)
+    return status
+
+
+def _worker(app: Application, queue: SlotQueue, defaults: Policy) -> Worker:
+    runner = Runner(app.make(Registry), app, defaults)
+    # The application's own listeners hear of jobs in the worker; here only the socket does.
+    events = Events()
+    events.listen(JobReleased, lambda event: queue.explain(event.error))
+    events.listen(JobFailed, lambda event: queue.explain(event.error))
+    return Worker(
+        queue,
+        runner,
+        Failing(app.make(FailedJobs), runner),
+        events,
+        WorkerOptions(queues=(), defaults=defaults, stop_when_empty=True, sleep=FOREVER, force=True, memory=0),
+        database_errors=app.make(DatabaseErrors),
+        maintenance=app.make(Maintenance),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

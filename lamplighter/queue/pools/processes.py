@@ -1,0 +1,274 @@
+"""Slots that are processes: for jobs that compute, and for jobs that may die of what they do."""
+
+import contextlib
+import logging
+import random
+import selectors
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from lamplighter.errors import ConsoleError, JobTimedOut, SlotDied, Unavailable
+from lamplighter.queue.pools import Ended as EndedCall
+from lamplighter.queue.pools.wire import Began, Ended, Frames, Ready, Run, Stop, frame, from_slot, receive
+from lamplighter.queue.runner import Start
+from lamplighter.queue.settling import ErrorElsewhere, Verdict
+
+log = logging.getLogger(__name__)
+
+KILL_AFTER = 5.0  # seconds from TERM to KILL
+LEAVE = 10.0  # seconds for slots to end by themselves
+JITTER = 0.1  # part of a slot's jobs by which slots differ, so that they are not all renewed at once
+LOOK = 1.0  # seconds between two looks at a slot's memory
+MOST_FAILED_BOOTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SlotOptions:
+    """How slots are made and renewed; 0 is no limit.
+
+    Attributes:
+        command: the program of a slot, to which `--fd=N` is added.
+        max_jobs: jobs after which a slot is renewed, more or less.
+        max_memory: resident megabytes from which on it is.
+    """
+
+    command: Sequence[str]
+    folder: Path
+    slots: int
+    max_jobs: int = 0
+    max_memory: int = 0
+
+
+@dataclass(eq=False)
+class Slot:
+    """One process, with at most one start in it."""
+
+    process: subprocess.Popen[bytes]
+    connection: socket.socket
+    renew_after: float
+    frames: Frames = field(default_factory=Frames)
+    is_ready: bool = False
+    start: Start | None = None
+    has_begun: bool = False
+    is_retiring: bool = False
+    timed_out: bool = False
+    kill_at: float = 0.0
+    done: int = 0
+    looked_at: float = 0.0
+
+
+class ProcessPool:
+    """Processes that are spawned, never forked, each of which boots the application once.
+
+    Attributes:
+        failure: why no slot can be made; None while they can.
+    """
+
+    def __init__(self, options: SlotOptions) -> None:
+        self.failure: BaseException | None = None
+        self.spare = 0.0
+        self._options = options
+        self._slots: list[Slot] = []
+        self._waiting: deque[Start] = deque()
+        self._selector = selectors.DefaultSelector()
+        self._lock = threading.RLock()
+        self._ended: EndedCall = lambda start, outcome: None
+        self._failed_boots = 0
+        self._is_closing = threading.Event()
+        self._next_number = 0
+        self._thread = threading.Thread(target=self._serve, name="lamplighter-slots", daemon=True)
+
+    def open(self, ended: EndedCall) -> None:
+        """Start the processes."""
+        self._ended = ended
+        for _ in range(self._options.slots):
+            self._spawn()
+        self._thread.start()
+
+    def submit(self, start: Start) -> None:
+        """Run this one in the next free process."""
+        with self._lock:
+            self._waiting.append(start)
+            self._hand_out()
+
+    def overrun(self, start: Start) -> bool:
+        """End its process, and nothing else."""
+        with self._lock:
+            slot = next((slot for slot in self._slots if slot.start is start), None)
+            if slot is None:
+                return False
+            slot.timed_out = True
+            slot.kill_at = time.monotonic() + KILL_AFTER
+            # First its stack, for whoever reads the log.
+            _signal(slot, signal.SIGUSR1)
+            threading.Timer(0.1, _signal, (slot, signal.SIGTERM)).start()
+            return True
+
+    def stack_of(self, start: Start) -> int | None:
+        """It runs in no thread of this process."""
+        return None
+
+    def close(self) -> None:
+        """End all processes: by asking, then by TERM, then by KILL."""
+        self._is_closing.set()
+        with self._lock:
+            slots = list(self._slots)
+            for slot in slots:
+                _send(slot, Stop())
+        until = time.monotonic() + LEAVE
+        for number in (None, signal.SIGTERM, signal.SIGKILL):
+            for slot in slots:
+                if number is not None:
+                    _signal(slot, number)
+            for slot in slots:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    slot.process.wait(max(0.1, until - time.monotonic()))
+            until = time.monotonic() + KILL_AFTER
+
+    # the thread of the slots ───────────────────────────────────────────────────────────────────────────────────────
+
+    def _serve(self) -> None:
+        while not self._is_closing.is_set():
+            for key, _ in self._selector.select(0.1):
+                self._read(key.data)
+            self._kill_what_does_not_end()
+
+    def _read(self, slot: Slot) -> None:
+        data = receive(slot.connection)
+        if not data:
+            self._bury(slot)
+            return
+        for body in slot.frames.feed(data):
+            message = from_slot.decode(body)
+            if isinstance(message, Ready):
+                self._failed_boots = 0
+                slot.is_ready = True
+                with self._lock:
+                    self._hand_out()
+            elif isinstance(message, Began):
+                slot.has_begun = True
+            else:
+                self._end(slot, message)
+
+    def _end(self, slot: Slot, message: Ended) -> None:
+        with self._lock:
+            start, slot.start, slot.has_begun = slot.start, None, False
+            slot.done += 1
+            if self._must_be_renewed(slot):
+                self._retire(slot)
+            self._hand_out()
+        if start is not None:
+            error = ErrorElsewhere(message.error, kind=message.error_class) if message.error_class else None
+            self._ended(start, Verdict(message.kind, message.delay, message.counted, error))  # type: ignore[arg-type]
+
+    def _bury(self, slot: Slot) -> None:
+        """A process has ended: what it had begun is told, what it had not begun is run by another."""
+        self._selector.unregister(slot.connection)
+        slot.connection.close()
+        status = slot.process.wait()
+        with self._lock:
+            self._slots.remove(slot)
+            start = slot.start
+            if start is not None and not slot.has_begun:
+                self._waiting.appendleft(start)
+                start = None
+            if not slot.is_ready:
+                self._failed_boots += 1
+            if self._failed_boots >= MOST_FAILED_BOOTS:
+                self.failure = ConsoleError(f"The processes of the slots end before they are ready, with {status}.")
+            elif not self._is_closing.is_set() and not slot.is_retiring:
+                self._spawn()
+        if start is not None:
+            self._ended(start, self._error_of(slot, start, status))
+
+    def _error_of(self, slot: Slot, start: Start, status: int) -> Exception:
+        ran = time.monotonic() - start.began
+        if slot.timed_out and start.policy.timeout and ran >= start.policy.timeout:
+            return JobTimedOut(f"{start.name} has run for {ran:.1f} s, longer than it may.")
+        if slot.timed_out or status == -signal.SIGTERM or self._is_closing.is_set():
+            return Unavailable(f"The process of {start.name} was told to end.")
+        how = f"by {signal.Signals(-status).name}" if status < 0 else f"with exit code {status}"
+        return SlotDied(f"The process of {start.name} ended {how} while the job was running.")
+
+    def _kill_what_does_not_end(self) -> None:
+        now = time.monotonic()
+        for slot in self._slots:
+            if slot.kill_at and now >= slot.kill_at:
+                slot.kill_at = 0.0
+                _signal(slot, signal.SIGKILL)
+
+    # under the lock ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _hand_out(self) -> None:
+        for slot in self._slots:
+            if not self._waiting:
+                return
+            if slot.is_ready and slot.start is None and not slot.is_retiring:
+                slot.start = self._waiting.popleft()
+                _send(slot, self._run(slot.start))
+
+    def _run(self, start: Start) -> Run:
+        delivery = start.delivery
+        self._next_number += 1
+        return Run(
+            self._next_number,
+            delivery.payload,
+            delivery.key,
+            list(delivery.headers),
+            delivery.queue,
+            delivery.connection,
+            delivery.position,
+            delivery.timestamp_ms,
+            delivery.retries,
+            delivery.excused,
+        )
+
+    def _spawn(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(
+                [*self._options.command, f"--fd={theirs.fileno()}"],
+                cwd=self._options.folder,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+        jobs = self._options.max_jobs
+        renew_after = jobs * random.uniform(1 - JITTER, 1 + JITTER) if jobs else float("inf")
+        slot = Slot(process, ours, renew_after)
+        self._slots.append(slot)
+        self._selector.register(ours, selectors.EVENT_READ, slot)
+
+    def _must_be_renewed(self, slot: Slot) -> bool:
+        if slot.done >= slot.renew_after:
+            return True
+        now = time.monotonic()
+        if not self._options.max_memory or now - slot.looked_at < LOOK:
+            return False
+        slot.looked_at = now
+        with contextlib.suppress(psutil.Error):
+            return bool(psutil.Process(slot.process.pid).memory_info().rss >= self._options.max_memory * 2**20)
+        return False
+
+    def _retire(self, slot: Slot) -> None:
+        slot.is_retiring = True
+        _send(slot, Stop())
+        self._spawn()
+
+
+def _send(slot: Slot, message: Run | Stop) -> None:
+    with contextlib.suppress(OSError):  # it is gone: its end is told by the selector
+        slot.connection.sendall(frame(message))
+
+
+def _signal(slot: Slot, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        slot.process.send_signal(number)

@@ -1,0 +1,57 @@
+"""Slots that are threads: for jobs that wait for others most of their time."""
+
+import threading
+from queue import SimpleQueue
+
+from lamplighter.logging.context import job_context
+from lamplighter.queue.pools import Ended
+from lamplighter.queue.runner import Runner, Start
+
+
+class ThreadPool:
+    """A fixed number of threads that take starts from one queue."""
+
+    def __init__(self, runner: Runner, slots: int) -> None:
+        self.failure: BaseException | None = None
+        self.spare = 0.0
+        self._runner = runner
+        self._slots = slots
+        self._inbox: SimpleQueue[Start | None] = SimpleQueue()
+        self._threads: dict[Start, int] = {}
+
+    def open(self, ended: Ended) -> None:
+        """Start the threads; they end with the process, whatever runs in them."""
+        for number in range(self._slots):
+            name = f"lamplighter-slot-{number}"
+            threading.Thread(target=self._work, args=(ended,), name=name, daemon=True).start()
+
+    def submit(self, start: Start) -> None:
+        """Run this one in the next free thread."""
+        self._inbox.put(start)
+
+    def overrun(self, start: Start) -> bool:
+        """A thread can't be ended alone."""
+        return False
+
+    def stack_of(self, start: Start) -> int | None:
+        """The identifier of the thread that a job runs in."""
+        return self._threads.get(start)
+
+    def close(self) -> None:
+        """Let the threads that wait end."""
+        for _ in range(self._slots):
+            self._inbox.put(None)
+
+    def _work(self, ended: Ended) -> None:
+        own = threading.get_ident()
+        while (start := self._inbox.get()) is not None:
+            self._threads[start] = own
+            job_context.set(start)
+            error: BaseException | None = None
+            try:
+                self._runner.run(start)
+            except BaseException as raised:
+                error = raised
+            job_context.set(None)
+            del self._threads[start]
+            ended(start, error)

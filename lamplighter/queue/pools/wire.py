@@ -1,0 +1,92 @@
+"""What a worker and the processes of its slots say to each other: frames of msgpack over a socket."""
+
+import socket
+from collections.abc import Iterator
+
+import msgspec
+
+SIZE = 4  # bytes of a frame's length
+
+
+class Run(msgspec.Struct, tag="run", array_like=True, gc=False):
+    """To a slot: run this delivery."""
+
+    number: int
+    payload: bytes
+    key: bytes | None
+    headers: list[tuple[str, bytes | None]]
+    queue: str
+    connection: str
+    position: str
+    timestamp_ms: int | None
+    retries: int
+    excused: int
+
+
+class Stop(msgspec.Struct, tag="stop", array_like=True, gc=False):
+    """To a slot: begin nothing more, and end."""
+
+
+class Began(msgspec.Struct, tag="began", array_like=True, gc=False):
+    """From a slot: this one's handler is being called."""
+
+    number: int
+
+
+class Ended(msgspec.Struct, tag="ended", array_like=True, gc=False):
+    """From a slot: what has become of it."""
+
+    number: int
+    kind: str
+    delay: float = 0.0
+    counted: bool = True
+    error_class: str = ""
+    error: str = ""
+
+
+class Ready(msgspec.Struct, tag="ready", array_like=True, gc=False):
+    """From a slot: the application is booted."""
+
+    pid: int
+
+
+ToSlot = Run | Stop
+FromSlot = Began | Ended | Ready
+
+_encoder = msgspec.msgpack.Encoder()
+to_slot = msgspec.msgpack.Decoder(ToSlot)
+from_slot = msgspec.msgpack.Decoder(FromSlot)
+
+
+def frame(message: ToSlot | FromSlot) -> bytes:
+    """A message as it goes over the socket."""
+    body = _encoder.encode(message)
+    return len(body).to_bytes(SIZE, "big") + body
+
+
+class Frames:
+    """Cuts what arrives into frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Add what was received; the whole frames so far."""
+        buffer = self._buffer
+        buffer += data
+        place = 0
+        while len(buffer) - place >= SIZE:
+            size = int.from_bytes(buffer[place : place + SIZE], "big")
+            if len(buffer) - place - SIZE < size:
+                break
+            yield bytes(buffer[place + SIZE : place + SIZE + size])
+            place += SIZE + size
+        del buffer[:place]
+
+
+def receive(connection: socket.socket) -> bytes:
+    """What has come; empty when the other side is gone."""
+    try:
+        return connection.recv(262_144)
+    except (ConnectionError, OSError):
+        return b""
