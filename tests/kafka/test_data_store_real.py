@@ -35,8 +35,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from app.Services.answers import Answers
 from app.Services.rows import Rows
 from bootstrap.app import create_app
-from lamplighter.kafka.consumer import PollingThread
-from lamplighter.kafka.partition import KafkaDelivery
+from lamplighter.kafka.committer import Committer
+from lamplighter.kafka.delivery import KafkaDelivery
 from lamplighter.queue.runner import Runner
 
 PLACES = {
@@ -45,8 +45,8 @@ PLACES = {
     "after the answer": (Answers, "found", "after"),
     "after the handler": (Runner, "run", "after"),
     "after the settlement": (KafkaDelivery, "delete", "after"),
-    "before the commit": (PollingThread, "_commit", "before"),
-    "after the commit was sent": (PollingThread, "_commit", "after"),
+    "before the commit": (Committer, "commit", "before"),
+    "after the commit was sent": (Committer, "commit", "after"),
 }
 cls, name, when = PLACES[os.environ["KILL_AT"]]
 left = int(os.environ["KILL_AFTER"])
@@ -189,7 +189,7 @@ def test_events_become_rows_and_answers(store: Store) -> None:
 def test_killed_at_each_line_it_loses_nothing(store: Store, place: str) -> None:
     store.publish(40)
 
-    first = store.project.worker(program="killer.py", KILL_AT=place, KILL_AFTER="1" if "commit" in place else "20")
+    first = store.project.worker(program="killer.py", KILL_AT=place, KILL_AFTER="2" if "commit" in place else "20")
     first_status = first.wait(60)
     second_status = store.project.worker(*EMPTY).wait(60)
 
