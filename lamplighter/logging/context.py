@@ -15,9 +15,10 @@ class JobContext(Protocol):
     """As much of a job in hand as a record tells."""
 
     name: str
-    id: str
     attempts: int
 
+    @property
+    def id(self) -> str: ...
     @property
     def delivery(self) -> PlacedDelivery: ...
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -30,6 +30,7 @@ class Entry:
     """One registered job: its class, what its handler needs, and its policy; read once, not for each message."""
 
     cls: type[Job]
+    make: Callable[[object], Job]
     handle: Invoker[object]
     failed: Invoker[object] | None
     wants_delivery: bool
@@ -99,6 +100,7 @@ class Registry:
         hook = getattr(cls, "failed", None)
         return Entry(
             cls=cls,
+            make=_maker(cls),
             handle=handle,
             failed=self._container.invoker(hook, leading=2, given=(Delivery,)) if hook else None,
             wants_delivery=Delivery in handle.needs,
@@ -107,6 +109,17 @@ class Registry:
             backoff=None if cls.backoff is None else parse_backoff(cls.backoff),
             timeout=cls.timeout,
         )
+
+
+def _maker(cls: type[Job]) -> Callable[[object], Job]:
+    """How the data of a payload become a job; one without fields needs to look at nothing."""
+    if _reads_by_itself(cls) or dataclasses.is_dataclass(cls):
+        return cls.from_data
+    return lambda data: cls()
+
+
+def _reads_by_itself(cls: type[Job]) -> bool:
+    return getattr(cls.from_data, "__func__", None) is not getattr(Job.from_data, "__func__", None)
 
 
 def _check(cls: type[Job]) -> None:
@@ -174,7 +187,7 @@ def _check_aliases(cls: type[Job], fields: list[str]) -> None:
 
 
 def _check_fields(cls: type[Job]) -> None:
-    if getattr(cls.from_data, "__func__", None) is not getattr(Job.from_data, "__func__", None):
+    if _reads_by_itself(cls):
         return  # it reads its fields by itself
     try:
         msgspec.json.schema(cls, schema_hook=_foreign)

@@ -25,39 +25,39 @@ UNREADABLE = "unreadable payload"
 class Start:
     """One start of one delivery: what is known of its job before, while and after it runs.
 
+    One is made for each job, so that what most never need is a default of the class.
+
     Attributes:
         may_push_ahead: it runs, and whoever runs it settles it only when its pushes are acknowledged.
         pushes: what it has pushed in that time.
     """
 
-    __slots__ = (
-        "attempts",
-        "began",
-        "delivery",
-        "entry",
-        "id",
-        "job",
-        "may_push_ahead",
-        "name",
-        "policy",
-        "pushes",
-        "uuid",
-        "view",
-    )
+    name = UNREADABLE
+    began = 0.0
+    envelope: Envelope | None = None
+    entry: Entry | None = None
+    job: Job | None = None
+    view: InHand | None = None
+    may_push_ahead = False
+    pushes: Pushes | None = None
 
     def __init__(self, delivery: DriverDelivery, policy: Policy) -> None:
         self.delivery = delivery
         self.policy = policy
         self.attempts = delivery.retries + 1
-        self.id = ""
-        self.uuid: str | None = None
-        self.name = UNREADABLE
-        self.began = 0.0
-        self.entry: Entry | None = None
-        self.job: Job | None = None
-        self.view: InHand | None = None
-        self.may_push_ahead = False
-        self.pushes: Pushes | None = None
+
+    @property
+    def id(self) -> str:
+        """The message's key as text, else the payload's `id`, else its `uuid`."""
+        key, envelope = self.delivery.key, self.envelope
+        if key or envelope is None:
+            return (key or b"").decode("utf-8", "replace")
+        return str(envelope.id or envelope.uuid or "")
+
+    @property
+    def uuid(self) -> str | None:
+        """The payload's uuid."""
+        return None if self.envelope is None else self.envelope.uuid
 
     def in_hand(self) -> InHand:
         """The delivery as handlers see it; one for each start."""
@@ -101,18 +101,15 @@ class Runner:
         Raises:
             PayloadError: the message can't become a job.
         """
-        delivery = start.delivery
-        envelope = read(delivery.payload)
+        start.envelope = envelope = read(start.delivery.payload)
         start.name = envelope.display_name or envelope.job
-        start.uuid = envelope.uuid
-        start.attempts += envelope.attempts or 0
-        key = delivery.key
-        start.id = key.decode("utf-8", "replace") if key else str(envelope.id or envelope.uuid or "")
+        if envelope.attempts:
+            start.attempts += envelope.attempts
         start.entry = entry = self._find(envelope.job)
         start.policy = self._policies.get(entry) or self._policy(entry)
         if envelope.max_tries is not None or envelope.timeout is not None or envelope.backoff is not None:
             start.policy = _said(envelope, start.policy)
-        start.job = entry.cls.from_data(envelope.data)
+        start.job = entry.make(envelope.data)
 
     def run(self, start: Start) -> None:
         """Handle the job; what the handler raises passes through. The scope of the job ends here."""

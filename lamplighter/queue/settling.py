@@ -62,11 +62,6 @@ class Settling:
     def settle(self, start: "Start", error: BaseException | None, duration: float) -> None:
         """Do what the handler asked for, or what its end calls for."""
         wish = start.wish
-        if wish is None and error is None:
-            start.delivery.delete()
-            if self._events.listens(JobProcessed):
-                self.tell(JobProcessed(start, duration))
-            return
         if wish is not None and error is not None:
             log.error("a job raised after it had settled itself", exc_info=error, extra={"job": start.name})
         if isinstance(wish, Failed):
@@ -74,18 +69,23 @@ class Settling:
         elif isinstance(wish, Released):
             self._release(start, None, wish.delay, duration)
         elif error is None or isinstance(wish, Deleted):
-            start.delivery.delete()
-            if self._events.listens(JobProcessed):
-                self.tell(JobProcessed(start, duration))
+            self.done(start, duration)
         else:
             self._after_error(start, error, duration)
+
+    def done(self, start: "Start", duration: float) -> None:
+        """Let go of a job that has come to its end."""
+        start.delivery.delete()
+        if self._events.listens(JobProcessed):
+            try:
+                self._events.dispatch(JobProcessed(start, duration))
+            except Exception:
+                log.exception(LISTENER)
 
     def obey(self, start: "Start", verdict: Verdict, duration: float) -> None:
         """Do what was decided elsewhere."""
         if verdict.kind == "delete":
-            start.delivery.delete()
-            if self._events.listens(JobProcessed):
-                self.tell(JobProcessed(start, duration))
+            self.done(start, duration)
         elif verdict.kind == "release":
             self._release(start, verdict.error, verdict.delay, duration, counted=verdict.counted)
         else:

@@ -201,6 +201,9 @@ class Worker:
         """Settle a job that has run, or let it wait for what it has pushed: its queue must have it first."""
         start.may_push_ahead = False
         pushes = start.pushes
+        if error is None and pushes is None and start.view is None:
+            self.settling.done(start, duration)
+            return
         if pushes is None or error is not None or isinstance(start.wish, Released | Failed):
             self.settling.settle(start, error, duration)
             return

@@ -37,6 +37,9 @@ class Lines:
         self._second = 0
         self._stamp = ""
         self._middles: dict[tuple[str, int], str] = {}
+        # Of the present second: the line with which jobs of a name begin, and how their last lines begin.
+        self._begins: dict[str, str] = {}
+        self._ends: dict[tuple[str, int], str] = {}
         self._running = self._paint(YELLOW, "RUNNING")
         self._is_plain = output.verbosity < 1
 
@@ -65,7 +68,14 @@ class Lines:
 
     def on_processing(self, event: JobProcessing) -> None:
         """A job begins."""
-        self._add(f"  {self._now()} {self._middle(event.start, START_MARGIN)} {self._running}\n")
+        start = event.start
+        name = start.name if self._is_plain else self._long_name(start)
+        if not self._second <= time.time() < self._second + 1:
+            self._next_second()
+        line = self._begins.get(name)
+        if line is None:
+            line = self._begins[name] = f"  {self._stamp} {self._middle(name, START_MARGIN)} {self._running}\n"
+        self._add(line)
 
     def on_processed(self, event: JobProcessed) -> None:
         """A job has come to its end."""
@@ -84,14 +94,19 @@ class Lines:
 
     def _end(self, start: Start, duration: float, colour: str, word: str) -> None:
         took = run_time(duration)
-        middle = self._middle(start, END_MARGIN + len(took))
+        name = start.name if self._is_plain else self._long_name(start)
+        if not self._second <= time.time() < self._second + 1:
+            self._next_second()
+        head = self._ends.get((name, len(took)))
+        if head is None:
+            head = f"  {self._stamp} {self._middle(name, END_MARGIN + len(took))} "
+            self._ends[name, len(took)] = head
         if self._output.ansi:
             took, word = self._paint(GRAY, took), self._paint(colour, word)
-        self._add(f"  {self._now()} {middle} {took} {word}\n")
+        self._add(f"{head}{took} {word}\n")
 
-    def _middle(self, start: Start, margin: int) -> str:
-        """The job's name and the dots behind it; the same for most jobs, so it is kept."""
-        name = start.name if self._is_plain else self._long_name(start)
+    def _middle(self, name: str, margin: int) -> str:
+        """A job's name and the dots behind it; the same for most jobs, so it is kept."""
         middle = self._middles.get((name, margin))
         if middle is None:
             if len(self._middles) > MOST_NAMES:
@@ -114,13 +129,12 @@ class Lines:
     def _paint(self, colour: str, text: str) -> str:
         return f"{colour}{text}{RESET}" if self._output.ansi else text
 
-    def _now(self) -> str:
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            stamp = datetime.fromtimestamp(second, self._zone).strftime("%Y-%m-%d %H:%M:%S")
-            self._stamp = self._paint(GRAY, stamp)
-        return self._stamp
+    def _next_second(self) -> None:
+        self._second = int(time.time())
+        stamp = datetime.fromtimestamp(self._second, self._zone).strftime("%Y-%m-%d %H:%M:%S")
+        self._stamp = self._paint(GRAY, stamp)
+        self._begins.clear()
+        self._ends.clear()
 
     def _add(self, line: str) -> None:
         self._waiting.append(line)

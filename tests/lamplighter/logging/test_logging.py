@@ -14,6 +14,7 @@ from lamplighter.logging.channels import LOGGERS, configure
 from lamplighter.logging.context import job_context
 from lamplighter.logging.formatters import JsonFormatter, LineFormatter
 from lamplighter.queue.drivers.sync import SyncDelivery
+from lamplighter.queue.payload import Envelope
 from lamplighter.queue.retries import Policy
 from lamplighter.queue.runner import Start
 
@@ -53,7 +54,7 @@ def test_a_field_can_not_begin_a_new_line() -> None:
 
 def test_json_is_one_object_with_the_job_in_hand() -> None:
     start = Start(SyncDelivery(Message(b""), "kafka", "store"), Policy(tries=1, backoff=(), timeout=0))
-    start.name, start.id = "job.data.store", "k1"
+    start.name, start.envelope = "job.data.store", Envelope(job="job.data.store", id="k1")
     token = job_context.set(start)
 
     fields = json.loads(JsonFormatter().format(record(delay=5)))
@@ -73,7 +74,7 @@ def test_json_is_one_object_with_the_job_in_hand() -> None:
 @pytest.mark.parametrize("formatter", [LineFormatter(), JsonFormatter()])
 def test_a_field_hides_neither_the_job_nor_the_record(formatter: logging.Formatter) -> None:
     start = Start(SyncDelivery(Message(b""), "kafka", "store"), Policy(tries=1, backoff=(), timeout=0))
-    start.name, start.id = "job.data.store", "k1"
+    start.name, start.envelope = "job.data.store", Envelope(job="job.data.store", id="k1")
     token = job_context.set(start)
 
     line = formatter.format(record(id="row 7", job="job.data.store", level="high"))

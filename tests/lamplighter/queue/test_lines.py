@@ -15,6 +15,7 @@ from lamplighter.events import Dispatcher
 from lamplighter.queue.commands.lines import JsonLines, Lines, run_time
 from lamplighter.queue.drivers.sync import SyncDelivery
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased
+from lamplighter.queue.payload import Envelope
 from lamplighter.queue.retries import Policy
 from lamplighter.queue.runner import Start
 
@@ -45,7 +46,8 @@ def printed(kind: type[Lines], events: list[object], *, verbosity: int = 0) -> s
 def start() -> Start:
     """A start of the job in the golden files."""
     start = Start(SyncDelivery(Message(b"{}"), "redis", "default"), Policy(tries=1, backoff=(), timeout=60))
-    start.name, start.id, start.uuid = "job.data.store", "mPQfm2QE8daLXQw9LxPwgGICzvzYFcJS", "u-1"
+    start.name = "job.data.store"
+    start.envelope = Envelope(job=start.name, id="mPQfm2QE8daLXQw9LxPwgGICzvzYFcJS", uuid="u-1")
     return start
 
 
@@ -115,7 +117,8 @@ def test_a_message_that_is_no_utf_8_is_told_escaped(start: Start) -> None:
 
 @pytest.mark.parametrize("verbosity", [0, 1])
 def test_a_name_from_the_wire_is_one_short_line(start: Start, verbosity: int) -> None:
-    start.name = start.id = "\x1b[2Jjob\n" + "x" * 10_000
+    start.name = "\x1b[2Jjob\n" + "x" * 10_000
+    start.envelope = Envelope(job="job", id=start.name)
 
     ours = printed(Lines, [JobProcessing(start)], verbosity=verbosity)
 
