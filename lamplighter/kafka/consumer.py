@@ -23,8 +23,9 @@ from lamplighter.kafka.commits import is_fatal
 from lamplighter.kafka.committer import Committer
 from lamplighter.kafka.flow import Flow
 from lamplighter.kafka.memory import fix_thresholds
-from lamplighter.kafka.metadata import missing_text, missing_topics
+from lamplighter.kafka.metadata import missing_topics
 from lamplighter.kafka.partition import Chunk, Ordering, Partition
+from lamplighter.kafka.starting import look_for_topics, read_committed
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,6 @@ IDLE = 0.1  # seconds that a poll waits for a message
 BUSY = 0.005  # the same while something is buffered, and may soon wait for a commit
 CAREFUL = 0.001  # the same while each job waits for a commit of its own
 LOOK_EVERY = 1.0  # seconds between two looks whether a broker that is away can come back
-METADATA_TIMEOUT = 5.0  # seconds for reading what a partition's last owner has committed
 
 Arrived = Callable[[Partition, Chunk], None]
 
@@ -136,25 +136,15 @@ class PollingThread(threading.Thread):
         while not self._stopping.is_set() and self.failure is None:
             self.polled_at = time.monotonic()
             try:
-                missing = missing_topics(consumer, self._topics)
-                self._tell_of_needed(consumer)
+                look_for_topics(consumer, self._topics, self._needed, self.brokers)
+            except QueueError as missing:
+                self._fail(missing)
             except KafkaException as error:
                 self._brokers_are_away(error.args[0])
                 consumer.poll(0)
                 self._stopping.wait(self._sleep_on_error or 0)
-                continue
-            if missing:
-                self._fail(QueueError(missing_text(missing, self.brokers)))
-            return
-
-    def _tell_of_needed(self, consumer: Consumer) -> None:
-        """Jobs may write to other topics: the broker may make them by itself, so that a missing one is only told."""
-        missing = missing_topics(consumer, self._needed)
-        if missing:
-            log.error(
-                "a topic that jobs write to is missing; create it by `python artisan.py kafka:topics --create`",
-                extra={"topics": ", ".join(missing), "brokers": self.brokers},
-            )
+            else:
+                return
 
     def _brokers_are_away(self, error: KafkaError) -> None:
         self._looks_for_end = True
@@ -197,7 +187,7 @@ class PollingThread(threading.Thread):
             return BUSY
         patience = IDLE
         for partition in self._partitions.values():
-            if partition.careful_until >= 0 or partition.reach < 0 <= partition.expected:
+            if (partition.careful_until >= 0 and partition.tracker.left) or partition.reach < 0 <= partition.expected:
                 return CAREFUL
             if partition.chunks:
                 patience = BUSY
@@ -278,7 +268,7 @@ class PollingThread(threading.Thread):
     # assignment ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
-        for found in self._committed(consumer, assigned):
+        for found in read_committed(consumer, assigned, may_go_on=self._may_ask):
             self._partitions[found.topic, found.partition] = self._partition(found)
         consumer.incremental_assign([TopicPartition(tp.topic, tp.partition) for tp in assigned])
         # A pause outlives revocation and assignment; without this a partition would stand still for ever.
@@ -298,15 +288,9 @@ class PollingThread(threading.Thread):
             ordering=self._ordering,
         )
 
-    def _committed(self, consumer: Consumer, assigned: list[TopicPartition]) -> list[TopicPartition]:
-        """What the last owner has left; without it a waiting job could run too early, so it is asked for again."""
-        while assigned and not self._stopping.is_set():
-            try:
-                return consumer.committed(assigned, timeout=METADATA_TIMEOUT)
-            except KafkaException as error:
-                self.polled_at = time.monotonic()
-                log.warning("committed offsets can't be read; asking again", extra={"reason": error.args[0].str()})
-        return [TopicPartition(tp.topic, tp.partition, OFFSET_INVALID) for tp in assigned]
+    def _may_ask(self) -> bool:
+        self.polled_at = time.monotonic()
+        return not self._stopping.is_set()
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
         self._committer.commit_revoked(consumer, self._give_up(revoked))

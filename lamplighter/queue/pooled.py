@@ -12,9 +12,7 @@ from lamplighter.queue.pools import Outcome, Pool
 from lamplighter.queue.runner import Start
 from lamplighter.queue.settling import Verdict
 from lamplighter.queue.watch import NEVER
-from lamplighter.queue.worker import Worker
-
-TURN = 0.5  # seconds that one wait for a free slot takes at most
+from lamplighter.queue.worker import TURN, Worker
 
 
 class PooledWorker(Worker):
@@ -67,6 +65,7 @@ class PooledWorker(Worker):
         return self._wait_for_something()
 
     def _wait_for_something(self) -> bool:
+        job_context.set(None)
         if self._running and (len(self._running) >= self._slots or (self._paused or self._down)):
             self._queue.serve(TURN)
             return False

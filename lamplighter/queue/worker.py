@@ -21,6 +21,8 @@ from lamplighter.queue.watch import NEVER, Hand
 
 log = logging.getLogger(__name__)
 
+TURN = 0.5  # seconds that one wait for what is in hand takes at most
+
 
 class Worker:
     """Takes jobs from one connection and runs them, one after the other, in the thread that calls `work`."""
@@ -112,7 +114,10 @@ class Worker:
             self._settle_confirmed()
         if self._paused or self._down:
             self.beaten_at = time.monotonic()
-            self._wait(self._options.sleep or 1)
+            if self._unconfirmed:
+                self._queue.serve(TURN)
+            else:
+                self._wait(self._options.sleep or 1)
             return False
         delivery = self._queue.pop(self._options.queues, 0) or self._pop_idle()
         if delivery is None:
