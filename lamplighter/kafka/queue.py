@@ -9,6 +9,7 @@ from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge, QueueError, UnsupportedDelay
 from lamplighter.kafka.consumer import PollingThread
 from lamplighter.kafka.delivery import KafkaDelivery
+from lamplighter.kafka.identity import Identity
 from lamplighter.kafka.lanes import Lanes
 from lamplighter.kafka.partition import Chunk, Partition
 from lamplighter.kafka.producer import KafkaProducer
@@ -122,6 +123,8 @@ class KafkaQueue:
             prefetch=self._settings.prefetch,
             prefetch_bytes=self._settings.prefetch_bytes,
             ordering=self._settings.ordering,
+            # The embedded broker keeps nothing: a topic that is gone took its broker with it.
+            identity=None if self._settings.is_embedded else Identity(self._settings.client_config(), list(topics)),
             sleep_on_error=None if sleep is False else sleep,
             arrived=self._arrived,
             changed=self._changed,

@@ -21,6 +21,7 @@ def admin(kafka: Broker) -> AdminClient:
     return AdminClient({"bootstrap.servers": kafka.address})
 
 
+@pytest.mark.usefixtures("protocol")
 def test_a_zombie_commits_nothing_over_the_new_owner(project: Project, kafka: Broker, topic: str) -> None:
     kafka.jobs(topic, *({"n": n, "sleep": 0.05} for n in range(400)), partition=0)
     zombie = project.worker(log="zombie.log")
@@ -41,6 +42,7 @@ def test_a_zombie_commits_nothing_over_the_new_owner(project: Project, kafka: Br
     assert (stop(zombie), stop(heir)) == (0, 0)
 
 
+@pytest.mark.usefixtures("protocol")
 def test_a_job_longer_than_the_poll_interval_keeps_its_partition(project: Project, kafka: Broker, topic: str) -> None:
     project.configure(max_poll_interval=6.0)
     kafka.jobs(topic, {"n": 1, "sleep": 18}, {"n": 2}, partition=0)
@@ -103,6 +105,7 @@ def test_latest_with_a_new_group_goes_on_committing(project: Project, kafka: Bro
     assert set(project.numbers("end")) == {5}
 
 
+@pytest.mark.usefixtures("protocol")
 def test_partitions_that_are_added_are_worked_from_their_beginning(
     project: Project, kafka: Broker, topic: str, admin: AdminClient
 ) -> None:
