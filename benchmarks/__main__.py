@@ -12,13 +12,13 @@ from pathlib import Path
 
 import confluent_kafka
 
-from benchmarks import data_store, measures
+from benchmarks import data_store, measures, slots
 from benchmarks.bench import ROOT, Bench
 from benchmarks.broker import kafka
 from benchmarks.peers import peers
 from benchmarks.report import HEAD, NotMeasured, Row
 
-PARTS = ("worker", "memory", "first", "latency", "cli", "datastore", "peers")
+PARTS = ("worker", "partitions", "memory", "first", "latency", "slots", "cli", "datastore", "peers")
 
 
 def main() -> None:
@@ -66,6 +66,8 @@ def measured(bench: Bench, name: str, options: argparse.Namespace) -> list[Row]:
     few = min(options.runs, 3)
     parts: dict[str, Callable[[], list[Row]]] = {
         "worker": lambda: measures.throughput(bench, jobs=options.jobs, runs=options.runs),
+        "partitions": lambda: slots.partitions(bench, jobs=options.jobs, runs=few),
+        "slots": lambda: slots.slots(bench, runs=few),
         "memory": lambda: measures.memory(bench, jobs=options.jobs * 10 // 3),
         "first": lambda: measures.first_job(bench, runs=options.runs),
         "latency": lambda: measures.latency(bench, runs=few),

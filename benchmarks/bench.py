@@ -23,6 +23,8 @@ BYTES = 300
 
 JOBS = '''"""Jobs that only leave a stamp."""
 
+import asyncio
+import time
 from dataclasses import dataclass
 
 from benchmarks.stamps import Stamps
@@ -39,6 +41,41 @@ class Noop(Job):
     def handle(self) -> None:
         """Leave a stamp."""
         stamps.stamp()
+
+
+class Wait(Job):
+    """Waits for a millisecond, as for an answer from elsewhere."""
+
+    name = "bench.wait"
+
+    def handle(self) -> None:
+        """Leave a stamp, then wait."""
+        stamps.stamp_beside_others()
+        time.sleep(0.001)
+
+
+class WaitAsync(Job):
+    """The same, without holding up the loop."""
+
+    name = "bench.wait_async"
+
+    async def handle(self) -> None:
+        """Leave a stamp, then wait."""
+        stamps.stamp()
+        await asyncio.sleep(0.001)
+
+
+class Compute(Job):
+    """Computes for a millisecond of CPU time."""
+
+    name = "bench.compute"
+
+    def handle(self) -> None:
+        """Leave a stamp, then compute."""
+        stamps.stamp()
+        until = time.thread_time() + 0.001
+        while time.thread_time() < until:
+            pass
 
 
 @dataclass(frozen=True)
@@ -76,11 +113,11 @@ class Bench:
 
     # topics ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def topic(self, name: str) -> str:
+    def topic(self, name: str, partitions: int = PARTITIONS) -> str:
         """A new topic; its name is also free as a group's."""
         topic = f"bench-{name}-{uuid.uuid4().hex[:6]}"
         admin = AdminClient({"bootstrap.servers": self.brokers})
-        for future in admin.create_topics([NewTopic(topic, PARTITIONS, 1)]).values():
+        for future in admin.create_topics([NewTopic(topic, partitions, 1)]).values():
             future.result(30)
         self._topics.append(topic)
         return topic
@@ -102,8 +139,9 @@ class Bench:
         producer = Producer(
             {"bootstrap.servers": self.brokers, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000}
         )
+        partitions = len(producer.list_topics(topic, timeout=10).topics[topic].partitions)
         for number, (key, payload) in enumerate(payloads):
-            producer.produce(topic, payload, key, partition=number % PARTITIONS)
+            producer.produce(topic, payload, key, partition=number % partitions)
             if number % 100 == 0:
                 producer.poll(0)
         if producer.flush(120) != 0:
@@ -205,7 +243,12 @@ def payload(job: str, data: Any) -> bytes:
     return (text[:-1] + " " * max(0, BYTES - len(text)) + "}").encode()
 
 
+def many(job: str, count: int) -> Iterator[tuple[bytes, bytes]]:
+    """So many jobs of a name, each under a key of its own."""
+    for number in range(count):
+        yield b"%d" % number, payload(job, {})
+
+
 def noops(count: int) -> Iterator[tuple[bytes, bytes]]:
     """So many no-op jobs."""
-    for number in range(count):
-        yield b"%d" % number, payload("bench.noop", {})
+    return many("bench.noop", count)

@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -16,10 +17,13 @@ class Stamps:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        path = path or Path(os.environ["STAMPS"])
+        if path is None:
+            # Processes that run jobs beside each other would count over each other in one file.
+            path = Path(os.environ["STAMPS"] + (f".{os.getpid()}" if os.environ.get("STAMPS_EACH") else ""))
         size = (START + SLOTS) * 8
         if not path.exists():
             path.write_bytes(bytes(size))
+        self._lock = threading.Lock()
         with path.open("r+b") as file:
             self._view = memoryview(mmap.mmap(file.fileno(), size)).cast("d")
 
@@ -30,6 +34,11 @@ class Stamps:
         if not view[COUNT]:
             view[FIRST] = now
         view[COUNT] += 1
+
+    def stamp_beside_others(self) -> None:
+        """A job starts, and other threads may be stamping, too."""
+        with self._lock:
+            self.stamp()
 
     def stamp_number(self, number: int) -> None:
         """The job of this number starts."""
@@ -47,6 +56,14 @@ class Stamps:
     def get(self, index: int) -> float:
         """One of the values."""
         return float(self._view[index])
+
+    def add(self, other: "Stamps") -> None:
+        """Take what another process has stamped as well."""
+        view = self._view
+        if other.get(COUNT):
+            view[FIRST] = min(view[FIRST] or other.get(FIRST), other.get(FIRST))
+            view[LAST] = max(view[LAST], other.get(LAST))
+            view[COUNT] += other.get(COUNT)
 
     def rate(self) -> float:
         """Jobs per second, from the first start to the last."""
