@@ -69,7 +69,7 @@ class CoroutinePool:
             await self._runner.run_async(start)
         except asyncio.CancelledError:
             outcome = self._error_of(start)
-        except BaseException as error:  # noqa: BLE001 - the worker's own thread decides what it means
+        except BaseException as error:
             outcome = error
         del self._tasks[start]
         self._ended(start, outcome)
