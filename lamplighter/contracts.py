@@ -192,6 +192,12 @@ class Queue(Protocol):
         ...
 
 
+class Databases(Protocol):
+    """SQLAlchemy engines by the connection's name, the default connection's without one."""
+
+    def engine(self, name: str | None = None) -> Any: ...
+
+
 class DatabaseErrors(Protocol):
     """What the database layer knows about errors that the queue has to tell apart."""
 

@@ -28,6 +28,7 @@ _MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPI
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 Report = Callable[[KafkaError | None, KafkaMessage], None]
+Told = Callable[[QueueError | None, KafkaMessage], object]
 
 
 class Reports:
@@ -101,16 +102,28 @@ class KafkaProducer:
         Raises:
             MessageTooLarge, QueueError, BrokerUnavailable: it can't be sent at all.
         """
+        pushes.expect()
+        try:
+            self.send_soon(topic, message, partition, lambda error, _: pushes.report(error))
+        except QueueError:
+            pushes.report(None)  # the job hears of it by the exception
+            raise
+
+    def send_soon(self, topic: str, message: Message, partition: int, told: Told) -> None:
+        """Produce a message without waiting; `told` is called by whoever takes its report.
+
+        Raises:
+            MessageTooLarge, QueueError, BrokerUnavailable: it can't be sent at all; `told` is not called then.
+        """
         deadline = time.monotonic() + self._timeout
         producer = self._producer(SINGLE_LINGER)
         self._know(producer, topic, deadline)
 
-        def report(error: KafkaError | None, _: KafkaMessage) -> None:
+        def report(error: KafkaError | None, sent: KafkaMessage) -> None:
             with self._lock:
                 self.ahead -= 1
-            pushes.report(None if error is None else self._translate(error, topic))
+            told(None if error is None else self._translate(error, topic), sent)
 
-        pushes.expect()
         with self._lock:
             self.ahead += 1
         try:
@@ -118,7 +131,6 @@ class KafkaProducer:
         except QueueError:
             with self._lock:
                 self.ahead -= 1
-            pushes.report(None)  # the job hears of it by the exception
             raise
 
     def serve(self, wait: float) -> None:

@@ -1,0 +1,83 @@
+"""Retries that travel as copies, while their originals stay in hand."""
+
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+from confluent_kafka import Message as KafkaMessage
+
+from lamplighter.contracts import Message
+from lamplighter.errors import MessageTooLarge, QueueError
+from lamplighter.kafka.delays.holding import Holding
+from lamplighter.kafka.delivery import KafkaDelivery
+from lamplighter.kafka.producer import KafkaProducer
+from lamplighter.queue.failed.attempts import with_attempts
+
+Place = Callable[[str, Message], int]
+
+
+class Copies:
+    """Publishes copies; whoever pops takes the reports, which may come from any thread.
+
+    Attributes:
+        under_way: how many are published whose reports are not taken.
+    """
+
+    def __init__(
+        self,
+        holding: Holding,
+        *,
+        producer: Callable[[], KafkaProducer],
+        place: Place,
+        max_bytes: int,
+        changed: Callable[[], object],
+    ) -> None:
+        self.under_way = 0
+        self._holding = holding
+        self._producer = producer
+        self._place = place
+        self._max_bytes = max_bytes
+        self._changed = changed
+        self._reports: SimpleQueue[tuple[KafkaDelivery, QueueError | None]] = SimpleQueue()
+
+    def send(self, delivery: KafkaDelivery, delay: float) -> None:
+        """Publish a copy that runs after the delay, with the attempts so far in its body.
+
+        A retry needs no database, which may be what has failed: it waits in the delay topics, however long.
+
+        Raises:
+            MessageTooLarge: no topic would take it.
+            UnsupportedDelay: nothing is held back for so long.
+            QueueError: it can't be published now.
+        """
+        self._holding.is_for_the_table(delay)
+        payload = with_attempts(delivery.payload, delivery.retries)
+        if payload is None:
+            raise QueueError("The attempts can't be counted in this payload, so that it has to wait in its place.")
+        message = Message(payload, delivery.key, delivery.headers)
+        topic, record = self._holding.record(message, delivery.queue, delay)
+        self._check_size(record, topic)
+
+        def report(error: QueueError | None, _: KafkaMessage) -> None:
+            self._reports.put((delivery, error))
+            self._changed()
+
+        self._producer().send_soon(topic, record, self._place(topic, record), report)
+        self.under_way += 1
+
+    def reported(self) -> list[tuple[KafkaDelivery, QueueError | None]]:
+        """Those whose reports have come, each with the error that it met."""
+        found = []
+        while True:
+            try:
+                found.append(self._reports.get_nowait())
+            except Empty:
+                self.under_way -= len(found)
+                return found
+
+    def _check_size(self, record: Message, topic: str) -> None:
+        size = len(record.payload) + len(record.key or b"")
+        if size > self._max_bytes:
+            raise MessageTooLarge(
+                f"The job can't be put back for later: with its attempts it has {size:,} bytes, and {topic} takes "
+                f"{self._max_bytes:,} (max_message_bytes)."
+            )

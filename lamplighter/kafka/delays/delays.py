@@ -1,0 +1,146 @@
+"""All that a connection has for jobs that run later: where they wait, and the threads that move them."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lamplighter.contracts import Databases, Message
+from lamplighter.errors import ConfigError
+from lamplighter.kafka.delays.clock import BrokerClock
+from lamplighter.kafka.delays.copies import Copies
+from lamplighter.kafka.delays.holding import Holding
+from lamplighter.kafka.delays.mover import Mover
+from lamplighter.kafka.delays.retention import Retention
+from lamplighter.kafka.producer import KafkaProducer
+from lamplighter.kafka.settings import KafkaSettings
+
+if TYPE_CHECKING:
+    from lamplighter.kafka.delays.row_mover import RowMover
+    from lamplighter.kafka.delays.table import DelayedJobs
+
+QUEUED_KILOBYTES = 4_096  # that librdkafka fetches ahead for the mover
+
+Place = Callable[[str, Message], int]
+
+
+class Delays:
+    """Made with its connection; no client, thread or table before it is needed."""
+
+    def __init__(
+        self,
+        connection: str,
+        settings: KafkaSettings,
+        *,
+        address: Callable[[], str | None],
+        place: Place,
+        producer: Callable[[], KafkaProducer],
+        clock: BrokerClock | None = None,
+        databases: Callable[[], Databases] | None = None,
+    ) -> None:
+        self.clock = clock or BrokerClock()
+        self._connection = connection
+        self._settings = settings
+        self._address = address
+        self._place = place
+        self._producer = producer
+        self._databases = databases
+        self._table: DelayedJobs | None = None
+        self._mover: Mover | None = None
+        self._row_mover: RowMover | None = None
+        self.holding = Holding(
+            connection,
+            settings,
+            self.clock,
+            producer=producer,
+            rows=self.table,
+            retention=_for_ever if settings.is_embedded else Retention(lambda: settings.client_config(address())),
+        )
+
+    @property
+    def has_table(self) -> bool:
+        """Whether long delays are kept in a table."""
+        return self._settings.delay_store == "database"
+
+    def table(self) -> "DelayedJobs":
+        """The table of long delays.
+
+        Raises:
+            ConfigError: this connection has none.
+        """
+        if self._table is None:
+            if not self.has_table or self._databases is None:
+                raise ConfigError(
+                    f"The connection {self._connection!r} keeps no delayed jobs in a database: its delay_store is "
+                    f"{self._settings.delay_store}."
+                )
+            from lamplighter.kafka.delays.table import DelayedJobs
+
+            settings = self._settings
+            self._table = DelayedJobs(
+                self._databases(),
+                connection=self._connection,
+                database=settings.delay_database,
+                table=settings.delay_table,
+            )
+        return self._table
+
+    def copies(self, changed: Callable[[], object]) -> Copies:
+        """What lets retries travel; `changed` is called when a report has come, from any thread."""
+        return Copies(
+            self.holding,
+            producer=self._producer,
+            place=self._place,
+            max_bytes=self._settings.max_message_bytes,
+            changed=changed,
+        )
+
+    def start(self) -> None:
+        """Begin to move what is due."""
+        settings = self._settings
+        # A producer of its own: reports are taken by the thread that owns what they are about.
+        producer = KafkaProducer(settings.producer_config(self._address()), timeout=settings.dispatch_timeout)
+        self._mover = mover = Mover(
+            self._consumer_config(),
+            settings.tiers,
+            self.clock,
+            producer,
+            default_queue=settings.queue,
+            place=self._place,
+        )
+        mover.start()
+        if self.has_table and self._databases is not None:
+            from lamplighter.kafka.delays.row_mover import RowMover
+
+            self._row_mover = RowMover(
+                self.table,
+                self.clock,
+                self._producer(),
+                short=settings.delay_short,
+                place=self._place,
+                may_begin=lambda: mover.is_ready,
+            )
+            self._row_mover.start()
+
+    def stop(self, *, timeout: float) -> bool:
+        """End both threads behind what they move; False when that has not ended in time."""
+        until = time.monotonic() + timeout
+        threads = [thread for thread in (self._row_mover, self._mover) if thread is not None]
+        self._row_mover = self._mover = None
+        ended = [thread.stop(timeout=max(0.0, until - time.monotonic())) for thread in threads]
+        return all(ended)
+
+    def _consumer_config(self) -> dict[str, Any]:
+        settings = self._settings
+        return {
+            **settings.consumer_config(self._address()),
+            "group.id": settings.delays_group,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": False,
+            "queued.max.messages.kbytes": QUEUED_KILOBYTES,
+            # The embedded broker answers a waiting fetch only when its wait is over.
+            **({"fetch.wait.max.ms": 100} if settings.is_embedded else {}),
+        }
+
+
+def _for_ever(topic: str) -> None:
+    """What is not known."""

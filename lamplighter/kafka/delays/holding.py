@@ -1,0 +1,136 @@
+"""Where a job waits that is not to run yet: which delay topic, or the table."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
+from confluent_kafka import Message as KafkaMessage
+
+from lamplighter.contracts import Message
+from lamplighter.errors import QueueError, UnsupportedDelay
+from lamplighter.kafka.delays.clock import BrokerClock
+from lamplighter.kafka.delays.tiers import CLOCK, wrap
+from lamplighter.kafka.producer import KafkaProducer
+from lamplighter.kafka.settings import KafkaSettings
+
+log = logging.getLogger(__name__)
+
+DAY = 86_400.0
+LONGEST = 30 * DAY
+ASK_AGAIN = 60.0  # seconds until brokers that did not tell their time are asked again
+ASK = 2.0  # seconds that their answer is waited for
+
+
+class Rows(Protocol):
+    """The table of long delays, as far as jobs are put into it."""
+
+    def put(self, message: Message, queue: str, due: float) -> str: ...
+
+
+class Holding:
+    """Holds messages of one connection back.
+
+    Args:
+        producer: makes the connection's producer.
+        rows: makes the table; called only where delays are kept in one.
+        retention: how long a delay topic keeps records, in seconds; None where that is not known, or without end.
+    """
+
+    def __init__(
+        self,
+        connection: str,
+        settings: KafkaSettings,
+        clock: BrokerClock,
+        *,
+        producer: Callable[[], KafkaProducer],
+        rows: Callable[[], Rows],
+        retention: Callable[[str], float | None],
+    ) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._tiers = settings.tiers
+        self._clock = clock
+        self._producer = producer
+        self._rows = rows
+        self._retention = retention
+        self._ask_at = 0.0
+
+    def is_for_the_table(self, delay: float) -> bool:
+        """Whether a job with this delay becomes a row.
+
+        Raises:
+            UnsupportedDelay: it is longer than anything is kept, or no number of seconds.
+        """
+        if not math.isfinite(delay) or delay > LONGEST:
+            raise UnsupportedDelay(
+                f"The connection {self._connection!r} holds a job back for {LONGEST / DAY:g} days at most; {delay:g} s "
+                f"is {delay / DAY:.1f}. Dispatch it with a shorter delay, and let it release itself."
+            )
+        return delay > self._settings.delay_short and self._settings.delay_store == "database"
+
+    def put(self, message: Message, queue: str, delay: float) -> None:
+        """Make a row of it; safe when this returns.
+
+        Raises:
+            Unavailable: the database does not answer.
+            MigrationError: the table is not there.
+        """
+        self._rows().put(message, queue, self.now() + delay)
+
+    def record(self, message: Message, queue: str, delay: float) -> tuple[str, Message]:
+        """The delay topic for its first wait, and what is to be put there.
+
+        Raises:
+            UnsupportedDelay: the topic keeps nothing for so long.
+        """
+        topic = self._tiers.topic(self._tiers.choose(delay))
+        retention = self._retention(topic)
+        if retention is not None and delay > retention:
+            raise UnsupportedDelay(
+                f"The topic {topic} keeps records for {retention:g} s (retention.ms), and a job can't wait there for "
+                f"{delay:g} s. Raise its retention; `python artisan.py kafka:topics` tells what is needed."
+            )
+        now = self._clock.now()
+        return topic, wrap(message, queue, due=now + delay, sent=now, wait=delay)
+
+    def now(self) -> float:
+        """The brokers' time; they are asked for it where nothing was learned for some minutes."""
+        if not self._clock.is_fresh() and time.monotonic() >= self._ask_at:
+            self._ask_at = time.monotonic() + ASK_AGAIN
+            try:
+                ask(self._producer(), self._tiers.topics()[0], self._clock)
+            except QueueError as error:
+                log.warning("the brokers' time is not known; this host's is used", extra={"reason": str(error)})
+        return self._clock.now()
+
+
+def ask(producer: KafkaProducer, topic: str, clock: BrokerClock) -> bool:
+    """Append a record that says nothing, for the time of its append; whether the clock has learned by it.
+
+    Raises:
+        QueueError: it can't be appended.
+    """
+    told: list[QueueError | None] = []
+
+    def report(error: QueueError | None, sent: KafkaMessage) -> None:
+        if error is None:
+            learn(clock, sent)
+        told.append(error)
+
+    producer.send_soon(topic, Message(b"", None, [(CLOCK, b"")]), -1, report)
+    until = time.monotonic() + ASK
+    while not told and time.monotonic() < until:
+        producer.serve(0.05)
+    if told and told[0] is not None:
+        raise told[0]
+    return clock.is_fresh()
+
+
+def learn(clock: BrokerClock, record: Any) -> None:
+    """Learn from a report, where the topic keeps the time of the append and not the sender's."""
+    kind, stamp = record.timestamp()
+    if kind == TIMESTAMP_LOG_APPEND_TIME:
+        clock.learn(stamp / 1000)

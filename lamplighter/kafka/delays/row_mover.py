@@ -1,0 +1,114 @@
+"""The thread that moves rows of the table of delayed jobs, when they are due."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from typing import Protocol
+
+from lamplighter.contracts import Message
+from lamplighter.errors import LamplighterError, QueueError, Unavailable
+from lamplighter.kafka.delays.clock import BrokerClock
+from lamplighter.kafka.delays.table import DelayedJob, DelayedJobs
+
+log = logging.getLogger(__name__)
+
+MOST = 200  # rows of one lease
+LOOK_EVERY = 30.0  # seconds between two looks for rows that have come
+LEAST_WAIT = 0.02  # seconds
+AWAY = 5.0  # seconds until a database that refused is asked again
+
+
+class Sender(Protocol):
+    """The producer, as far as rows need it: all are acknowledged when it returns."""
+
+    def send(self, topic: str, messages: Iterable[tuple[Message, int]], *, bulk: bool) -> int: ...
+
+
+class RowMover(threading.Thread):
+    """Leases what is due, produces it, waits for the reports, then deletes it.
+
+    A mover that dies leaves its lease, and another moves the rows when that is over: late, perhaps twice, never lost.
+
+    Args:
+        short: the shortest delay of a row, so that none can be due before it has been seen.
+        may_begin: whether the clock may be gone by.
+    """
+
+    def __init__(
+        self,
+        table: Callable[[], DelayedJobs],
+        clock: BrokerClock,
+        sender: Sender,
+        *,
+        short: float,
+        place: Callable[[str, Message], int],
+        may_begin: Callable[[], bool],
+    ) -> None:
+        super().__init__(name="lamplighter-kafka-rows", daemon=True)
+        self._make = table
+        self._clock = clock
+        self._sender = sender
+        self._look_every = max(0.5, min(LOOK_EVERY, short / 2))
+        self._place = place
+        self._may_begin = may_begin
+        self._stopping = threading.Event()
+        self._told = ""
+
+    def stop(self, *, timeout: float) -> bool:
+        """End behind what is being moved; False when that has not ended in time."""
+        self._stopping.set()
+        self.join(timeout)
+        return not self.is_alive()
+
+    def run(self) -> None:
+        """Move until told to stop; whatever goes wrong is tried again."""
+        while not self._stopping.is_set() and not self._may_begin():
+            self._stopping.wait(0.1)
+        while not self._stopping.is_set():
+            try:
+                wait = self._move(self._make())
+                self._told = ""
+            except LamplighterError as error:
+                self._tell(error)
+                wait = AWAY
+            except Exception:
+                log.exception("rows of delayed jobs can't be moved; trying again")
+                wait = AWAY
+            self._stopping.wait(wait)
+
+    def _move(self, table: DelayedJobs) -> float:
+        """Move one lease; seconds until the next look."""
+        lease, jobs = table.claim(self._clock.now(), most=MOST)
+        for queue, run in groupby(sorted(jobs, key=_queue), key=_queue):
+            self._move_to(queue, list(run), table, lease)
+        if len(jobs) == MOST:
+            return 0.0
+        due = table.next_due()
+        if due is None:
+            return self._look_every
+        return max(LEAST_WAIT, min(self._look_every, due - self._clock.now()))
+
+    def _move_to(self, queue: str, jobs: list[DelayedJob], table: DelayedJobs, lease: str) -> None:
+        try:
+            self._sender.send(queue, [(job.message, self._place(queue, job.message)) for job in jobs], bulk=False)
+        except Unavailable:
+            table.give_back(lease)
+            raise
+        except QueueError as error:
+            # Their lease keeps them away until it is over, so that others are moved meanwhile.
+            log.error(
+                "delayed jobs can't be moved; they stay in the table, and are tried again",
+                extra={"queue": queue, "jobs": len(jobs), "reason": str(error)},
+            )
+            return
+        table.forget(lease, [job.id for job in jobs])
+
+    def _tell(self, error: LamplighterError) -> None:
+        if str(error) != self._told:
+            self._told = str(error)
+            log.warning("delayed jobs can't be moved; trying again", extra={"reason": self._told})
+
+
+def _queue(job: DelayedJob) -> str:
+    return job.queue

@@ -1,0 +1,76 @@
+"""One partition of a delay topic, from one assignment to its end."""
+
+from collections import deque
+from typing import Any
+
+from lamplighter.kafka.delays.tiers import CLOCK, HEADER, Waiting, unwrap
+from lamplighter.kafka.tracker import Tracker
+
+MOST_IN_HAND = 1_000  # records whose wait is over, and that are not acknowledged where they went
+
+
+class Shelf:
+    """What is fetched of a partition, and what of it has been moved.
+
+    Attributes:
+        held: fetched, in their order, and not due to be moved.
+        lost: it is not ours any more: nothing of it is committed.
+        is_paused: nothing more is fetched of it.
+        committed: the offset that the brokers know.
+        in_hand: how many are on their way.
+    """
+
+    def __init__(self, topic: str, number: int, seconds: int) -> None:
+        self.topic = topic
+        self.number = number
+        self.seconds = seconds
+        self.tracker = Tracker()
+        self.held: deque[Any] = deque()
+        self.lost = False
+        self.is_paused = False
+        self.committed: int | None = None
+        self.in_hand = 0
+        self._head: Waiting | None = None
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.number}]"
+
+    def receive(self, record: Any) -> None:
+        """A record was fetched; those that only ask for the time are done with this."""
+        self.tracker.deliver([record.offset()])
+        if is_question(record):
+            self.tracker.finish(record.offset())
+        else:
+            self.held.append(record)
+
+    def next_at(self) -> float:
+        """When the wait of the first record is over, by the brokers' clock; what is unreadable does not wait."""
+        if not self.held:
+            return float("inf")
+        if self._head is None:
+            self._head = unwrap(self.held[0])
+        head = self._head
+        return 0.0 if head is None else min(head.since + self.seconds, head.due)
+
+    def take(self) -> tuple[Any, Waiting | None]:
+        """The first record, and what it says; it is in hand until `done`."""
+        record = self.held.popleft()
+        head, self._head = self._head or unwrap(record), None
+        self.in_hand += 1
+        return record, head
+
+    def done(self, offset: int) -> None:
+        """It is acknowledged where it went."""
+        self.in_hand -= 1
+        self.tracker.finish(offset)
+
+    def news(self) -> int | None:
+        """The offset to commit; None where the brokers know it."""
+        position = self.tracker.position
+        return None if self.lost or position == self.committed else position
+
+
+def is_question(record: Any) -> bool:
+    """Whether a record only asks the brokers for their time."""
+    names = [name for name, _ in record.headers() or ()]
+    return CLOCK in names and HEADER not in names

@@ -1,0 +1,202 @@
+"""Jobs that are held back for long, in a table."""
+
+import base64
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table, Text, delete, func, or_, select, update
+from sqlalchemy.exc import DBAPIError
+
+from lamplighter.contracts import Databases, Headers, Message
+from lamplighter.database.errors import SqlAlchemyErrors, is_missing_table
+from lamplighter.database.manager import READ_ONLY
+from lamplighter.errors import MigrationError, Unavailable
+
+LEASE = 60.0  # seconds for which claimed rows are one mover's
+MOST_NAME = 255
+
+
+@dataclass(frozen=True, slots=True)
+class DelayedJob:
+    """One row; `due` is seconds since 1970 by the brokers' clock, `job_id` what dispatch has returned."""
+
+    id: str
+    job_id: str
+    name: str
+    connection: str
+    queue: str
+    due: float
+    message: Message
+
+
+class DelayedJobs:
+    """The rows of one connection.
+
+    Every method raises MigrationError while the table is not there, and Unavailable while no database answers.
+    """
+
+    def __init__(self, databases: Databases, *, connection: str, database: str | None, table: str) -> None:
+        self._databases = databases
+        self._connection = connection
+        self._database = database
+        self._table = _table(table)
+
+    def put(self, message: Message, queue: str, due: float) -> str:
+        """Keep a job until it is due; the row's id."""
+        id = uuid.uuid4().hex
+        job_id, name = _told(message.payload)
+        row = {
+            "id": id,
+            "job_id": job_id,
+            "name": name,
+            "connection": self._connection,
+            "queue": queue,
+            "payload": message.payload,
+            "key": message.key,
+            "headers": _dump(message.headers),
+            "due_at": _ms(due),
+            "leased_until": 0,
+        }
+        with self._transaction() as connection:
+            connection.execute(self._table.insert().values(row))
+        return id
+
+    def claim(self, now: float, *, most: int) -> tuple[str, list[DelayedJob]]:
+        """Lease what is due, the earliest first; the lease, and the jobs that nobody else may move while it lasts."""
+        lease, columns = uuid.uuid4().hex, self._table.c
+        is_free = columns.leased_until <= _ms(now)
+        wanted = self._mine().where(columns.due_at <= _ms(now), is_free).order_by(columns.due_at).limit(most)
+        if not self._rows(wanted.with_only_columns(columns.id)):
+            return lease, []
+        with self._transaction() as connection:
+            # What another mover has leased since the look is not free any more: the update looks once more.
+            ids = connection.execute(wanted.with_only_columns(columns.id)).scalars().all()
+            leased = update(self._table).where(columns.id.in_(ids), is_free)
+            connection.execute(leased.values(lease=lease, leased_until=_ms(now + LEASE)))
+        found = self._rows(select(self._table).where(columns.lease == lease).order_by(columns.due_at))
+        return lease, [_job(row) for row in found]
+
+    def forget(self, lease: str, ids: Sequence[str]) -> int:
+        """Delete what was moved under a lease; how many."""
+        with self._transaction() as connection:
+            query = delete(self._table).where(self._table.c.lease == lease, self._table.c.id.in_(ids))
+            return int(connection.execute(query).rowcount)
+
+    def give_back(self, lease: str) -> None:
+        """End a lease early: what is left of it may be claimed again."""
+        with self._transaction() as connection:
+            query = update(self._table).where(self._table.c.lease == lease)
+            connection.execute(query.values(lease=None, leased_until=0))
+
+    def next_due(self) -> float | None:
+        """When the next job is due, or is free again; None where there is none."""
+        columns = self._table.c
+        query = select(columns.due_at, columns.leased_until).where(columns.connection == self._connection)
+        rows = self._rows(query.order_by(columns.due_at).limit(1))
+        return max(rows[0]["due_at"], rows[0]["leased_until"]) / 1000 if rows else None
+
+    def all(self, *, most: int = 1000) -> list[DelayedJob]:
+        """The jobs, the earliest first, as many as are asked for."""
+        return [_job(row) for row in self._rows(self._mine().order_by(self._table.c.due_at).limit(most))]
+
+    def count(self, queue: str | None = None) -> int:
+        """How many jobs there are, of one queue or of all."""
+        query = self._mine().with_only_columns(func.count().label("jobs"))
+        if queue is not None:
+            query = query.where(self._table.c.queue == queue)
+        return int(self._rows(query)[0]["jobs"])
+
+    def cancel(self, id: str, now: float) -> int:
+        """Delete by the row's id or the job's; how many were deleted. What is on its way already stays."""
+        columns = self._table.c
+        query = delete(self._table).where(
+            columns.connection == self._connection,
+            or_(columns.id == id, columns.job_id == id),
+            columns.leased_until <= _ms(now),
+        )
+        with self._transaction() as connection:
+            return int(connection.execute(query).rowcount)
+
+    def _mine(self) -> Any:
+        return select(self._table).where(self._table.c.connection == self._connection)
+
+    def _rows(self, query: Any) -> list[Any]:
+        with self._explained(), self._databases.engine(self._database).connect() as connection:
+            return list(connection.execution_options(**READ_ONLY).execute(query).mappings())
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        with self._explained(), self._databases.engine(self._database).begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            if is_missing_table(error):
+                raise MigrationError(
+                    f"The table {self._table.name} of the delayed jobs is not there; run `migrate`, or set delay_store "
+                    f"of the connection {self._connection!r} to kafka."
+                ) from error
+            if SqlAlchemyErrors().is_lost_connection(error):
+                raise Unavailable("The database that keeps the delayed jobs does not answer; try again.") from error
+            raise
+
+
+def _table(name: str) -> Table:
+    return Table(
+        name,
+        MetaData(),
+        Column("id", String(32), primary_key=True),
+        Column("job_id", String(255)),
+        Column("name", String(255)),
+        Column("connection", String(255)),
+        Column("queue", String(255)),
+        Column("payload", LargeBinary),
+        Column("key", LargeBinary),
+        Column("headers", Text),
+        Column("due_at", BigInteger),
+        Column("leased_until", BigInteger),
+        Column("lease", String(32)),
+    )
+
+
+def _job(row: Any) -> DelayedJob:
+    return DelayedJob(
+        id=row["id"],
+        job_id=row["job_id"],
+        name=row["name"],
+        connection=row["connection"],
+        queue=row["queue"],
+        due=row["due_at"] / 1000,
+        message=Message(row["payload"], row["key"], _load(row["headers"])),
+    )
+
+
+def _told(payload: bytes) -> tuple[str, str]:
+    """The id and the name that a payload has, made fit for a column and a screen."""
+    try:
+        fields = json.loads(payload)
+        words = str(fields.get("id") or fields.get("uuid") or ""), str(fields.get("displayName") or fields.get("job"))
+    except (ValueError, AttributeError, RecursionError):
+        return "", "unreadable payload"
+    id, name = ("".join(letter if letter.isprintable() else "?" for letter in word[:MOST_NAME]) for word in words)
+    return id, name
+
+
+def _dump(headers: Headers) -> str | None:
+    pairs = [(name, None if value is None else base64.b64encode(value).decode()) for name, value in headers]
+    return json.dumps(pairs) if pairs else None
+
+
+def _load(text: str | None) -> Headers:
+    return [(name, None if value is None else base64.b64decode(value)) for name, value in json.loads(text or "[]")]
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
