@@ -1,13 +1,18 @@
-"""The Data Store's create by hand, with the same guarantees: row committed, answer acknowledged, then the offset."""
+"""The Data Store's create by hand, with the same guarantees: row committed, answer acknowledged, then the offset.
+
+It waits for no acknowledgement: the next row is written meanwhile, as in the worker.
+"""
 
 import sqlite3
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from lamplighter.kafka.settings import KafkaSettings
 
@@ -45,23 +50,46 @@ def run(brokers: str, topic: str, answers: str, count: int, database: str) -> No
     producer.list_topics(answers)
     consumer.subscribe([topic])
     decode, write = msgspec.json.Decoder().decode, writer(database)
+    open_ones: dict[int, deque[list[int | bool]]] = {}
     due, done = time.monotonic() + 1, 0
     while done < count:
-        message = consumer.poll(1)
-        if message is None or message.error() is not None:
-            continue
-        job = decode(message.value() or b"")
-        key = message.key() or b""
-        id, name = key.decode(), job["data"]["values"]["name"]
-        write(id, name)
-        acknowledge(producer, answers, key, answer(id, name))
-        consumer.store_offsets(message=message)
-        done += 1
+        producer.poll(0)
+        message = consumer.poll(0.01 if any(open_ones.values()) else 1)
+        if message is not None and message.error() is None:
+            job = decode(message.value() or b"")
+            key = message.key() or b""
+            id, name = key.decode(), job["data"]["values"]["name"]
+            write(id, name)
+            one: list[int | bool] = [message.offset() or 0, False]
+            open_ones.setdefault(message.partition() or 0, deque()).append(one)
+            producer.produce(answers, answer(id, name), key, on_delivery=partial(acknowledged, one))
+            done += 1
         if time.monotonic() > due:
-            consumer.commit(asynchronous=True)
+            if offsets := to_commit(topic, open_ones):
+                consumer.commit(offsets=offsets, asynchronous=True)
             due = time.monotonic() + 1
-    consumer.commit(asynchronous=False)
+    producer.flush(30)
+    if offsets := to_commit(topic, open_ones):
+        consumer.commit(offsets=offsets, asynchronous=False)
     consumer.close()
+
+
+def acknowledged(one: list[int | bool], error: object, _: object) -> None:
+    """The broker has an answer."""
+    assert error is None
+    one[1] = True
+
+
+def to_commit(topic: str, open_ones: dict[int, deque[list[int | bool]]]) -> list[TopicPartition]:
+    """Where the acknowledged ones end, without a gap."""
+    offsets = []
+    for partition, ones in open_ones.items():
+        last = None
+        while ones and ones[0][1]:
+            last = ones.popleft()[0]
+        if last is not None:
+            offsets.append(TopicPartition(topic, partition, last + 1))
+    return offsets
 
 
 def answer(id: str, name: str) -> bytes:
@@ -69,15 +97,6 @@ def answer(id: str, name: str) -> bytes:
     data: dict[str, Any] = {"type": "taxonomy", "id": id, "error": False, "code": 200, "message": "Found"}
     body = {"displayName": "job.api.data", "job": "job.api.data", "data": {**data, "data": {"id": id, "name": name}}}
     return msgspec.json.encode(body)
-
-
-def acknowledge(producer: Producer, topic: str, key: bytes, value: bytes) -> None:
-    """Produce and wait for the broker's report."""
-    reports: list[object] = []
-    producer.produce(topic, value, key, on_delivery=lambda error, _: reports.append(error))
-    while not reports:
-        producer.poll(0.1)
-    assert reports == [None]
 
 
 if __name__ == "__main__":
