@@ -18,6 +18,7 @@ LamplighterError
 │   ├── JobTimedOut
 │   ├── LaneBlocked
 │   ├── SlotDied
+│   ├── HandlerError
 │   └── ManuallyFailed
 └── QueueError                  a queue can't do what it was asked
     ├── UnsupportedDelay
@@ -102,6 +103,10 @@ class LaneBlocked(JobFailed):
 
 class SlotDied(JobFailed):
     """The process that a job ran in has ended under it."""
+
+
+class HandlerError(JobFailed):
+    """A handler has returned what can't be understood; the message says what it may return."""
 
 
 class ManuallyFailed(JobFailed):

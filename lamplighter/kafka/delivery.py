@@ -1,7 +1,7 @@
 """One Kafka message in the worker's hand."""
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from lamplighter.contracts import Headers
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from confluent_kafka import Message
 
     from lamplighter.kafka.partition import Partition
+    from lamplighter.queue.delivery import DriverDelivery
 
 
 class KafkaDelivery:
@@ -22,6 +23,7 @@ class KafkaDelivery:
         is_read: what an earlier owner has left about it is known.
         is_kept: it stays in hand while others are popped.
         is_blocking: what follows it in its lane waits for it.
+        singly: it has been begun among others whose call failed, and is begun again by itself.
         must_be_alone: an earlier owner may have died of it, so nothing else is in hand while it is.
         version: what the broker must have been told before it may start; 0 where nothing must.
         blocked_since: when it first made its lane wait, on the monotonic clock; 0 where it never did.
@@ -38,6 +40,7 @@ class KafkaDelivery:
     is_blocking = False
     must_be_alone = False
     version = 0
+    singly = False
     blocked_since = 0.0
 
     def __init__(self, partition: "Partition", message: "Message") -> None:
@@ -100,4 +103,12 @@ class KafkaDelivery:
 
     def fail(self, error: BaseException) -> None:
         """Recorded as failed, and done."""
+    def put_back(self) -> None:
+        """It is popped again, as if it had not been, before what must follow it."""
+        self.partition.lanes.put_back(self)
+
+    def follows(self, other: "DriverDelivery") -> bool:
+        """Whether the other one, of this connection, has to be done before this one."""
+        return self.partition.lanes.follows(self, cast("KafkaDelivery", other))
+
         self.delete()

@@ -3,14 +3,13 @@
 import heapq
 import itertools
 import time
-from collections import deque
 from collections.abc import Mapping
 
 from lamplighter.errors import LaneBlocked
 from lamplighter.kafka.delivery import KafkaDelivery
 from lamplighter.kafka.handover import Mark
 from lamplighter.kafka.line import Line
-from lamplighter.kafka.partition import Chunk, Partition
+from lamplighter.kafka.partition import Chunk, Partition, Waiting
 
 NEVER = float("inf")
 
@@ -209,6 +208,36 @@ class Lanes:
                 delay = 0
         self._wait(delivery, delay)
 
+    def put_back(self, delivery: KafkaDelivery) -> None:
+        """It is to be popped again before all that follows it in its lane."""
+        partition = delivery.partition
+        self._let_go(delivery)
+        if partition.lost:
+            return
+        partition.is_plain = self._is_plain = False
+        self._odd[partition] = None
+        if not delivery.is_placed:
+            self._place(delivery)
+        waiting = partition.blocked.get(delivery.lane)
+        if waiting is None:
+            # Another of its lane may come to wait before it is popped: it is looked at anew then.
+            delivery.is_placed = False
+        elif delivery.is_blocking and waiting.holders > 1:
+            delivery.is_blocking = False
+            waiting.holders -= 1
+        if waiting is None or delivery.is_blocking:
+            partition.ready.appendleft(delivery)
+        else:
+            self._hold_back(delivery, is_first=True)
+
+    def follows(self, delivery: KafkaDelivery, other: KafkaDelivery) -> bool:
+        """Whether the other one has to be done before this one."""
+        partition = delivery.partition
+        if partition is not other.partition or delivery.offset <= other.offset:
+            return False
+        lane = partition.lane_of(delivery.message)
+        return lane is not None and lane == partition.lane_of(other.message)
+
     def _wait(self, delivery: KafkaDelivery, delay: float) -> None:
         self._block(delivery)
         heapq.heappush(self._due, (time.monotonic() + delay, next(self._numbers), delivery))
@@ -231,7 +260,7 @@ class Lanes:
             self._place(delivery)
         if delivery.lane is not None and not delivery.is_blocking:
             delivery.is_blocking = True
-            partition.blocked.setdefault(delivery.lane, deque())
+            partition.blocked.setdefault(delivery.lane, Waiting()).holders += 1
 
     def _place(self, delivery: KafkaDelivery) -> None:
         delivery.is_placed = True
@@ -239,18 +268,23 @@ class Lanes:
 
     def _unblock(self, partition: Partition, delivery: KafkaDelivery) -> None:
         waiting = partition.blocked[delivery.lane]
+        waiting.holders -= 1
+        if waiting.holders:
+            return
         if not waiting:
             del partition.blocked[delivery.lane]
             return
         heir = waiting.popleft()
         heir.is_blocking = True
+        waiting.holders = 1
         partition.held -= 1
         partition.held_bytes -= len(heir.message)
         partition.ready.append(heir)
 
-    def _hold_back(self, delivery: KafkaDelivery) -> None:
+    def _hold_back(self, delivery: KafkaDelivery, *, is_first: bool = False) -> None:
         partition = delivery.partition
-        partition.blocked[delivery.lane].append(delivery)
+        waiting = partition.blocked[delivery.lane]
+        (waiting.appendleft if is_first else waiting.append)(delivery)
         partition.held += 1
         partition.held_bytes += len(delivery.message)
 

@@ -22,6 +22,12 @@ MOST_HELD = 1_000  # deliveries that wait behind others of their lanes, and thei
 MOST_HELD_BYTES = 8 * 1024 * 1024
 
 
+class Waiting(deque["KafkaDelivery"]):
+    """What waits in a lane, behind those of it that are in hand or are to be tried again: the `holders`."""
+
+    holders = 0
+
+
 @dataclass(frozen=True, slots=True)
 class News:
     """One partition's part of a commit; the broker knows it when that is acknowledged."""
@@ -117,7 +123,7 @@ class Partition:
         self.is_stopped = False
         self.expected = -1
         self.position = self.begun = self.announced = offset
-        self.blocked: dict[Hashable, deque[KafkaDelivery]] = {}
+        self.blocked: dict[Hashable, Waiting] = {}
         self.kept = 0
         self.held = 0
         self.held_bytes = 0

@@ -20,6 +20,8 @@ class DriverDelivery(Protocol):
         has_crashed: its worker died while it was in hand, and may have died of it; such a start is among the retries.
         excused: how often it was released without counting an attempt, since this worker has it.
         failure: the error of a failure that is still to be recorded; None for a delivery that is to be run.
+        must_be_alone: nothing else may be in hand beside it.
+        singly: it was begun among others, in a call that failed, and is begun again by itself.
     """
 
     @property
@@ -41,6 +43,10 @@ class DriverDelivery(Protocol):
     has_crashed: bool
     excused: int
     failure: BaseException | None
+    singly: bool
+
+    @property
+    def must_be_alone(self) -> bool: ...
 
     def delete(self) -> None:
         """It is done."""
@@ -52,6 +58,14 @@ class DriverDelivery(Protocol):
 
     def keep(self) -> None:
         """It stays in hand while others are popped; what must come after it waits."""
+        ...
+
+    def put_back(self) -> None:
+        """It is popped again, as if it had not been, before what must follow it."""
+        ...
+
+    def follows(self, other: "DriverDelivery") -> bool:
+        """Whether the other one has to be done before this one."""
         ...
 
     def fail(self, error: BaseException) -> None:

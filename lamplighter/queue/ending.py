@@ -15,6 +15,7 @@ from lamplighter.errors import JobTimedOut as JobTimedOutError
 from lamplighter.queue.delivery import Deleted, Failed, Released, WorkQueue
 from lamplighter.queue.events import JobFailed, JobTimedOut
 from lamplighter.queue.failing import Failing
+from lamplighter.queue.many import Many
 from lamplighter.queue.options import StopReason
 from lamplighter.queue.runner import Start
 
@@ -57,8 +58,12 @@ class Overdue:
                 extra={"job": start.name, "position": start.delivery.position, "after": round(elapsed, 1)},
             )
             self._print_stack(start)
-            self._settle(start, elapsed, has_timed_out=has_timed_out)
-            self._queue.close(timeout=COMMIT)
+            if not isinstance(start, Many):
+                self._settle(start, elapsed, has_timed_out=has_timed_out)
+            # Nobody knows which of many jobs has overrun. The worker leaves as if it were killed then: the next owner
+            # begins what was in hand one by one, so that the one which overruns again is charged for it, and it alone.
+            if not (isinstance(start, Many) and has_timed_out):
+                self._queue.close(timeout=COMMIT)
             self._flush()
         except Exception:
             log.exception("the end of an overdue job failed")

@@ -9,12 +9,15 @@ import msgspec
 
 from lamplighter.errors import ConfigError, InvalidData
 
-POLICY = frozenset({"name", "tries", "backoff", "timeout", "queue", "connection", "aliases"})
-METHODS = frozenset({"handle", "failed", "key", "from_data", "to_data", "wire_name"})
+POLICY = frozenset({"name", "tries", "backoff", "timeout", "queue", "connection", "aliases"}) | {
+    "batch_size",
+    "batch_wait_ms",
+}
+METHODS = frozenset({"handle", "handle_many", "failed", "key", "from_data", "to_data", "wire_name"})
 
 
 class Job:
-    """A unit of work. Subclasses are frozen dataclasses with a `handle` method.
+    """A unit of work. Subclasses are frozen dataclasses with a `handle` method, or a class method `handle_many`.
 
     Annotated names are the fields that travel; policy has no annotation. Each policy that is None leaves the choice
     to the worker's options.
@@ -26,6 +29,8 @@ class Job:
         timeout: seconds that one attempt may take; 0 is without end.
         queue: the queue it is dispatched to, instead of the connection's own.
         connection: the connection it is dispatched on, instead of the default.
+        batch_size: how many jobs `handle_many` is given at most in one call; 100 where none is set.
+        batch_wait_ms: milliseconds that the first of them waits for others; 0 takes what is there.
         aliases: the wire name of each field whose name on the wire isn't its name here.
     """
 
@@ -35,6 +40,8 @@ class Job:
     timeout: ClassVar[float | None] = None
     queue: ClassVar[str | None] = None
     connection: ClassVar[str | None] = None
+    batch_size: ClassVar[int | None] = None
+    batch_wait_ms: ClassVar[float | None] = None
     aliases: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, **keywords: object) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.events import JobProcessing, WorkerIdle
+from lamplighter.queue.many import Many
 from lamplighter.queue.pools import Outcome, Pool
 from lamplighter.queue.runner import Start
 from lamplighter.queue.settling import Verdict
@@ -23,6 +24,8 @@ class PooledWorker(Worker):
         self._pool = pool
         self._slots = self._options.concurrency
         self._running: set[Start] = set()
+        self._gathered: list[Many] = []
+        self._loose: Many | None = None  # the one of them whose jobs are not kept, since nothing else came after them
         self._ended: SimpleQueue[tuple[Start, Outcome]] = SimpleQueue()
         self._overdue: SimpleQueue[Start] = SimpleQueue()
         self._end_process: Callable[[Start], object] = lambda start: None
@@ -53,11 +56,14 @@ class PooledWorker(Worker):
         self._settle_all()
         if self._pool.failure is not None:
             raise self._pool.failure
+        delivery, has_joined = None, False
         if len(self._running) < self._slots and not self._paused and not self._down:
             delivery = self._queue.pop(self._options.queues, 0)
-            if delivery is not None:
-                self._take(delivery)
-                return True
+            has_joined = delivery is not None and self._take(delivery)
+        if self._gathered and not has_joined:
+            self._begin_gathered(NEVER if self._paused or self._down else time.monotonic())
+        if delivery is not None:
+            return True
         self.beaten_at = time.monotonic()
         self._is_waiting = True
         if not self._ended.empty():
@@ -66,6 +72,7 @@ class PooledWorker(Worker):
 
     def _wait_for_something(self) -> bool:
         job_context.set(None)
+        left = min((many.until for many in self._gathered), default=NEVER) - time.monotonic()
         if self._running and (len(self._running) >= self._slots or (self._paused or self._down)):
             self._queue.serve(TURN)
             return False
@@ -76,31 +83,97 @@ class PooledWorker(Worker):
             self.settling.tell(WorkerIdle(self._queue.connection, self._options.queues))
         if self._asked or self._is_empty():
             return False
-        delivery = self._queue.pop(self._options.queues, self._options.sleep)
+        delivery = self._queue.pop(self._options.queues, max(0.0, min(self._options.sleep, left)))
         if delivery is None:
             return False
         self._take(delivery)
         return True
 
-    def _take(self, delivery: DriverDelivery) -> None:
-        delivery.keep()
+    def _is_empty(self) -> bool:
+        return not self._gathered and super()._is_empty()
+
+    def _take(self, delivery: DriverDelivery) -> bool:
+        """Begin a job; True where it has joined others that wait for more."""
         self.processed += 1
         start = self._runner.start(delivery)
         start.began = time.monotonic()
         job_context.set(start)
         if not self._read(start):
-            return
+            return False
+        entry = start.entry
+        if self._loose is not None or (entry is not None and entry.many is not None):
+            if self._may_gather(start) and self._join(start):
+                return True
+            if self._loose is not None:
+                self._make_way(start)
+                return False
+        delivery.keep()
+        self._begin(start)
+        return False
+
+    def _begin(self, start: Start) -> None:
         try:
-            if self._events.listens(JobProcessing):
+            if not start.is_told and self._events.listens(JobProcessing):
                 self._events.dispatch(JobProcessing(start))
         except Exception as error:
             self.settling.settle(start, error, 0.0)
             return
+        self._submit(start)
+
+    def _submit(self, start: Start) -> None:
         timeout = start.policy.timeout
         self.hand.put(start, start.began + timeout + self._pool.spare if timeout else NEVER)
         self._running.add(start)
         start.may_push_ahead = True
         self._pool.submit(start)
+
+    # many jobs in one call ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _join(self, start: Start) -> bool:
+        """Let a job wait with others of its class; False when it has to come after those that are not kept yet."""
+        many = next((many for many in self._gathered if many.takes(start)), None)
+        if self._loose is not None and many is not self._loose:
+            return False
+        if many is None:
+            # Jobs of one key may be in one call: they are kept only when something else comes.
+            self._loose = many = self._many(start)
+            self._gathered.append(many)
+        else:
+            many.add(start)
+            if many is not self._loose:
+                start.delivery.keep()
+        if many.is_full:
+            self._begin_many(many)
+        return True
+
+    def _make_way(self, start: Start) -> None:
+        """Something else has come: it may have to wait for those that are gathered, so it is popped after them."""
+        if self._loose is not None:
+            self._loose.keep()
+            self._loose = None
+        self.processed -= 1
+        start.delivery.singly = start.is_told
+        start.delivery.put_back()
+
+    def _begin_gathered(self, now: float) -> None:
+        """Begin those that have waited long enough, as far as there are slots."""
+        for many in [many for many in self._gathered if many.until <= now]:
+            if len(self._running) < self._slots:
+                self._begin_many(many)
+
+    def _begin_many(self, many: Many) -> None:
+        self._gathered.remove(many)
+        if many is self._loose:
+            many.keep()
+            self._loose = None
+        if len(many.starts) == 1:
+            self._begin(many.starts[0])
+            return
+        many.began = time.monotonic()
+        if self._tell_of(many):
+            self._submit(many)
+        else:
+            self._end_many(many, None, 0.0)
 
     def _on_ended(self, start: Start, outcome: Outcome) -> None:
         """A slot has done its work; called from any thread."""
@@ -127,6 +200,9 @@ class PooledWorker(Worker):
         job_context.set(start)
         self._last_job_at = time.monotonic()
         duration = self._last_job_at - start.began
+        if isinstance(start, Many) and (outcome is None or isinstance(outcome, Exception)):
+            self._end_many(start, outcome, duration)
+            return
         start.may_push_ahead = False
         if isinstance(outcome, Verdict):
             self.settling.obey(start, outcome, duration)
@@ -137,7 +213,8 @@ class PooledWorker(Worker):
 
     def _finish(self) -> None:
         """Let the jobs in hand come to their ends, each within its own timeout."""
-        while self._running:
+        while self._running or self._gathered:
+            self._begin_gathered(NEVER)
             self._is_waiting = True
             if self._ended.empty():
                 self._queue.serve(TURN)

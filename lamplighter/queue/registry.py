@@ -11,6 +11,7 @@ import msgspec
 
 from lamplighter.contracts import Container, Delivery, Invoker
 from lamplighter.errors import ConfigError, UnknownJob
+from lamplighter.queue.handlers import ManyAtOnce, OneOfMany
 from lamplighter.queue.job import Job, own_fields
 from lamplighter.queue.retries import parse_backoff
 
@@ -20,14 +21,22 @@ POLICY_TYPES: tuple[tuple[str, tuple[type, ...], str], ...] = (
     ("connection", (str,), "a text"),
     ("tries", (int,), "a whole number, 0 for no end"),
     ("timeout", (int, float), "seconds, 0 for no end"),
+    ("batch_size", (int,), "a whole number from 1"),
+    ("batch_wait_ms", (int, float), "milliseconds, 0 for no wait"),
 )
 IN_PLACE = "Make it a plain method that does its work before it returns, by `asyncio.run(...)` where that has to be."
+BATCH_SIZE = 100
 PHP_OBJECT_JOB = "Illuminate\\Queue\\CallQueuedHandler@call"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """One registered job: its class, what its handler needs, and its policy; read once, not for each message."""
+    """One registered job: its class, what its handler needs, and its policy; read once, not for each message.
+
+    Attributes:
+        many: how several jobs of the class are handled in one call; None where each is handled by itself.
+        batch_size, batch_wait: how many these are at most, and how many seconds the first one waits for others.
+    """
 
     cls: type[Job]
     make: Callable[[object], Job]
@@ -38,6 +47,9 @@ class Entry:
     tries: int | None
     backoff: tuple[float, ...] | None
     timeout: float | None
+    many: "Entry | None" = None
+    batch_size: int = 1
+    batch_wait: float = 0.0
 
 
 class Registry:
@@ -96,18 +108,42 @@ class Registry:
 
     def _entry(self, cls: type[Job]) -> Entry:
         _check(cls)
-        handle = self._container.invoker(cls.handle, leading=1, given=(Delivery,))  # type: ignore[attr-defined]
+        handle = self._handler(cls)
         hook = getattr(cls, "failed", None)
-        return Entry(
+        entry = Entry(
             cls=cls,
             make=_maker(cls),
             handle=handle,
             failed=self._container.invoker(hook, leading=2, given=(Delivery,)) if hook else None,
             wants_delivery=Delivery in handle.needs,
-            is_async=inspect.iscoroutinefunction(cls.handle),  # type: ignore[attr-defined]
+            is_async=inspect.iscoroutinefunction(getattr(cls, "handle", None) or cls.handle_many),  # type: ignore[attr-defined]
             tries=cls.tries,
             backoff=None if cls.backoff is None else parse_backoff(cls.backoff),
             timeout=cls.timeout,
+        )
+        return self._with_many(entry) if hasattr(cls, "handle_many") else entry
+
+    def _handler(self, cls: type[Job]) -> Invoker[object]:
+        handle = getattr(cls, "handle", None)
+        if handle is None:
+            is_async = inspect.iscoroutinefunction(cls.handle_many)  # type: ignore[attr-defined]
+            return OneOfMany(ManyAtOnce(self._container, cls), is_async=is_async)
+        return self._container.invoker(handle, leading=1, given=(Delivery,))
+
+    def _with_many(self, entry: Entry) -> Entry:
+        cls = entry.cls
+        many = dataclasses.replace(
+            entry,
+            handle=ManyAtOnce(self._container, cls),
+            failed=None,
+            wants_delivery=False,  # it asks the call for its deliveries
+            is_async=inspect.iscoroutinefunction(cls.handle_many),  # type: ignore[attr-defined]
+        )
+        return dataclasses.replace(
+            entry,
+            many=many,
+            batch_size=cls.batch_size or BATCH_SIZE,
+            batch_wait=(cls.batch_wait_ms or 0) / 1000,
         )
 
 
@@ -123,13 +159,14 @@ def _reads_by_itself(cls: type[Job]) -> bool:
 
 
 def _check(cls: type[Job]) -> None:
-    if not callable(getattr(cls, "handle", None)):
+    if not callable(getattr(cls, "handle", None)) and not hasattr(cls, "handle_many"):
         raise ConfigError(
             f"{_path(cls)} has no method `handle`, where a job does its work; a base of several jobs is an ABC."
         )
+    _check_many(cls)
     if own_fields(cls) and "__dataclass_fields__" not in vars(cls):
         raise ConfigError(f"{_path(cls)} has fields, but is no dataclass; put @dataclass(frozen=True) above it.")
-    for method in ("handle", "failed"):
+    for method in ("handle", "handle_many", "failed"):
         _check_method(cls, method)
     _check_policy(cls)
     if dataclasses.is_dataclass(cls):
@@ -142,7 +179,7 @@ def _check_method(cls: type[Job], name: str) -> None:
     if method is None:
         return
     # Called as they are, they would come back at once with nothing done, and the job would count as run.
-    if inspect.isasyncgenfunction(method) or (name != "handle" and inspect.iscoroutinefunction(method)):
+    if inspect.isasyncgenfunction(method) or (name == "failed" and inspect.iscoroutinefunction(method)):
         raise ConfigError(f"{_path(cls)}.{name} is async; it is called and not awaited. {IN_PLACE}")
     if inspect.isgeneratorfunction(method):
         raise ConfigError(f"{_path(cls)}.{name} is a generator; jobs are called and not iterated. {IN_PLACE}")
@@ -154,6 +191,21 @@ def _check_method(cls: type[Job], name: str) -> None:
         and inspect.Parameter.VAR_POSITIONAL not in kinds
     ):
         raise ConfigError(f"{_path(cls)}.failed is given the error of the job: `def failed(self, error)`.")
+
+
+def _check_many(cls: type[Job]) -> None:
+    if not hasattr(cls, "handle_many"):
+        for policy in ("batch_size", "batch_wait_ms"):
+            if getattr(cls, policy) is not None:
+                raise ConfigError(f"{_path(cls)} has {policy}, and no class method `handle_many` that it could be for.")
+        return
+    if not isinstance(inspect.getattr_static(cls, "handle_many"), classmethod | staticmethod):
+        raise ConfigError(
+            f"{_path(cls)}.handle_many is given many jobs and is called on none of them: put @classmethod above it, "
+            f"`def handle_many(cls, jobs: Sequence[Self], ...)`."
+        )
+    if cls.batch_size == 0:
+        raise ConfigError(f"{_path(cls)} has 0 for batch_size, which takes a whole number from 1.")
 
 
 def _check_policy(cls: type[Job]) -> None:

@@ -29,6 +29,7 @@ class Start:
 
     Attributes:
         may_push_ahead: it runs, and whoever runs it settles it only when its pushes are acknowledged.
+        is_told: its beginning was told already, when it was begun among others.
         pushes: what it has pushed in that time.
     """
 
@@ -39,6 +40,7 @@ class Start:
     job: Job | None = None
     view: InHand | None = None
     may_push_ahead = False
+    is_told = False
     pushes: Pushes | None = None
 
     def __init__(self, delivery: DriverDelivery, policy: Policy) -> None:
@@ -110,6 +112,10 @@ class Runner:
         if envelope.max_tries is not None or envelope.timeout is not None or envelope.backoff is not None:
             start.policy = _said(envelope, start.policy)
         start.job = entry.make(envelope.data)
+
+    def policy_of(self, entry: Entry) -> Policy:
+        """What a class says of its jobs, over the options."""
+        return self._policies.get(entry) or self._policy(entry)
 
     def run(self, start: Start) -> None:
         """Handle the job; what the handler raises passes through. The scope of the job ends here."""

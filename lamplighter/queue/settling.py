@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -36,7 +37,7 @@ class ErrorElsewhere(LamplighterError):
 class Verdict:
     """What has become of a job that was run elsewhere, and recorded there where it failed."""
 
-    kind: Literal["delete", "release", "fail"]
+    kind: Literal["delete", "release", "fail", "again"]
     delay: float = 0.0
     counted: bool = True
     error: BaseException | None = None
@@ -59,21 +60,28 @@ class Settling:
         self._database_errors = database_errors
         self._hand = hand
 
-    def settle(self, start: "Start", error: BaseException | None, duration: float) -> None:
-        """Do what the handler asked for, or what its end calls for."""
+    def settle(self, start: "Start", error: BaseException | None, duration: float) -> bool:
+        """Do what the handler asked for, or what its end calls for; False where the job is to run again."""
         wish = start.wish
         if wish is not None and error is not None:
             log.error("a job raised after it had settled itself", exc_info=error, extra={"job": start.name})
         if isinstance(wish, Failed):
-            self.fail(start, wish.error, duration)
-        elif isinstance(wish, Released):
-            self._release(start, None, wish.delay, duration)
-        elif error is None or isinstance(wish, Deleted):
-            self.done(start, duration)
-        else:
-            self._after_error(start, error, duration)
+            return self.fail(start, wish.error, duration)
+        if isinstance(wish, Released):
+            return self._release(start, None, wish.delay, duration)
+        if error is None or isinstance(wish, Deleted):
+            return self.done(start, duration)
+        return self._after_error(start, error, duration)
 
-    def done(self, start: "Start", duration: float) -> None:
+    def excuses(self, starts: Sequence["Start"], error: BaseException) -> bool:
+        """Whether an error is about a service, so that none of these jobs is charged for it."""
+        if isinstance(error, Unavailable) or self._database_errors.is_lost_connection(error):
+            return True
+        return self._database_errors.is_deadlock(error) and all(
+            start.delivery.excused < MOST_DEADLOCKS for start in starts
+        )
+
+    def done(self, start: "Start", duration: float) -> Literal[True]:
         """Let go of a job that has come to its end."""
         start.delivery.delete()
         if self._events.listens(JobProcessed):
@@ -81,22 +89,23 @@ class Settling:
                 self._events.dispatch(JobProcessed(start, duration))
             except Exception:
                 log.exception(LISTENER)
+        return True
 
-    def obey(self, start: "Start", verdict: Verdict, duration: float) -> None:
-        """Do what was decided elsewhere."""
+    def obey(self, start: "Start", verdict: Verdict, duration: float) -> bool:
+        """Do what was decided elsewhere; False where the job is to run again."""
         if verdict.kind == "delete":
-            self.done(start, duration)
-        elif verdict.kind == "release":
-            self._release(start, verdict.error, verdict.delay, duration, counted=verdict.counted)
-        else:
-            self.has_failed = True
-            error = verdict.error or JobFailedError("The job failed in its slot.")
-            start.delivery.fail(error)
-            if self._events.listens(JobFailed):
-                self.tell(JobFailed(start, duration, error))
+            return self.done(start, duration)
+        if verdict.kind == "release":
+            return self._release(start, verdict.error, verdict.delay, duration, counted=verdict.counted)
+        self.has_failed = True
+        error = verdict.error or JobFailedError("The job failed in its slot.")
+        start.delivery.fail(error)
+        if self._events.listens(JobFailed):
+            self.tell(JobFailed(start, duration, error))
+        return True
 
-    def fail(self, start: "Start", error: BaseException, duration: float = 0.0) -> None:
-        """Record a job as failed, and let go of it."""
+    def fail(self, start: "Start", error: BaseException, duration: float = 0.0) -> bool:
+        """Record a job as failed, and let go of it; False while it can't be recorded."""
         self.has_failed = True
         # The store and the job's failed() may hang as the job itself may: they have its timeout once more. A short
         # one is no measure for a store that is busy.
@@ -105,8 +114,10 @@ class Settling:
         refusal = self._failing.write_down(start, error)
         if not self._hand.take(start):
             never_return()
-        if self._failing.settle(start, error, refusal) and self._events.listens(JobFailed):
+        is_over = self._failing.settle(start, error, refusal)
+        if is_over and self._events.listens(JobFailed):
             self.tell(JobFailed(start, duration, error))
+        return is_over
 
     def tell(self, event: object) -> None:
         """Tell of what is done already: a listener that raises changes nothing of it."""
@@ -115,20 +126,19 @@ class Settling:
         except Exception:
             log.exception(LISTENER)
 
-    def _after_error(self, start: "Start", error: BaseException, duration: float) -> None:
+    def _after_error(self, start: "Start", error: BaseException, duration: float) -> bool:
         delivery = start.delivery
         if isinstance(error, Unavailable) or self._database_errors.is_lost_connection(error):
-            self._release(start, error, AWAY, duration, counted=False)
-        elif self._database_errors.is_deadlock(error) and delivery.excused < MOST_DEADLOCKS:
-            self._release(start, error, self._queue.deadlock_wait, duration, counted=False)
-        elif not isinstance(error, PayloadError) and start.policy.may_retry(start.attempts):
-            self._release(start, error, start.policy.delay_after(start.attempts), duration)
-        else:
-            self.fail(start, error, duration)
+            return self._release(start, error, AWAY, duration, counted=False)
+        if self._database_errors.is_deadlock(error) and delivery.excused < MOST_DEADLOCKS:
+            return self._release(start, error, self._queue.deadlock_wait, duration, counted=False)
+        if not isinstance(error, PayloadError) and start.policy.may_retry(start.attempts):
+            return self._release(start, error, start.policy.delay_after(start.attempts), duration)
+        return self.fail(start, error, duration)
 
     def _release(
         self, start: "Start", error: BaseException | None, delay: float, duration: float, *, counted: bool = True
-    ) -> None:
+    ) -> Literal[False]:
         start.delivery.release(delay, counted=counted)
         if error is not None:
             log.warning(
@@ -138,6 +148,7 @@ class Settling:
             )
         if self._events.listens(JobReleased):
             self.tell(JobReleased(start, duration, delay, error))
+        return False
 
 
 def never_return() -> None:

@@ -1,6 +1,7 @@
 """The loop of `queue:work`: pop, run, settle."""
 
 import logging
+import sys
 import threading
 import time
 from queue import Empty, SimpleQueue
@@ -14,6 +15,7 @@ from lamplighter.queue.delivery import DriverDelivery, Failed, Released, WorkQue
 from lamplighter.queue.events import JobProcessing, WorkerIdle, WorkerStarting, WorkerStopping
 from lamplighter.queue.failed.trace import one_line
 from lamplighter.queue.failing import Failing
+from lamplighter.queue.many import Many, begin_many, may_join, settle_many
 from lamplighter.queue.options import StopReason, WorkerOptions
 from lamplighter.queue.runner import Runner, Start
 from lamplighter.queue.settling import Settling, never_return
@@ -177,12 +179,12 @@ class Worker:
         start = self._runner.start(delivery)
         began = start.began = time.monotonic()
         job_context.set(start)
-        if self._read(start):
+        if self._read(start) and not (start.entry and start.entry.many and self._process_many(start)):
             timeout = start.policy.timeout
             self.hand.put(start, began + timeout if timeout else NEVER)
             error = None
             try:
-                if self._events.listens(JobProcessing):
+                if not start.is_told and self._events.listens(JobProcessing):
                     self._events.dispatch(JobProcessing(start))
                 start.may_push_ahead = True
                 self._runner.run(start)
@@ -227,7 +229,91 @@ class Worker:
             start = self._confirmed.get()
             duration = self._unconfirmed.pop(start)
             job_context.set(start)
-            self.settling.settle(start, start.pushes.error if start.pushes else None, duration)
+            error = start.pushes.error if start.pushes else None
+            if isinstance(start, Many):
+                settle_many(start, self.settling, error, duration)
+            else:
+                self.settling.settle(start, error, duration)
+
+    # many jobs in one call ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _process_many(self, first: Start) -> bool:
+        """Run a job together with others that are there; False where it is to be run by itself."""
+        many = self._gather(first) if self._may_gather(first) else None
+        if many is None or len(many.starts) == 1:
+            return False
+        timeout = many.policy.timeout
+        many.began = time.monotonic()
+        job_context.set(many)
+        self.hand.put(many, many.began + timeout if timeout else NEVER)
+        error = None
+        try:
+            if self._tell_of(many):
+                many.may_push_ahead = True
+                self._runner.run(many)
+        except Exception as raised:
+            error = raised
+        except BaseException as leaving:
+            self._leave(many, leaving)
+        if not self.hand.take(many):
+            never_return()
+        self._end_many(many, error, time.monotonic() - many.began)
+        return True
+
+    def _may_gather(self, first: Start) -> bool:
+        # It was begun in a call that has failed, and this is the same attempt.
+        first.is_told, first.delivery.singly = first.delivery.singly, False
+        return not first.is_told and not self._options.once and may_join(first)
+
+    def _gather(self, first: Start) -> Many:
+        """What is there of the same class, in its order: as long as nothing else comes, up to its limits."""
+        many = self._many(first)
+        while not many.is_full:
+            delivery = self._queue.pop(self._options.queues, max(0.0, many.until - time.monotonic()))
+            if delivery is None:
+                if time.monotonic() >= many.until or self._asked or self._paused or self._down:
+                    break
+                self._settle_confirmed()
+                continue
+            start = self._runner.start(delivery)
+            start.began = time.monotonic()
+            job_context.set(start)
+            self.processed += 1
+            if not self._read(start):
+                continue
+            if not many.takes(start):
+                self.processed -= 1
+                delivery.put_back()
+                break
+            many.add(start)
+        return many
+
+    def _many(self, first: Start) -> Many:
+        most = self._options.max_jobs
+        room = 1 + max(0, most - self.processed) if most else sys.maxsize
+        assert first.entry is not None  # it has been read
+        return begin_many(first, self._runner.policy_of(first.entry), most=room)
+
+    def _tell_of(self, many: Many) -> bool:
+        """Tell that the jobs of a call begin; False when none of them is left to be handled."""
+        if self._events.listens(JobProcessing):
+            for start in many.starts:
+                try:
+                    self._events.dispatch(JobProcessing(start))
+                except Exception as error:
+                    many.refused[start] = error  # it counts as the job's own
+        return len(many.refused) < len(many.starts)
+
+    def _end_many(self, many: Many, error: Exception | None, duration: float) -> None:
+        """Settle the jobs of a call, when all that the call has pushed is acknowledged."""
+        many.may_push_ahead = False
+        if many.pushes is None or error is not None:
+            settle_many(many, self.settling, error, duration)
+            return
+        many.keep()
+        self._unconfirmed[many] = duration
+        if not many.pushes.when_reported(lambda: self._on_confirmed(many)):
+            self._on_confirmed(many)
 
     def drain(self, timeout: float) -> bool:
         """Settle the jobs whose pushes are not acknowledged yet; False when some are left after `timeout` seconds."""

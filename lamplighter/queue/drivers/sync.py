@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from contextvars import Context
 
 from lamplighter.contracts import Headers, Message
-from lamplighter.queue.delivery import Failed
+from lamplighter.queue.delivery import DriverDelivery, Failed
 from lamplighter.queue.runner import Runner
 
 
@@ -24,6 +24,7 @@ class SyncDelivery:
         self.retries = 0
         self.excused = 0
         self.has_crashed = False
+        self.singly = self.must_be_alone = False
         self.failure: BaseException | None = None
 
     def delete(self) -> None:
@@ -34,6 +35,13 @@ class SyncDelivery:
 
     def keep(self) -> None:
         """Nothing comes after it."""
+
+    def put_back(self) -> None:
+        """It is run once, alone."""
+
+    def follows(self, other: DriverDelivery) -> bool:
+        """Nothing comes before it."""
+        return False
 
     def fail(self, error: BaseException) -> None:
         """The error is the dispatcher's."""

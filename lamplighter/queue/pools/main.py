@@ -15,7 +15,7 @@ from lamplighter.queue.failed import FailedJobs
 from lamplighter.queue.failing import Failing
 from lamplighter.queue.manager import QueueManager
 from lamplighter.queue.options import WorkerOptions
-from lamplighter.queue.pools.slot import SlotQueue, leave_signals_to_the_worker
+from lamplighter.queue.pools.slot import SlotQueue, SlotWorker, leave_signals_to_the_worker
 from lamplighter.queue.registry import Registry
 from lamplighter.queue.retries import Policy
 from lamplighter.queue.runner import Runner
@@ -61,7 +61,7 @@ def _worker(app: Application, queue: SlotQueue, defaults: Policy) -> Worker:
     events = Events()
     events.listen(JobReleased, lambda event: queue.explain(event.error))
     events.listen(JobFailed, lambda event: queue.explain(event.error))
-    return Worker(
+    return SlotWorker(
         queue,
         runner,
         Failing(app.make(FailedJobs), runner),

@@ -17,8 +17,9 @@ from pathlib import Path
 import psutil
 
 from lamplighter.errors import ConsoleError, JobTimedOut, SlotDied, Unavailable
+from lamplighter.queue.many import Many
 from lamplighter.queue.pools import Ended as EndedCall
-from lamplighter.queue.pools.wire import Began, Ended, Frames, Ready, Run, Stop, frame, from_slot, receive
+from lamplighter.queue.pools.wire import Began, Ended, Frames, Ready, Run, RunMany, Stop, frame, from_slot, receive
 from lamplighter.queue.runner import Start
 from lamplighter.queue.settling import ErrorElsewhere, Verdict
 
@@ -50,7 +51,7 @@ class SlotOptions:
 
 @dataclass(eq=False)
 class Slot:
-    """One process, with at most one start in it."""
+    """One process, with at most one start in it; `numbers` are those of its jobs that have not ended."""
 
     process: subprocess.Popen[bytes]
     connection: socket.socket
@@ -58,6 +59,7 @@ class Slot:
     frames: Frames = field(default_factory=Frames)
     is_ready: bool = False
     start: Start | None = None
+    numbers: dict[int, Start] = field(default_factory=dict)
     has_begun: bool = False
     is_retiring: bool = False
     timed_out: bool = False
@@ -160,15 +162,21 @@ class ProcessPool:
                 self._end(slot, message)
 
     def _end(self, slot: Slot, message: Ended) -> None:
+        error = ErrorElsewhere(message.error, kind=message.error_class) if message.error_class else None
+        verdict = Verdict(message.kind, message.delay, message.counted, error)  # type: ignore[arg-type]
         with self._lock:
-            start, slot.start, slot.has_begun = slot.start, None, False
+            one = slot.numbers.pop(message.number, None)
             slot.done += 1
+            if isinstance(slot.start, Many) and one is not None:
+                slot.start.verdicts[one] = verdict
+            if slot.numbers:
+                return
+            start, slot.start, slot.has_begun = slot.start, None, False
             if self._must_be_renewed(slot):
                 self._retire(slot)
             self._hand_out()
         if start is not None:
-            error = ErrorElsewhere(message.error, kind=message.error_class) if message.error_class else None
-            self._ended(start, Verdict(message.kind, message.delay, message.counted, error))  # type: ignore[arg-type]
+            self._ended(start, None if isinstance(start, Many) else verdict)
 
     def _bury(self, slot: Slot) -> None:
         """A process has ended: what it had begun is told, what it had not begun is run by another."""
@@ -214,11 +222,17 @@ class ProcessPool:
                 return
             if slot.is_ready and slot.start is None and not slot.is_retiring:
                 slot.start = self._waiting.popleft()
-                _send(slot, self._run(slot.start))
+                _send(slot, self._message(slot, slot.start))
 
-    def _run(self, start: Start) -> Run:
+    def _message(self, slot: Slot, start: Start) -> Run | RunMany:
+        if isinstance(start, Many):
+            return RunMany([self._run(slot, one) for one in start.handled()])
+        return self._run(slot, start)
+
+    def _run(self, slot: Slot, start: Start) -> Run:
         delivery = start.delivery
         self._next_number += 1
+        slot.numbers[self._next_number] = start
         return Run(
             self._next_number,
             delivery.payload,
@@ -264,7 +278,7 @@ class ProcessPool:
         self._spawn()
 
 
-def _send(slot: Slot, message: Run | Stop) -> None:
+def _send(slot: Slot, message: Run | RunMany | Stop) -> None:
     with contextlib.suppress(OSError):  # it is gone: its end is told by the selector
         slot.connection.sendall(frame(message))
 

@@ -11,21 +11,31 @@ from queue import Empty, SimpleQueue
 
 from lamplighter.contracts import Headers, Message
 from lamplighter.queue.delivery import DriverDelivery, WorkQueue
-from lamplighter.queue.pools.wire import Began, Ended, Frames, Ready, Run, Stop, frame, receive, to_slot
+from lamplighter.queue.many import Many
+from lamplighter.queue.pools.wire import Began, Ended, Frames, Ready, Run, RunMany, Stop, frame, receive, to_slot
+from lamplighter.queue.runner import Start
+from lamplighter.queue.worker import Worker
 
 GONE = 1  # exit code of a slot whose worker is gone
 MOST_TEXT = 2000  # characters of an error that travel
 
 
 class SlotDelivery:
-    """A delivery that another process holds; what becomes of it is told to that one."""
+    """A delivery that another process holds; what becomes of it is told to that one.
+
+    Attributes:
+        others: what is to be run in one call with it.
+    """
 
     failure: BaseException | None = None
     has_crashed = False
+    must_be_alone = False
+    singly = False
 
-    def __init__(self, run: Run, queue: "SlotQueue") -> None:
+    def __init__(self, run: Run, queue: "SlotQueue", others: "Sequence[SlotDelivery]" = ()) -> None:
         self._run = run
         self._queue = queue
+        self.others = others
         self.payload = run.payload
         self.key = run.key
         self.headers: Headers = run.headers
@@ -47,6 +57,14 @@ class SlotDelivery:
     def keep(self) -> None:
         """It is in hand until it is ended anyway."""
 
+    def put_back(self) -> None:
+        """To be begun by itself."""
+        self._queue.end(Ended(self._run.number, "again"))
+
+    def follows(self, other: DriverDelivery) -> bool:
+        """The worker knows, which puts back what has to be."""
+        return False
+
     def fail(self, error: BaseException) -> None:
         """Recorded as failed."""
         self._queue.end(Ended(self._run.number, "fail"))
@@ -64,9 +82,9 @@ class SlotQueue:
         self.is_over = False
         self._socket = connection
         self._target = target
-        self._inbox: SimpleQueue[Run | Stop] = SimpleQueue()
+        self._inbox: SimpleQueue[Run | RunMany | Stop] = SimpleQueue()
         self._sending = threading.Lock()
-        self._end: Ended | None = None
+        self._ends: list[Ended] = []
 
     def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
         """As the connection itself does."""
@@ -91,8 +109,9 @@ class SlotQueue:
         if isinstance(message, Stop):
             self.is_over = True
             return None
-        self.tell(Began(message.number))
-        return SlotDelivery(message, self)
+        first, *others = message.runs if isinstance(message, RunMany) else [message]
+        self.tell(Began(first.number))
+        return SlotDelivery(first, self, [SlotDelivery(run, self) for run in others])
 
     def serve(self, wait: float) -> None:
         """Nothing is acknowledged later."""
@@ -107,23 +126,23 @@ class SlotQueue:
         return time.monotonic()
 
     def end(self, end: Ended) -> None:
-        """Keep what has become of the job at hand until it is known why."""
-        self._end = end
+        """Keep what has become of a job until it is known why."""
+        self._ends.append(end)
 
     def explain(self, error: BaseException | None) -> None:
-        """Say why the job at hand is to be run again, or has failed."""
-        if self._end is not None and error is not None:
-            self._end.error_class, self._end.error = type(error).__name__, _text(error)
+        """Say why the last job that has ended is to be run again, or has failed."""
+        if self._ends and error is not None:
+            self._ends[-1].error_class, self._ends[-1].error = type(error).__name__, _text(error)
 
     def _tell_the_end(self) -> None:
-        if self._end is not None:
-            end, self._end = self._end, None
-            self.tell(end)
+        if self._ends:
+            ends, self._ends = self._ends, []
+            self.tell(*ends)
 
-    def tell(self, message: Began | Ended | Ready) -> None:
+    def tell(self, *messages: Began | Ended | Ready) -> None:
         """Say something to the worker that started this process."""
         with self._sending:
-            self._socket.sendall(frame(message))
+            self._socket.sendall(b"".join(map(frame, messages)))
 
     def close(self, *, timeout: float) -> bool:
         """Wait for what is being sent to the brokers."""
@@ -136,6 +155,20 @@ class SlotQueue:
                 self._inbox.put(to_slot.decode(one))
         # Whoever started us is gone, and with it the right to settle anything: an orphan must not work on.
         os._exit(GONE)
+
+
+class SlotWorker(Worker):
+    """A worker that is told which jobs it runs in one call."""
+
+    def _gather(self, first: Start) -> Many:
+        many = self._many(first)
+        assert isinstance(first.delivery, SlotDelivery)  # its queue gives no others
+        for delivery in first.delivery.others:
+            start = self._runner.start(delivery)
+            start.began = first.began
+            if self._read(start):
+                many.add(start)
+        return many
 
 
 def _text(error: BaseException) -> str:

@@ -23,6 +23,12 @@ class Run(msgspec.Struct, tag="run", array_like=True, gc=False):
     excused: int
 
 
+class RunMany(msgspec.Struct, tag="many", array_like=True, gc=False):
+    """To a slot: run these deliveries in one call."""
+
+    runs: list[Run]
+
+
 class Stop(msgspec.Struct, tag="stop", array_like=True, gc=False):
     """To a slot: begin nothing more, and end."""
 
@@ -34,7 +40,7 @@ class Began(msgspec.Struct, tag="began", array_like=True, gc=False):
 
 
 class Ended(msgspec.Struct, tag="ended", array_like=True, gc=False):
-    """From a slot: what has become of it."""
+    """From a slot: what has become of it; `again` is for one of many whose call has failed."""
 
     number: int
     kind: str
@@ -50,7 +56,7 @@ class Ready(msgspec.Struct, tag="ready", array_like=True, gc=False):
     pid: int
 
 
-ToSlot = Run | Stop
+ToSlot = Run | RunMany | Stop
 FromSlot = Began | Ended | Ready
 
 _encoder = msgspec.msgpack.Encoder()

@@ -95,6 +95,13 @@ class Bench:
             found.append(delivery)
         return found
 
+    def kept_together(self, count: int) -> list[KafkaDelivery]:
+        """Pop so many, and keep them when all are in hand."""
+        found = [self.pop() for _ in range(count)]
+        for delivery in found:
+            delivery.keep()
+        return found
+
 
 def offsets(deliveries: Iterable[KafkaDelivery]) -> list[int]:
     """Where they stand."""
@@ -460,3 +467,83 @@ def test_a_topic_that_is_alone_is_worked_without_a_break() -> None:
     bench.partition(*["b"] * 5, topic="low")
 
     assert bench.offsets(5) == [0, 1, 2, 3, 4]
+
+
+def test_a_job_that_is_put_back_comes_again_before_all_others() -> None:
+    bench = Bench()
+    bench.partition("a", "b", "c")
+    first, second = bench.pop(), bench.pop()
+
+    second.put_back()
+    first.put_back()
+
+    assert bench.offsets(3) == [0, 1, 2]
+    assert bench.lanes.is_empty()
+
+
+def test_a_job_that_is_put_back_waits_behind_one_of_its_key_that_has_to_run_again() -> None:
+    bench = Bench()
+    bench.partition("a", "b", "a", "a", "b")
+    first, _, third = bench.pop(), bench.pop(), bench.pop()
+
+    first.release(0)
+    third.put_back()
+
+    assert third.follows(first)
+    assert bench.offsets(4) == [0, 2, 3, 4]
+
+
+@pytest.mark.parametrize("ordering", ["key", "partition"])
+def test_what_follows_two_jobs_of_one_key_waits_for_both(ordering: Ordering) -> None:
+    bench = Bench(ordering=ordering)
+    bench.partition("a", "a", "a", "a")
+    first, second = bench.pop(), bench.pop()
+    first.keep()
+    second.keep()
+
+    first.delete()
+    while_one_is_kept = bench.lanes.pop()
+    second.delete()
+
+    assert while_one_is_kept is None
+    assert bench.offsets(2) == [2, 3]
+
+
+def test_two_kept_jobs_of_one_key_that_are_put_back_come_again_one_after_the_other() -> None:
+    bench = Bench()
+    bench.partition("a", "a", "a")
+    first, second = bench.kept_together(2)
+
+    second.put_back()
+    first.put_back()
+    again = bench.pop()
+    again.keep()
+    behind = bench.lanes.pop()
+    again.delete()
+
+    assert (again, behind) == (first, None)
+    assert bench.offsets(2) == [1, 2]
+    assert bench.lanes.is_empty()
+
+
+def test_one_of_two_kept_jobs_of_a_key_can_be_released_and_the_other_put_back() -> None:
+    bench = Bench()
+    bench.partition("a", "a", "a")
+    first, second = bench.kept_together(2)
+
+    first.release(0)
+    second.put_back()
+
+    assert bench.offsets(3) == [0, 1, 2]
+    assert bench.lanes.is_empty()
+
+
+def test_jobs_without_order_follow_nothing() -> None:
+    bench = Bench(ordering="none")
+    bench.partition("a", "a")
+    first, second = bench.pop(), bench.pop()
+
+    second.put_back()
+
+    assert not second.follows(first)
+    assert bench.pop() is second

@@ -38,6 +38,8 @@ class ListDelivery:
         self.has_crashed = False
         self.excused = 0
         self.failure: BaseException | None = None
+        self.must_be_alone = False
+        self.singly = False
         self.settled: list[tuple[Any, ...]] = []
         self._line = line
 
@@ -62,6 +64,16 @@ class ListDelivery:
     def keep(self) -> None:
         """Stay in hand."""
         self.settled.append(("keep",))
+
+    def put_back(self) -> None:
+        """Stand first in line again, but behind a job of its key that is to be tried again."""
+        self.settled.append(("put back",))
+        before = [place for place, other in enumerate(self._line) if other.key == self.key and other.retries]
+        self._line.insert(before[-1] + 1 if before else 0, self)
+
+    def follows(self, other: DriverDelivery) -> bool:
+        """Jobs of one key follow each other; none asks in another order."""
+        return self.key == other.key
 
     def fail(self, error: BaseException) -> None:
         """Failed."""
