@@ -10,6 +10,7 @@ config = {
             "topics": [env("KAFKA_API_QUEUE", "api")],
             "consumer_group_id": env("KAFKA_CONSUMER_GROUP_ID", "dos_data_store"),
             "brokers": env("KAFKA_BROKERS", "localhost"),
+            "dead_letter_topic": env("KAFKA_DEAD_LETTER_TOPIC", ""),
             "sleep_on_error": env("KAFKA_ERROR_SLEEP", 5),
             "sleep_on_deadlock": env("KAFKA_DEADLOCK_SLEEP", 2),
             "security_protocol": env("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT"),

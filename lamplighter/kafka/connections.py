@@ -4,10 +4,11 @@ from typing import Any
 
 from lamplighter.contracts import Config, Message
 from lamplighter.errors import ConfigError
+from lamplighter.kafka.deadletters.letters import DeadLetters
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.embedded.room import Room
 from lamplighter.kafka.merge import Merge
-from lamplighter.kafka.queue import KafkaQueue, any_partition
+from lamplighter.kafka.queue import KafkaQueue, Place, any_partition
 from lamplighter.kafka.settings import KafkaSettings, read_settings
 
 
@@ -38,6 +39,23 @@ class KafkaConnections:
     def queue(self, name: str) -> KafkaQueue:
         """The connection, for pushing and popping; no client is made yet."""
         settings = self.settings(name)
+        return KafkaQueue(
+            name,
+            settings,
+            address=lambda: self._address(settings),
+            place=self._place(settings),
+            is_gone=self._has_ended if settings.is_embedded else lambda address: False,
+        )
+
+    def dead_letters(self, name: str) -> DeadLetters:
+        """The topic of a connection's failed jobs; no client is made yet."""
+        settings = self.settings(name)
+        return DeadLetters(name, settings, address=lambda: self._address(settings), place=self._place(settings))
+
+    def _place(self, settings: KafkaSettings) -> Place:
+        """What chooses the partition of a push."""
+        if not settings.is_embedded:
+            return any_partition
         rooms: list[Room] = []
 
         def place(topic: str, message: Message) -> int:
@@ -45,13 +63,7 @@ class KafkaConnections:
                 rooms.append(self._room(settings))
             return rooms[0].place(topic, message)
 
-        return KafkaQueue(
-            name,
-            settings,
-            address=lambda: self._address(settings),
-            place=place if settings.is_embedded else any_partition,
-            is_gone=self._has_ended if settings.is_embedded else lambda address: False,
-        )
+        return place
 
     def _room(self, settings: KafkaSettings) -> Room:
         """What keeps the pushes of a connection within the embedded broker."""

@@ -30,11 +30,27 @@ class KafkaServiceProvider(ServiceProvider):
         self.app.singleton("lamplighter.kafka.embedded.broker:EmbeddedBroker", self._embedded)
         self.app.singleton("lamplighter.kafka.replay:Replay", self._replay)
         self.app.extend(QueueManager, self._with_driver)
+        self.app.extend("lamplighter.queue.failed:FailedJobs", self._with_dead_letters)
         self.commands(*COMMANDS)
 
     def _with_driver(self, manager: QueueManager, _: object) -> QueueManager:
         manager.extend("kafka", self._connect)
         return manager
+
+    def _with_dead_letters(self, table: Any, _: object) -> Any:
+        connections = self.app.make(Config).mapping("queue.connections", {})
+        named = [
+            name
+            for name, options in connections.items()
+            if options.get("driver") == "kafka" and options.get("dead_letter_topic")
+        ]
+        if not named:
+            return table
+        from lamplighter.kafka.connections import KafkaConnections
+        from lamplighter.kafka.deadletters.store import DeadLetterFailedJobs
+
+        made = self.app.make(KafkaConnections)
+        return DeadLetterFailedJobs(table, {name: made.dead_letters(name) for name in named})
 
     def _connect(self, name: str, options: Mapping[str, Any]) -> Queue:
         from lamplighter.kafka.connections import KafkaConnections

@@ -23,6 +23,8 @@ from lamplighter.kafka.settings import KafkaSettings
 TIMEOUT = 8.0  # seconds for one question to the brokers
 WARM_UP = 15.0  # seconds for a first group at most
 DAY_MS = 24 * 60 * 60 * 1000
+BROKER_MAX_BYTES = 1_048_588  # what a topic takes where nobody says otherwise
+LETTER_BYTES = 65_536  # what a dead letter has beyond its job, at most: the trace has 16 kB
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Topic:
             found.append("min.insync.replicas is more than its replicas: nothing can be written")
         limit = int(self.config.get("max.message.bytes", max_message_bytes))
         if limit < max_message_bytes:
-            found.append(f"max.message.bytes is less than the connection's max_message_bytes, {max_message_bytes:,}")
+            found.append(f"max.message.bytes is less than what the connection sends, {max_message_bytes:,}")
         return found
 
 
@@ -86,14 +88,19 @@ class Topics:
             QueueError: the brokers refuse.
             BrokerUnavailable: no broker answers.
         """
-        config = {"cleanup.policy": "delete", "retention.ms": str(self._settings.retention_days * DAY_MS)}
+        settings = self._settings
         wanted = [
-            NewTopic(name, self._settings.partitions, self._settings.replication, config=config) for name in names
+            NewTopic(name, settings.partitions, settings.replication, config=self._config_of(name)) for name in names
         ]
         futures = self._admin.create_topics(wanted, operation_timeout=TIMEOUT, request_timeout=TIMEOUT)
         for name, future in futures.items():
             self._await(name, future)
         self._await_leaders(names)
+
+    def message_bytes(self, name: str) -> int:
+        """What a topic has to take: a dead letter is larger than its job."""
+        most = self._settings.max_message_bytes
+        return most + LETTER_BYTES if name == self._settings.dead_letter_topic else most
 
     def describe(self, names: Sequence[str]) -> list[Topic]:
         """The topics as they are, without those that are missing."""
@@ -145,6 +152,13 @@ class Topics:
             for future in self._admin.delete_consumer_groups([group], request_timeout=TIMEOUT).values():
                 future.result(TIMEOUT + 1)
         return committed == [None]
+
+    def _config_of(self, name: str) -> dict[str, str]:
+        config = {"cleanup.policy": "delete", "retention.ms": str(self._settings.retention_days * DAY_MS)}
+        if name == self._settings.dead_letter_topic:
+            # Also what others have put onto a topic, up to the brokers' own limit, has to fit with its trace.
+            config["max.message.bytes"] = str(max(BROKER_MAX_BYTES + LETTER_BYTES, self.message_bytes(name)))
+        return config
 
     def _await_leaders(self, names: Sequence[str]) -> None:
         """Brokers answer "created" a moment before they tell of it."""

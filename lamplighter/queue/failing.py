@@ -65,6 +65,7 @@ class Failing:
             headers=delivery.headers,
             origin=delivery.position,
             timestamp_ms=delivery.timestamp_ms,
+            attempts=start.attempts,
         )
         log.error(
             "job failed",

@@ -29,14 +29,15 @@ class TopicsCommand(Command):
         """The topic that is worked, and those that are written to; 1 when something is missing or wrong."""
         settings = self._connections.settings(connection)
         topics = Topics(settings, self._connections.client_config(connection))
-        names = list(dict.fromkeys((settings.queue, *settings.topics)))
+        letters = (settings.dead_letter_topic,) if settings.dead_letter_topic else ()
+        names = list(dict.fromkeys((settings.queue, *settings.topics, *letters)))
         missing = topics.missing(names)
         if missing and create:
             missing = self._create(topics, missing, names)
         if settings.is_embedded:
             self.output.info("On the embedded broker topics come by themselves, and go with it.")
         found = topics.describe([name for name in names if name not in missing])
-        problems = [topic.problems(max_message_bytes=settings.max_message_bytes) for topic in found]
+        problems = [topic.problems(max_message_bytes=topics.message_bytes(topic.name)) for topic in found]
         self._show(found, problems)
         if missing:
             self.output.error(missing_text(missing, settings.brokers))

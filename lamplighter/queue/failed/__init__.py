@@ -55,8 +55,9 @@ class FailedJobs(Protocol):
         headers: Headers,
         origin: str,
         timestamp_ms: int | None,
+        attempts: int = 0,
     ) -> str:
-        """Keep a job, in place of an older record of the same; its id."""
+        """Keep a job that was started `attempts` times, in place of an older record of the same; its id."""
         ...
 
     def all(self) -> Iterator[FailedJob]:
@@ -95,6 +96,7 @@ class NullFailedJobs:
         headers: Headers,
         origin: str,
         timestamp_ms: int | None,
+        attempts: int = 0,
     ) -> str:
         """Say that the job is dropped."""
         log.error("a failed job is dropped: queue.failed.driver is null", extra={"origin": origin, "uuid": uuid})

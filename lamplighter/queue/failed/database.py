@@ -2,8 +2,6 @@
 
 import base64
 import json
-import re
-import uuid as uuids
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -31,13 +29,10 @@ from lamplighter.database.manager import READ_ONLY, DatabaseManager
 from lamplighter.errors import MigrationError
 from lamplighter.queue.failed import FailedJob
 from lamplighter.queue.failed.attempts import without_attempts
+from lamplighter.queue.failed.naming import chosen_id, name_of, own_id
 from lamplighter.queue.failed.trace import format_trace
 
-NAMESPACE = uuids.UUID("6c616d70-6c69-5768-8465-720000000001")
-# What can be typed behind `queue:retry`: no spaces, no option, and not its word for every job.
-AN_ID = re.compile(r"(?!all\Z)[0-9A-Za-z_][0-9A-Za-z_.:-]{0,35}")
 PAGE = 20  # rows with their payloads in memory at a time
-MAX_NAME = 255
 
 
 class DatabaseFailedJobs:
@@ -63,12 +58,13 @@ class DatabaseFailedJobs:
         headers: Headers,
         origin: str,
         timestamp_ms: int | None,
+        attempts: int = 0,
     ) -> str:
         """Keep a job, in place of an older record of the same; its id."""
-        own = _own_id(origin, timestamp_ms, payload)
+        own = own_id(origin, timestamp_ms, payload)
         text, is_clean = _as_text(payload)
         row = {
-            "uuid": uuid if uuid and AN_ID.fullmatch(uuid) else own,
+            "uuid": chosen_id(uuid, own),
             "connection": connection,
             "queue": queue,
             "payload": text,
@@ -174,12 +170,6 @@ def _upsert(dialect: str, table: Table, row: dict[str, Any]) -> Any:
     return insert(table).values(row).on_conflict_do_update(index_elements=["uuid"], set_=changes)
 
 
-def _own_id(origin: str, timestamp_ms: int | None, payload: bytes) -> str:
-    """An id that the same message always has."""
-    digest = base64.b16encode(uuids.uuid5(NAMESPACE, payload.hex()).bytes).decode()
-    return str(uuids.uuid5(NAMESPACE, f"{origin} {timestamp_ms} {digest}"))
-
-
 def _as_text(payload: bytes) -> tuple[str, bool]:
     try:
         text = payload.decode("utf-8")
@@ -213,7 +203,7 @@ def _job(row: Any) -> FailedJob:
         id=row["uuid"],
         connection=row["connection"],
         queue=row["queue"],
-        name=_name(payload),
+        name=name_of(payload),
         payload=payload,
         key=row["key"],
         headers=_load_headers(row["headers"]),
@@ -221,13 +211,3 @@ def _job(row: Any) -> FailedJob:
         exception=row["exception"],
         failed_at=row["failed_at"].replace(tzinfo=UTC),
     )
-
-
-def _name(payload: bytes) -> str:
-    """The job's name as the payload has it, made fit for a screen: anyone may have written it."""
-    try:
-        fields = json.loads(payload)
-        name = str(fields.get("displayName") or fields.get("job") or "unknown")
-    except (ValueError, AttributeError, RecursionError):
-        return "unreadable payload"
-    return "".join(letter if letter.isprintable() else "?" for letter in name[:MAX_NAME])

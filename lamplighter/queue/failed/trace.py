@@ -19,13 +19,18 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {message(error)}".splitlines()[0][:500]
 
 
-def format_trace(error: BaseException) -> str:
+def cut(text: str, limit: int) -> str:
+    """The text, or as much of its beginning as has `limit` bytes."""
+    return text.encode("utf-8", "backslashreplace")[:limit].decode("utf-8", "ignore")
+
+
+def format_trace(error: BaseException, *, limit: int = MAX_BYTES) -> str:
     """The error and what led to it, at most 16 kB, both ends kept; ready for every database and screen."""
     text = "".join(traceback.TracebackException.from_exception(error, capture_locals=False).format())
     text = UNPRINTED.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
     data = text.encode("utf-8", "backslashreplace")
-    if len(data) > MAX_BYTES:
-        half = (MAX_BYTES - 64) // 2
+    if len(data) > limit:
+        half = max(0, limit - 64) // 2
         middle = CUT.format(count=len(data) - 2 * half).encode()
-        data = data[:half] + middle + data[-half:]
+        data = data[:half] + middle + data[len(data) - half :]
     return data.decode("utf-8", "ignore")

@@ -1,0 +1,141 @@
+"""A dead letter: the message as it was, and behind its own headers what became of it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from lamplighter.contracts import Headers, Message
+from lamplighter.queue.failed import FailedJob
+from lamplighter.queue.failed.naming import chosen_id, name_of, own_id
+from lamplighter.queue.failed.trace import MAX_BYTES, cut, format_trace, message
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message as KafkaMessage
+
+PREFIX = "x-failed-"
+# The first of our headers; what stands before its last one is the sender's.
+VERSION = PREFIX + "version"
+SETTLED = PREFIX + "settled"
+MAX_TEXT = 1024  # bytes of what an error says
+MAX_NAME = 255  # bytes of a class, an id, a connection
+LEAST_TRACE = 256  # bytes; less tells nothing
+POSITION = re.compile(r"(?P<topic>.+)\[(?P<partition>\d+)\]@(?P<offset>\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What is told of a failed job; `identity` is the same for each record of one message."""
+
+    connection: str
+    queue: str
+    payload: bytes
+    error: BaseException
+    uuid: str | None
+    key: bytes | None
+    headers: Headers
+    origin: str
+    timestamp_ms: int | None
+    attempts: int
+    id: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """The message's own id."""
+        return own_id(self.origin, self.timestamp_ms, self.payload)
+
+    @property
+    def shown_id(self) -> str:
+        """The id that people see, unless another letter claims it, too."""
+        return self.id or chosen_id(self.uuid, self.identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A letter as it was read; `job.id` is what it asks to be called."""
+
+    identity: str
+    job: FailedJob
+
+
+def write(failure: Failure, *, limit: int) -> Message:
+    """The letter of a failure, with as much of the trace as fits into `limit` bytes."""
+    told = _told(failure)
+    used = len(failure.payload) + len(failure.key or b"") + _size(failure.headers) + _size(told)
+    room = min(MAX_BYTES, limit - used - len(PREFIX) - len("trace"))
+    if room >= LEAST_TRACE:
+        told.append((PREFIX + "trace", format_trace(failure.error, limit=room).encode()))
+    return Message(failure.payload, failure.key, [*failure.headers, *told])
+
+
+def mark(identity: str) -> Message:
+    """What ends a letter of the same partition before it: it was retried, or forgotten."""
+    return Message(b"", identity.encode(), [(VERSION, b"1"), (SETTLED, identity.encode())])
+
+
+def settled_by(fields: Mapping[str, str]) -> str | None:
+    """The identity that a mark ends; None where the fields are a letter's."""
+    return fields.get(SETTLED)
+
+
+def fields_of(message: "KafkaMessage") -> tuple[Headers, dict[str, str]] | None:
+    """The sender's headers, and ours by name; None for what somebody else has written into the topic."""
+    headers: Any = message.headers() or []
+    names = [name for name, _ in headers]
+    if VERSION not in names:
+        return None
+    first = len(names) - 1 - names[::-1].index(VERSION)
+    return headers[:first], {name: (value or b"").decode("utf-8", "replace") for name, value in headers[first:]}
+
+
+def read(message: "KafkaMessage", original: Headers, fields: Mapping[str, str]) -> Letter | None:
+    """A letter from what `fields_of` gave; None where one of its fields can't be read."""
+    told = {name.removeprefix(PREFIX): value for name, value in fields.items()}
+    try:
+        failed_at = datetime.fromisoformat(told["at"]).astimezone(UTC)
+        origin = f"{told['topic']}[{told['partition']}]@{told['offset']}"
+        id, identity = told["id"], told["identity"]
+    except (KeyError, ValueError):
+        return None
+    payload = message.value() or b""
+    brief = f"{told.get('class', '')}: {told.get('message', '')}"
+    job = FailedJob(
+        id=chosen_id(id, identity),
+        connection=told.get("connection", ""),
+        queue=told["topic"],
+        name=name_of(payload),
+        payload=payload,
+        key=message.key(),
+        headers=original,
+        origin=origin,
+        exception=told.get("trace") or brief,
+        failed_at=failed_at,
+    )
+    return Letter(identity, job)
+
+
+def _told(failure: Failure) -> list[tuple[str, bytes | None]]:
+    place = POSITION.fullmatch(failure.origin)
+    kind = type(failure.error)
+    told = {
+        "version": "1",
+        "id": cut(failure.shown_id, MAX_NAME),
+        "identity": failure.identity,
+        "connection": cut(failure.connection, MAX_NAME),
+        "topic": failure.queue,
+        "partition": place["partition"] if place else "",
+        "offset": place["offset"] if place else "",
+        "timestamp": "" if failure.timestamp_ms is None else str(failure.timestamp_ms),
+        "attempts": str(failure.attempts),
+        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "uuid": cut(failure.uuid or "", MAX_NAME),
+        "class": cut(f"{kind.__module__}.{kind.__qualname__}", MAX_NAME),
+        "message": cut(message(failure.error), MAX_TEXT),
+    }
+    return [(PREFIX + name, value.encode()) for name, value in told.items()]
+
+
+def _size(headers: Headers) -> int:
+    """The bytes of headers on the wire, at most: each has two lengths."""
+    return sum(10 + len(name.encode()) + len(value or b"") for name, value in headers)
