@@ -28,6 +28,7 @@ _VERDICTS: dict[int, Verdict] = {
     KafkaError._INVALID_ARG: Verdict.METADATA,
     KafkaError._FATAL: Verdict.FATAL,
     KafkaError.FENCED_INSTANCE_ID: Verdict.FATAL,
+    KafkaError.UNRELEASED_INSTANCE_ID: Verdict.FATAL,
     KafkaError.UNSUPPORTED_VERSION: Verdict.FATAL,
     KafkaError.TOPIC_AUTHORIZATION_FAILED: Verdict.FATAL,
     KafkaError.GROUP_AUTHORIZATION_FAILED: Verdict.FATAL,

@@ -22,8 +22,9 @@ from lamplighter.kafka.clientlog import client_logger
 from lamplighter.kafka.commits import is_fatal
 from lamplighter.kafka.committer import Committer
 from lamplighter.kafka.flow import Flow
+from lamplighter.kafka.identity import Identity
+from lamplighter.kafka.membership import Membership, refusal
 from lamplighter.kafka.memory import fix_thresholds
-from lamplighter.kafka.metadata import missing_topics
 from lamplighter.kafka.partition import Chunk, Ordering, Partition
 from lamplighter.kafka.starting import look_for_topics, read_committed
 
@@ -57,6 +58,7 @@ class PollingThread(threading.Thread):
         prefetch: int,
         prefetch_bytes: int,
         ordering: Ordering,
+        identity: Identity | None,
         sleep_on_error: float | None,
         arrived: Arrived,
         changed: Callable[[], None],
@@ -78,7 +80,8 @@ class PollingThread(threading.Thread):
         self._is_gone = is_gone
         self._partitions: dict[tuple[str, int], Partition] = {}
         self._committer = Committer(self._partitions, changed=changed, refused=self._on_refusal)
-        self._gone_topics: set[str] = set()
+        self._membership: Membership | None = None
+        self._identity = identity
         self._stopping = threading.Event()
         self._leave_by = 0.0
         self._warned_at = 0.0
@@ -117,6 +120,8 @@ class PollingThread(threading.Thread):
                 self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
             self._await_topics(consumer)
+            if self._config.get("group.protocol") == "consumer":
+                self._membership = Membership(self._config)
             while not self._stopping.is_set() and self.failure is None:
                 self._turn(consumer)
             self._leave(consumer)
@@ -164,8 +169,10 @@ class PollingThread(threading.Thread):
         self._flow.regulate(consumer, self._partitions.values(), now)
         if self._looks_for_end and now - self._looked_at > LOOK_EVERY:
             self._look_for_end(now)
-        if self._gone_topics and now - self._looked_at > LOOK_EVERY:
-            self._look_for_topics_made_anew(consumer, now)
+        if self._membership is not None:
+            self._look_for_membership(consumer, self._membership, now)
+        for topic in self._identity.made_anew(now) if self._identity is not None else ():
+            self._begin_anew(consumer, topic)
         if self._flow.may_wait(now):
             # One message more, at most, for the answer to a commit that jobs may be waiting for.
             time.sleep(CAREFUL if self._committer.in_flight else BUSY)
@@ -199,6 +206,20 @@ class PollingThread(threading.Thread):
         if self._is_gone(self.brokers):
             self._fail(BrokerUnavailable(f"The broker {self.brokers} has ended for good. Start the worker again."))
 
+    def _look_for_membership(self, consumer: Consumer, membership: Membership, now: float) -> None:
+        """Nobody tells of an assignment without partitions, nor of brokers that don't know the protocol."""
+        try:
+            if not self.has_assignment and not membership.is_confirmed(consumer, now):
+                return
+        except QueueError as refused:
+            self._fail(refused)
+            return
+        self._membership = None
+        if not self.has_assignment:
+            log.info("partitions assigned", extra={"partitions": _names([])})
+            self.has_assignment = True
+            self._changed()
+
     def _hand_over(self, consumer: Consumer, batch: list[Message]) -> None:
         self._looks_for_end = False
         messages = [message for message in batch if message.error() is None]
@@ -217,20 +238,12 @@ class PollingThread(threading.Thread):
                 if message.error() is not None:
                     self._on_message_error(consumer, message)
 
-    def _look_for_topics_made_anew(self, consumer: Consumer, now: float) -> None:
-        """A topic that was deleted and made again has other jobs at the same offsets: begin at its beginning."""
-        self._looked_at = now
-        try:
-            missing = missing_topics(consumer, sorted(self._gone_topics))
-        except KafkaException:
-            return
-        for topic in self._gone_topics.difference(missing):
-            self._gone_topics.discard(topic)
-            log.warning("a topic was made anew; it is worked from its beginning", extra={"topic": topic})
-            for place in [place for place in self._partitions if place[0] == topic]:
-                self._partitions[place].lost = True
-                self._partitions[place] = self._partition(TopicPartition(*place, OFFSET_INVALID))
-                consumer.seek(TopicPartition(*place, OFFSET_BEGINNING))
+    def _begin_anew(self, consumer: Consumer, topic: str) -> None:
+        log.warning("a topic was made anew; it is worked from its beginning", extra={"topic": topic})
+        for place in [place for place in self._partitions if place[0] == topic]:
+            self._partitions[place].lost = True
+            self._partitions[place] = self._partition(TopicPartition(*place, OFFSET_INVALID))
+            consumer.seek(TopicPartition(*place, OFFSET_BEGINNING))
         self._changed()
 
     def _bound_the_window(self, consumer: Consumer, partition: Partition) -> None:
@@ -249,26 +262,27 @@ class PollingThread(threading.Thread):
                 partition.at_end = True
                 self._changed()
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            if message.topic() not in self._gone_topics:
-                log.error("a topic is missing", extra={"topic": message.topic(), "brokers": self.brokers})
-            self._gone_topics.add(str(message.topic()))
+            log.error("a topic is missing", extra={"topic": message.topic(), "brokers": self.brokers})
         elif is_fatal(error):
-            self._fail(QueueError(f"The brokers {self.brokers} refuse this worker: {error.str()}"))
+            self._fail(refusal(error, self._config))
         else:
             log.warning("consumer error", extra={"reason": error.str(), "code": error.name()})
 
     def _on_error(self, error: KafkaError) -> None:
         if is_fatal(error):
-            self._fail(
-                QueueError(f"The brokers {self.brokers} refuse this worker: {error.str()}. Check the credentials.")
-            )
+            self._fail(refusal(error, self._config, advice="Check the credentials."))
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._brokers_are_away(error)
 
     # assignment ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
-        for found in read_committed(consumer, assigned, may_go_on=self._may_ask):
+        try:
+            left = read_committed(consumer, assigned, stopping=self._stopping, alive=self._beat)
+        except QueueError as refused:
+            self._fail(refused)
+            return
+        for found in left:
             self._partitions[found.topic, found.partition] = self._partition(found)
         consumer.incremental_assign([TopicPartition(tp.topic, tp.partition) for tp in assigned])
         # A pause outlives revocation and assignment; without this a partition would stand still for ever.
@@ -288,9 +302,8 @@ class PollingThread(threading.Thread):
             ordering=self._ordering,
         )
 
-    def _may_ask(self) -> bool:
+    def _beat(self) -> None:
         self.polled_at = time.monotonic()
-        return not self._stopping.is_set()
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
         self._committer.commit_revoked(consumer, self._give_up(revoked))
@@ -318,7 +331,10 @@ class PollingThread(threading.Thread):
     # leaving ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _leave(self, consumer: Consumer) -> None:
-        """Commit, unsubscribe, close, always in this order: a bare close in a rebalance would not leave the group."""
+        """Commit, unsubscribe, close, always in this order: a bare close in a rebalance would not leave the group.
+
+        A static member does not leave: it comes back before its session ends, or its partitions move then.
+        """
         if self._partitions:
             consumer.pause([TopicPartition(part.topic, part.number) for part in self._partitions.values()])
         # An open commit makes close() hang where the broker is frozen, so it is waited for here. One that a
@@ -331,7 +347,8 @@ class PollingThread(threading.Thread):
                 break
             if not committer.in_flight:
                 consumer.poll(IDLE)
-        consumer.unsubscribe()
+        if "group.instance.id" not in self._config:
+            consumer.unsubscribe()  # a static member would give up its partitions by that
         consumer.close()
 
 

@@ -9,6 +9,8 @@ from lamplighter.support.options import parse_options
 
 EMBEDDED = "embedded"
 EMBEDDED_SESSION = 3.0  # seconds at most
+# What the client refuses beside group.protocol=consumer.
+CLASSIC_ONLY = ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy", "group.protocol.type")
 DEFAULT_PORT = 9092
 
 
@@ -23,14 +25,17 @@ class KafkaSettings:
         partitions, replication, retention_days: of topics that `kafka:topics --create` makes; replication -1 is the
             broker's own default.
         dispatch_timeout: how long a push waits for the broker's acknowledgement.
-        session_timeout: how long after a worker's crash its partitions move to another.
+        session_timeout: how long after a worker's crash its partitions move to another; with the protocol `consumer`
+            the brokers say it (`group.consumer.session.timeout.ms`).
+        group_protocol: `classic`, or `consumer` (KIP-848) on Kafka 4.0 and newer: the brokers share out the partitions.
+        group_instance_id: a name that stays with one worker over restarts, and that no other one has: it leaves
+            without giving its partitions up, for as long as its session lasts (KIP-345). Blank is off.
         sleep_on_error: the wait before brokers that are away are asked again; False ends the worker instead.
         sleep_on_deadlock: the wait before a job that met a database deadlock is run again.
         prefetch, prefetch_bytes: messages of a topic that wait in the worker's memory at most, and their size.
         ordering: what is kept in order: the jobs of a `key`, those of a `partition`, or `none`.
         key_block_limit: how long a job that is tried again may make the jobs behind it wait; 0 is without end.
         key_block_action: what happens then: the job is to `fail`, or its partition to `stop` until it has ended.
-        dead_letter_topic: where failed jobs are written to, beside their table; empty is nowhere.
         security_protocol, sasl_mechanisms, sasl_username, sasl_password, ssl_ca_location: as librdkafka's.
         sasl_enable, sasl_plain_username, sasl_plain_password: the PHP driver's names for SASL with PLAIN.
         options, consumer_options, producer_options: librdkafka's own settings, which win over everything.
@@ -49,6 +54,8 @@ class KafkaSettings:
     dispatch_timeout: float = 10.0
     session_timeout: float = 10.0
     max_poll_interval: float = 300.0
+    group_protocol: Literal["classic", "consumer"] = "classic"
+    group_instance_id: str = ""
     sleep_on_error: float | Literal[False] = 5.0
     sleep_on_deadlock: float = 2.0
     prefetch: int = 4000
@@ -56,7 +63,6 @@ class KafkaSettings:
     ordering: Literal["none", "key", "partition"] = "key"
     key_block_limit: float = 0.0
     key_block_action: Literal["fail", "stop"] = "fail"
-    dead_letter_topic: str = ""
     max_message_bytes: int = 1_000_000
     security_protocol: str = "PLAINTEXT"
     sasl_mechanisms: str = ""
@@ -91,9 +97,6 @@ class KafkaSettings:
 
     def consumer_config(self, address: str | None = None) -> dict[str, Any]:
         """What the worker's consumer is told."""
-        # At each change of the group the embedded broker waits for a whole session, less a second: with 10 s a second
-        # worker would have its share after half a minute.
-        session = min(self.session_timeout, EMBEDDED_SESSION) if self.is_embedded else self.session_timeout
         return {
             **self.client_config(address),
             "group.id": self.consumer_group_id,
@@ -102,12 +105,7 @@ class KafkaSettings:
             # Offsets are committed by the tracker, after the jobs.
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
-            # Partitions that stay with a member keep being worked while others move.
-            "partition.assignment.strategy": "cooperative-sticky",
-            # A crashed worker's partitions move after this long; it bounds a synchronous commit, too.
-            "session.timeout.ms": round(session * 1000),
-            # A clean leave is noticed by the others within a heartbeat: 0.6 s instead of 4 s at the default 3000.
-            "heartbeat.interval.ms": min(500, round(session * 1000 / 3)),
+            **self._group_config(),
             "max.poll.interval.ms": round(max(self.max_poll_interval, self.session_timeout) * 1000),
             # Memory is bounded, and the queue is refilled at once when it has room again: the default backoff of
             # 1000 ms would divide the rate by 4 to 7.
@@ -121,6 +119,25 @@ class KafkaSettings:
             "enable.partition.eof": True,
             **self.options,
             **self.consumer_options,
+        }
+
+    def _group_config(self) -> dict[str, Any]:
+        """How the worker is a member of its group."""
+        own = {"group.instance.id": self.group_instance_id} if self.group_instance_id else {}
+        if self.group_protocol == "consumer":
+            # Sessions, heartbeats and the sharing out are the brokers' matter, and the client refuses settings of them.
+            return {**own, "group.protocol": "consumer"}
+        # At each change of the group the embedded broker waits for a whole session, less a second: with 10 s a second
+        # worker would have its share after half a minute.
+        session = min(self.session_timeout, EMBEDDED_SESSION) if self.is_embedded else self.session_timeout
+        return {
+            **own,
+            # Partitions that stay with a member keep being worked while others move.
+            "partition.assignment.strategy": "cooperative-sticky",
+            # A crashed worker's partitions move after this long; it bounds a synchronous commit, too.
+            "session.timeout.ms": round(session * 1000),
+            # A clean leave is noticed by the others within a heartbeat: 0.6 s instead of 4 s at the default 3000.
+            "heartbeat.interval.ms": min(500, round(session * 1000 / 3)),
         }
 
     def producer_config(self, address: str | None = None) -> dict[str, Any]:
@@ -177,4 +194,20 @@ def read_settings(options: Mapping[str, Any], *, where: Callable[[str], str]) ->
             f"{where('brokers')} names no broker: the key 'brokers' is blank. Set KAFKA_BROKERS to host[:port], or to "
             f"{EMBEDDED}."
         )
+    _check_protocol(settings, where)
     return settings
+
+
+def _check_protocol(settings: KafkaSettings, where: Callable[[str], str]) -> None:
+    for place, told in (("options", settings.options), ("consumer_options", settings.consumer_options)):
+        if "group.protocol" in told:
+            raise ConfigError(
+                f"{where(place)} has group.protocol among its {place}, and the worker has to know of it. Set the key "
+                f"group_protocol instead."
+            )
+        refused = [key for key in CLASSIC_ONLY if key in told]
+        if refused and settings.group_protocol == "consumer":
+            raise ConfigError(
+                f"{where(place)} has {', '.join(refused)} among its {place}, and the group_protocol consumer leaves "
+                f"that to the brokers. Remove it, or set group_protocol to classic."
+            )

@@ -1,16 +1,21 @@
 """What a consumer must find before it may work: its topics, and what the last owners of its partitions have left."""
 
 import logging
+import threading
+import time
 from collections.abc import Callable, Sequence
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicPartition
 
 from lamplighter.errors import QueueError
+from lamplighter.kafka.commits import Verdict, judge
 from lamplighter.kafka.metadata import missing_text, missing_topics
 
 log = logging.getLogger(__name__)
 
 METADATA_TIMEOUT = 5.0  # seconds for reading what a partition's last owner has committed
+ASK_AGAIN = 0.2  # seconds
+GIVE_UP = 30.0  # seconds in which the brokers say that this is no member of the group
 
 
 def look_for_topics(consumer: Consumer, topics: Sequence[str], needed: Sequence[str], brokers: str) -> None:
@@ -33,12 +38,29 @@ def look_for_topics(consumer: Consumer, topics: Sequence[str], needed: Sequence[
 
 
 def read_committed(
-    consumer: Consumer, assigned: list[TopicPartition], *, may_go_on: Callable[[], bool]
+    consumer: Consumer, assigned: list[TopicPartition], *, stopping: threading.Event, alive: Callable[[], object]
 ) -> list[TopicPartition]:
-    """What the last owners have left; without it a waiting job could run too early, so it is asked for again."""
-    while assigned and may_go_on():
+    """What the last owners have left; without it a waiting job could run too early, so it is asked for again.
+
+    Raises:
+        QueueError: the brokers refuse to tell it.
+    """
+    began = time.monotonic()
+    while assigned and not stopping.is_set():
         try:
-            return consumer.committed(assigned, timeout=METADATA_TIMEOUT)
-        except KafkaException as error:
-            log.warning("committed offsets can't be read; asking again", extra={"reason": error.args[0].str()})
+            found = consumer.committed(assigned, timeout=METADATA_TIMEOUT)
+            # The answer as a whole may be good, and that for one partition not.
+            error = next((tp.error for tp in found if tp.error is not None), None)
+            if error is None:
+                return found
+        except KafkaException as raised:
+            error = raised.args[0]
+        alive()
+        verdict = judge(error)
+        # While this runs the client can't be told that its membership is gone: it would ask for ever.
+        is_out = verdict is Verdict.NOT_OURS and time.monotonic() - began >= GIVE_UP
+        if verdict is Verdict.FATAL or is_out:
+            raise QueueError(f"The brokers refuse to tell what the group has committed: {error.str()}")
+        log.warning("committed offsets can't be read; asking again", extra={"reason": error.str()})
+        stopping.wait(ASK_AGAIN)
     return [TopicPartition(tp.topic, tp.partition, OFFSET_INVALID) for tp in assigned]

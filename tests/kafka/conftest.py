@@ -41,3 +41,11 @@ def project(tmp_path: Path, kafka: Broker, topic: str) -> Iterator[Project]:
     project.artisan("migrate", "--force")
     yield project
     project.close()
+
+
+@pytest.fixture(params=["classic", "consumer"])
+def protocol(request: pytest.FixtureRequest, project: Project) -> str:
+    """Each group protocol, set for the project."""
+    chosen = str(request.param)
+    project.configure(group_protocol=chosen)
+    return chosen

@@ -55,6 +55,7 @@ def test_a_retry_waits_in_its_place_and_others_flow(
     assert 2.0 <= second - first < 3.5
 
 
+@pytest.mark.usefixtures("protocol")
 def test_attempts_and_due_time_survive_kill_9(project: Project, kafka: Broker, topic: str) -> None:
     project.configure(ordering="partition")
     kafka.jobs(topic, {"n": 1, "fail_until": 1}, {"n": 2}, partition=0, maxTries=2)
@@ -72,6 +73,7 @@ def test_attempts_and_due_time_survive_kill_9(project: Project, kafka: Broker, t
     assert project.numbers("end") == [1, 2]
 
 
+@pytest.mark.usefixtures("protocol")
 def test_sigterm_finishes_the_job_in_hand_and_runs_nothing_twice(project: Project, kafka: Broker, topic: str) -> None:
     kafka.jobs(topic, *({"n": n, "sleep": 2 if n == 500 else 0} for n in range(1000)), partition=0)
     worker = project.worker()
@@ -86,6 +88,7 @@ def test_sigterm_finishes_the_job_in_hand_and_runs_nothing_twice(project: Projec
     assert Counter(project.numbers("start")) == Counter(range(1000))
 
 
+@pytest.mark.usefixtures("protocol")
 def test_an_idle_worker_leaves_within_a_second(project: Project, kafka: Broker, topic: str) -> None:
     kafka.jobs(topic, {"n": 1})
     worker = project.worker("--sleep=30")
@@ -97,6 +100,7 @@ def test_an_idle_worker_leaves_within_a_second(project: Project, kafka: Broker, 
     assert (status, time.monotonic() - began < 1.5) == (0, True)
 
 
+@pytest.mark.usefixtures("protocol")
 def test_kill_9_at_random_moments_loses_nothing(project: Project, kafka: Broker, topic: str) -> None:
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")  # noqa: T201

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from confluent_kafka import Consumer
 
 from lamplighter.errors import ConfigError
 from lamplighter.kafka.merge import Merge
@@ -46,6 +47,49 @@ def test_a_session_on_the_embedded_broker_is_short(brokers: str, told: float, se
 
     assert config["session.timeout.ms"] == session
     assert config["heartbeat.interval.ms"] <= session / 3
+
+
+def test_the_new_protocol_leaves_sessions_and_assignments_to_the_brokers() -> None:
+    config = settings(group_protocol="consumer", session_timeout=3).consumer_config()
+
+    assert config["group.protocol"] == "consumer"
+    assert not {"session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy"} & set(config)
+    Consumer({**config, "log_level": 0}).close()  # the client takes them together
+
+
+def test_the_classic_protocol_is_what_nobody_has_to_ask_for() -> None:
+    config = settings().consumer_config()
+
+    assert config["partition.assignment.strategy"] == "cooperative-sticky"
+    assert not {"group.protocol", "group.instance.id"} & set(config)
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_static_member_has_its_name_with_both_protocols(protocol: str) -> None:
+    config = settings(group_protocol=protocol, group_instance_id="worker-1").consumer_config()
+
+    assert config["group.instance.id"] == "worker-1"
+    Consumer({**config, "log_level": 0}).close()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            {"group_protocol": "consumer", "options": {"session.timeout.ms": 1}},
+            r"session\.timeout\.ms among its options",
+        ),
+        (
+            {"group_protocol": "consumer", "consumer_options": {"partition.assignment.strategy": "range"}},
+            r"partition\.assignment\.strategy among its consumer_options.*set group_protocol to classic",
+        ),
+        ({"consumer_options": {"group.protocol": "consumer"}}, r"Set the key group_protocol instead"),
+        ({"group_protocol": "share"}, r"'group_protocol', which takes classic or consumer"),
+    ],
+)
+def test_what_the_protocol_does_not_take_is_named(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        settings(**options)
 
 
 @pytest.mark.parametrize(

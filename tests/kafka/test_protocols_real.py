@@ -1,0 +1,174 @@
+"""Both group protocols and static membership, on a real Kafka."""
+
+import subprocess
+import time
+from collections import Counter
+
+import pytest
+
+from lamplighter.kafka.membership import PATIENCE
+from tests.harness import ROOT, Broker, Project, stop, wait_for
+
+pytestmark = pytest.mark.kafka
+
+EMPTY = ("--stop-when-empty", "--sleep=1")
+PARTITIONS = range(4)
+
+
+def owners(project: Project, kafka: Broker, topic: str, first: int) -> dict[int, int]:
+    """One job onto each partition, numbered from `first`; which process has run it."""
+    for number in PARTITIONS:
+        kafka.jobs(topic, {"n": first + number}, partition=number)
+    expected = {first + number for number in PARTITIONS}
+    wait_for(lambda: expected <= set(project.numbers("end")), what="a job of each partition")
+    return {line["n"] - first: line["pid"] for line in project.events("end") if line["n"] in expected}
+
+
+def wait_for_both(project: Project, kafka: Broker, topic: str, *workers: subprocess.Popen[str]) -> None:
+    """Until each of the workers has a share of the partitions."""
+    deadline = time.monotonic() + 60
+    first = 1_000_000 + len(project.events())
+    while set(owners(project, kafka, topic, first).values()) != {worker.pid for worker in workers}:
+        assert time.monotonic() < deadline, project.log()
+        first += len(PARTITIONS)
+
+
+def assignments(project: Project, log: str) -> int:
+    """How often a worker was told of an assignment."""
+    return project.log(log).count("partitions assigned")
+
+
+@pytest.mark.usefixtures("protocol")
+def test_a_second_worker_comes_and_goes_without_loss_or_an_idle_partition(
+    project: Project, kafka: Broker, topic: str
+) -> None:
+    first = project.worker()
+    second = project.worker()
+    wait_for_both(project, kafka, topic, first, second)
+    kafka.jobs(topic, *({"n": n, "sleep": 0.01} for n in range(600)))
+    wait_for(lambda: len(set(project.numbers("end")) & set(range(600))) > 100)
+
+    status = stop(second)
+    wait_for(lambda: set(range(600)) <= set(project.numbers("end")), what="every job's end")
+    left = owners(project, kafka, topic, 2000)
+
+    assert status == 0, project.log()
+    assert set(left.values()) == {first.pid}
+    assert max(Counter(project.numbers("start")).values()) == 1
+    assert stop(first) == 0
+    assert kafka.committed(topic, topic) == kafka.ends(topic)
+
+
+@pytest.mark.usefixtures("protocol")
+def test_a_killed_workers_partitions_move_when_its_session_has_ended(
+    project: Project, kafka: Broker, topic: str
+) -> None:
+    first, second = project.worker(), project.worker()
+    wait_for_both(project, kafka, topic, first, second)
+    kafka.jobs(topic, *({"n": n, "sleep": 0.01} for n in range(600)))
+    wait_for(lambda: len(set(project.numbers("end")) & set(range(600))) > 100)
+
+    second.kill()
+    second.wait(10)
+    wait_for(lambda: set(range(600)) <= set(project.numbers("end")), what="every job's end")
+    left = owners(project, kafka, topic, 2000)
+
+    assert set(left.values()) == {first.pid}
+    assert stop(first) == 0
+    assert kafka.committed(topic, topic) == kafka.ends(topic)
+
+
+@pytest.mark.usefixtures("protocol")
+def test_a_worker_without_a_partition_knows_that_it_has_none(project: Project, kafka: Broker) -> None:
+    narrow = kafka.topic(partitions=1)
+    project.environment.update(KAFKA_QUEUE=narrow, KAFKA_CONSUMER_GROUP_ID=narrow)
+    kafka.jobs(narrow, {"n": 1})
+    first = project.worker()
+    wait_for(lambda: project.numbers("end") == [1])
+
+    status = project.worker(*EMPTY, log="idle.log").wait(30)
+
+    assert status == 0, project.log("idle.log")
+    assert stop(first) == 0
+
+
+@pytest.mark.parametrize("moves", [("classic", "consumer"), ("consumer", "classic")])
+def test_a_group_moves_to_the_other_protocol_worker_by_worker(
+    project: Project, kafka: Broker, topic: str, moves: tuple[str, str]
+) -> None:
+    before, after = moves
+    old = project.worker(KAFKA_GROUP_PROTOCOL=before)
+    wait_for_both(project, kafka, topic, old)
+
+    new = project.worker(KAFKA_GROUP_PROTOCOL=after)
+    wait_for_both(project, kafka, topic, old, new)
+    status = stop(old)
+
+    assert status == 0, project.log()
+    assert set(owners(project, kafka, topic, 0).values()) == {new.pid}
+    assert stop(new) == 0
+    assert max(Counter(project.numbers("start")).values()) == 1
+    assert kafka.committed(topic, topic) == kafka.ends(topic)
+
+
+@pytest.mark.usefixtures("protocol")
+def test_a_static_member_comes_back_to_its_partitions(project: Project, kafka: Broker, topic: str) -> None:
+    project.configure(session_timeout=30)
+    settled = project.worker(log="settled.log", KAFKA_GROUP_INSTANCE_ID="settled")
+    passing = project.worker(log="passing.log", KAFKA_GROUP_INSTANCE_ID="passing")
+    wait_for_both(project, kafka, topic, settled, passing)
+    before = owners(project, kafka, topic, 0)
+    told = assignments(project, "settled.log")
+
+    status = stop(passing)
+    for number in PARTITIONS:
+        kafka.jobs(topic, {"n": 100 + number}, partition=number)
+    back = project.worker(log="back.log", KAFKA_GROUP_INSTANCE_ID="passing")
+    wait_for(lambda: {100, 101, 102, 103} <= set(project.numbers("end")), what="the jobs of the meantime")
+
+    assert status == 0
+    ran = {line["n"] - 100: line["pid"] for line in project.events("end") if 100 <= line["n"] < 104}
+    assert ran == {number: {settled.pid: settled.pid, passing.pid: back.pid}[pid] for number, pid in before.items()}
+    assert assignments(project, "settled.log") == told
+    assert (stop(back), stop(settled)) == (0, 0)
+    assert max(Counter(project.numbers("start")).values()) == 1
+    assert kafka.committed(topic, topic) == kafka.ends(topic)
+
+
+def test_two_workers_with_one_name_are_told_so(project: Project, kafka: Broker, topic: str, protocol: str) -> None:
+    first = project.worker(log="first.log", KAFKA_GROUP_INSTANCE_ID="one")
+    wait_for_both(project, kafka, topic, first)
+
+    second = project.worker(log="second.log", KAFKA_GROUP_INSTANCE_ID="one")
+
+    # The classic protocol ends the older one, the new protocol the newcomer.
+    ended, other, log = (first, second, "first.log") if protocol == "classic" else (second, first, "second.log")
+    assert ended.wait(30) == 1
+    assert "group_instance_id 'one'" in project.log(log)
+    assert "KAFKA_GROUP_INSTANCE_ID" in project.log(log)
+    assert set(owners(project, kafka, topic, 0).values()) == {other.pid}
+    assert stop(other) == 0
+
+
+@pytest.mark.any_version
+def test_brokers_that_do_not_know_the_protocol_are_found_out(project: Project, kafka: Broker, topic: str) -> None:
+    version = subprocess.run([ROOT / "scripts/kafka", "version"], capture_output=True, text=True, check=True).stdout
+    kafka.jobs(topic, {"n": 1})
+
+    status = project.worker(*EMPTY, KAFKA_GROUP_PROTOCOL="consumer").wait(40)
+
+    if version.startswith("3."):
+        assert status == 1
+        assert "older than Kafka 4.0" in project.log()
+        assert "KAFKA_GROUP_PROTOCOL=classic" in project.log()
+        assert project.worker(*EMPTY, KAFKA_GROUP_PROTOCOL="classic").wait(40) == 0
+    assert project.numbers("end") == [1]
+
+
+def test_brokers_that_are_away_are_not_taken_for_old_ones(project: Project) -> None:
+    worker = project.worker(KAFKA_GROUP_PROTOCOL="consumer", KAFKA_BROKERS="127.0.0.1:1")
+    wait_for(lambda: "brokers can't be reached" in project.log())
+    began = time.monotonic()
+    wait_for(lambda: worker.poll() is not None or time.monotonic() - began > PATIENCE + 2)
+
+    assert stop(worker) == 0

@@ -1,0 +1,54 @@
+"""What a worker on the new group protocol learns about its membership, on the embedded broker."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaError
+
+from lamplighter.kafka.membership import refusal
+from tests.harness import Project, stop, wait_for
+
+
+@pytest.fixture
+def project(tmp_path: Path, framework: Path) -> Iterator[Project]:
+    """A project on the embedded broker, with the new protocol."""
+    project = Project(
+        tmp_path,
+        environment={
+            "KAFKA_BROKERS": "embedded",
+            "KAFKA_GROUP_PROTOCOL": "consumer",
+            "DB_DATABASE": str(tmp_path / "database.sqlite"),
+        },
+    )
+    yield project
+    project.close()
+
+
+def test_the_embedded_broker_knows_the_protocol(project: Project) -> None:
+    worker = project.worker("--sleep=1", LOG_LEVEL="info")
+    wait_for(lambda: "partitions assigned" in project.log(), what="the assignment")
+
+    status = stop(worker)
+
+    assert status == 0, project.log()
+
+
+def test_a_name_that_two_workers_have_is_told_with_what_to_do() -> None:
+    error = KafkaError(KafkaError._FATAL, "Static consumer fenced by other consumer with same group.instance.id")
+    config = {"bootstrap.servers": "a:1", "group.instance.id": "one"}
+
+    told = str(refusal(error, config))
+
+    assert "a:1" in told
+    assert "group_instance_id 'one'" in told
+    assert "give each its own" in told
+
+
+def test_other_refusals_keep_their_own_advice() -> None:
+    error = KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED)
+
+    told = str(refusal(error, {"bootstrap.servers": "a:1", "group.instance.id": "one"}, advice="Check the ACLs."))
+
+    assert told.endswith("Check the ACLs.")
+    assert "group_instance_id" not in told
