@@ -36,6 +36,7 @@ class KafkaSettings:
         ordering: what is kept in order: the jobs of a `key`, those of a `partition`, or `none`.
         key_block_limit: how long a job that is tried again may make the jobs behind it wait; 0 is without end.
         key_block_action: what happens then: the job is to `fail`, or its partition to `stop` until it has ended.
+        dead_letter_topic: where failed jobs are written to, beside their table; empty is nowhere.
         security_protocol, sasl_mechanisms, sasl_username, sasl_password, ssl_ca_location: as librdkafka's.
         sasl_enable, sasl_plain_username, sasl_plain_password: the PHP driver's names for SASL with PLAIN.
         options, consumer_options, producer_options: librdkafka's own settings, which win over everything.
@@ -63,6 +64,7 @@ class KafkaSettings:
     ordering: Literal["none", "key", "partition"] = "key"
     key_block_limit: float = 0.0
     key_block_action: Literal["fail", "stop"] = "fail"
+    dead_letter_topic: str = ""
     max_message_bytes: int = 1_000_000
     security_protocol: str = "PLAINTEXT"
     sasl_mechanisms: str = ""
