@@ -1,6 +1,7 @@
 """Other job queues, each installed into an environment of its own and run as its documentation says."""
 
 import hashlib
+import os
 import shutil
 import socket
 import subprocess
@@ -17,7 +18,9 @@ from benchmarks.report import NotMeasured, Row, spread
 from benchmarks.stamps import COUNT
 
 VENV = ROOT / "benchmarks/.venv"
+VENV_312 = ROOT / "benchmarks/.venv-3.12"  # for what needs a newer Python
 REQUIREMENTS = ROOT / "benchmarks/requirements.txt"
+REQUIREMENTS_312 = ROOT / "benchmarks/requirements-3.12.txt"
 PATIENCE = 90  # seconds for one drain
 CELERY = ("-A", "benchmarks.peer_celery", "worker", "-P", "solo", "--loglevel", "WARNING")
 
@@ -32,9 +35,26 @@ class Peer:
     jobs: int
     on: str
     enqueue: str = ""
+    venv: Path = VENV
 
 
 PEERS = (
+    Peer(
+        "pyrallel-consumer, asyncio, key order, on Kafka",
+        "python",
+        ("-m", "benchmarks.peer_pyrallel"),
+        40_000,
+        "kafka",
+        venv=VENV_312,
+    ),
+    Peer(
+        "taskiq on a Redis stream, one process",
+        "taskiq",
+        ("worker", "benchmarks.peer_taskiq:broker", "-w", "1", "--log-level", "WARNING"),
+        5_000,
+        "redis",
+        "benchmarks.peer_taskiq",
+    ),
     Peer(
         "FastStream, AckPolicy.ACK, on Kafka", "faststream", ("run", "benchmarks.peer_faststream:app"), 10_000, "kafka"
     ),
@@ -60,14 +80,14 @@ PEERS = (
 
 def peers(bench: Bench, *, runs: int) -> list[Row]:
     """No-op jobs per second of each peer, or why it has none."""
-    reason = _install()
+    reasons = {VENV: _install(VENV, sys.executable, REQUIREMENTS), VENV_312: _install_312()}
     with _redis(bench.folder) as redis:
-        return [_row(bench, peer, redis, runs, reason) for peer in PEERS]
+        return [_row(bench, peer, redis, runs, reasons[peer.venv]) for peer in PEERS]
 
 
 def _row(bench: Bench, peer: Peer, redis: str, runs: int, reason: str) -> Row:
     what = f"peer: {peer.name}, jobs/s"
-    if not (VENV / "bin" / peer.program).exists():
+    if not (peer.venv / "bin" / peer.program).exists():
         return Row(what, f"left out: {reason or 'it is not installed'}")
     if peer.on == "redis" and not redis:
         return Row(what, "left out: there is no redis-server")
@@ -94,7 +114,7 @@ def _drain(bench: Bench, peer: Peer, redis: str) -> float:
         Process([VENV / "bin/python", "-m", peer.enqueue], ROOT, environment, output).wait(PATIENCE)
     else:
         bench.fill(topic, ((b"%d" % n, payload("bench.noop", {"n": n})) for n in range(peer.jobs)))
-    process = Process([VENV / "bin" / peer.program, *peer.arguments], bench.folder, environment, output)
+    process = Process([peer.venv / "bin" / peer.program, *peer.arguments], bench.folder, environment, output)
     try:
         _await_jobs(bench, peer, process)
     finally:
@@ -111,24 +131,34 @@ def _await_jobs(bench: Bench, peer: Peer, process: Process) -> None:
         time.sleep(0.05)
 
 
-def _install() -> str:
+def _install(venv: Path, python: str, requirements: Path) -> str:
     """Install each line of the requirements that can be; the reason of the last one that can't."""
-    stamp = VENV / "installed"
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+    stamp = venv / "installed"
+    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
     if stamp.exists() and stamp.read_text() == wanted:
         return ""
-    subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+    subprocess.run([python, "-m", "venv", venv], check=True)
     reason = ""
-    for line in REQUIREMENTS.read_text().splitlines():
+    for line in requirements.read_text().splitlines():
         if not line or line.startswith("#"):
             continue
-        command = [str(VENV / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", line]
+        command = [str(venv / "bin/pip"), "install", "--quiet", "--disable-pip-version-check", line]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             reason = (done.stderr.strip().splitlines() or [f"{line} can't be installed"])[-1]
     if not reason:
         stamp.write_text(wanted)
     return reason
+
+
+def _install_312() -> str:
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    places = [shutil.which("python3.12"), *sorted(map(str, root.glob("versions/3.12.*/bin/python")))]
+    for python in filter(None, places):
+        # A pyenv shim is there for versions that are not chosen, too; so it must run.
+        if subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return _install(VENV_312, python, REQUIREMENTS_312)
+    return "it needs CPython 3.12"
 
 
 @contextmanager
