@@ -18,7 +18,7 @@ from benchmarks.broker import kafka
 from benchmarks.peers import peers
 from benchmarks.report import HEAD, NotMeasured, Row
 
-PARTS = ("worker", "partitions", "memory", "first", "latency", "slots", "cli", "datastore", "peers")
+PARTS = ("worker", "partitions", "memory", "first", "latency", "busy", "slots", "cli", "datastore", "peers")
 
 
 def main() -> None:
@@ -71,6 +71,7 @@ def measured(bench: Bench, name: str, options: argparse.Namespace) -> list[Row]:
         "memory": lambda: measures.memory(bench, jobs=options.jobs * 10 // 3),
         "first": lambda: measures.first_job(bench, runs=options.runs),
         "latency": lambda: measures.latency(bench, runs=few),
+        "busy": lambda: measures.busy_latency(bench, runs=few),
         "cli": lambda: measures.console(bench, runs=options.runs),
         "datastore": lambda: data_store.data_store(
             bench, events=options.events, runs=few, postgres=os.environ.get("BENCH_POSTGRES_URL")

@@ -22,6 +22,7 @@ def run(brokers: str, topic: str, group: str, count: int) -> None:
     decode = msgspec.json.Decoder().decode
     handlers: dict[str, Callable[[Any], None]] = {
         "bench.noop": lambda data: stamps.stamp(),
+        "bench.sent": lambda data: stamps.stamp_latency(data["at"]),
         "bench.timed": lambda data: stamps.stamp_number(data["number"]),
     }
     due = time.monotonic() + 1

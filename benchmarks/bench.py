@@ -79,6 +79,19 @@ class Compute(Job):
 
 
 @dataclass(frozen=True)
+class Sent(Job):
+    """Tells how long it was on its way."""
+
+    name = "bench.sent"
+
+    at: float
+
+    def handle(self) -> None:
+        """Leave the time that it took."""
+        stamps.stamp_latency(self.at)
+
+
+@dataclass(frozen=True)
 class Timed(Job):
     """Tells when it started."""
 

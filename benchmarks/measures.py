@@ -129,12 +129,72 @@ def latency(bench: Bench, *, runs: int, jobs: int = 320, rate: int = 50) -> list
             found[kind].append(waits)
             bench.record("latency", kind=kind, run=run, milliseconds=[round(wait, 3) for wait in waits])
     rows = []
-    for name, part in (("p50", 0.5), ("p99", 0.99)):
+    for name, part in (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)):
         ours, bare = ([quantile(waits, part) for waits in found[kind]] for kind in ("ours", "bare"))
         more = statistics.median(ours) - statistics.median(bare)
         what = f"dispatch to start at {rate}/s, {name}, ms"
         rows.append(Row(what, spread(ours, ".1f"), spread(bare, ".1f"), f"{more:+.1f} ms"))
     return rows
+
+
+def busy_latency(bench: Bench, *, runs: int, seconds: float = 5.0) -> list[Row]:
+    """Milliseconds from the dispatch to the start of a job, at half of what the worker can do."""
+    backlog = bench.topic("busy-backlog")
+    bench.fill(backlog, noops(100_000))
+    bench.stamps.clear()
+    bench.worker(backlog, backlog, *DRAIN, "-q").wait(120)
+    rate = int(bench.stamps.rate() / 2)
+    found: dict[str, list[list[float]]] = {"ours": [], "bare": []}
+    sent_at = []
+    for run in range(runs):
+        for kind in found:
+            topic = bench.topic(f"busy-{kind}")
+            bench.stamps.clear()
+            process = bench.bare(topic, topic, 10**9) if kind == "bare" else bench.worker(topic, topic, "-q")
+            try:
+                sent_at.append(_flood(bench, topic, rate, seconds))
+            finally:
+                process.kill()
+            values = [bench.stamps.latency(part) * 1000 for part in (0.5, 0.99, 0.999)]
+            found[kind].append(values)
+            bench.record("busy", kind=kind, run=run, wanted=rate, sent=sent_at[-1], milliseconds=values)
+    reached = f"{statistics.median(sent_at):,.0f} jobs/s sent; half of its own backlog rate is {rate:,}"
+    rows = []
+    for place, name in enumerate(("p50", "p99", "p99.9")):
+        ours, bare = ([values[place] for values in found[kind]] for kind in ("ours", "bare"))
+        more = f"{statistics.median(ours) - statistics.median(bare):+.1f} ms; {reached}"
+        rows.append(Row(f"dispatch to start at half speed, {name}, ms", spread(ours, ".1f"), spread(bare, ".1f"), more))
+    return rows
+
+
+def _flood(bench: Bench, topic: str, rate: int, seconds: float) -> float:
+    """Send jobs at a rate, as well as this process can; the rate that came of it."""
+    producer = Producer({"bootstrap.servers": bench.brokers, "linger.ms": 1, "queue.buffering.max.messages": 1_000_000})
+    producer.list_topics(topic)
+    head, tail = payload("bench.sent", {"at": 0.5}).split(b"0.5", 1)
+    producer.produce(topic, head + b"%.6f" % time.monotonic() + tail)
+    producer.flush(10)
+    until = time.monotonic() + 30
+    while not bench.stamps.get(COUNT) and time.monotonic() < until:
+        time.sleep(0.02)
+    bench.stamps.clear()
+    began, sent = time.monotonic(), 0
+    while (now := time.monotonic()) < began + seconds:
+        behind = int((now - began) * rate) - sent
+        value = head + b"%.6f" % now + tail
+        for number in range(min(behind, 500)):
+            producer.produce(topic, value, b"%d" % number)
+        sent += max(0, min(behind, 500))
+        producer.poll(0)
+        if behind < 50:
+            time.sleep(0.0005)
+    producer.flush(10)
+    until = time.monotonic() + 10
+    while bench.stamps.get(COUNT) < sent and time.monotonic() < until:
+        time.sleep(0.02)
+    if bench.stamps.get(COUNT) < sent:
+        raise NotMeasured(f"{bench.stamps.get(COUNT):,.0f} of {sent:,} jobs ran")
+    return sent / seconds
 
 
 def _send(bench: Bench, topic: str, jobs: int, rate: int) -> list[float]:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 SLOTS = 4096
+BUCKET = 0.00005  # seconds that one bucket of latencies covers; all of them 0.2 s
 FIRST, LAST, COUNT, ASSIGNED, START = 0, 1, 2, 3, 4
 
 
@@ -43,6 +44,21 @@ class Stamps:
     def stamp_number(self, number: int) -> None:
         """The job of this number starts."""
         self._view[START + number] = time.monotonic()
+
+    def stamp_latency(self, sent: float) -> None:
+        """A job starts that was sent at that time: it is counted by how long it took."""
+        self.stamp()
+        bucket = min(int((self._view[LAST] - sent) / BUCKET), SLOTS - 1)
+        self._view[START + bucket] += 1
+
+    def latency(self, part: float) -> float:
+        """The seconds that `part` of the counted jobs took at most."""
+        wanted, seen = part * self.get(COUNT), 0.0
+        for bucket in range(SLOTS):
+            seen += self.get(START + bucket)
+            if seen >= wanted:
+                return (bucket + 1) * BUCKET
+        return SLOTS * BUCKET
 
     def stamp_assigned(self) -> None:
         """The group has given this process its partitions."""
