@@ -84,6 +84,7 @@ class PollingThread(threading.Thread):
         self._identity = identity
         self._stopping = threading.Event()
         self._leave_by = 0.0
+        self._has_told_all = False
         self._warned_at = 0.0
         self._looks_for_end = False
         self._looked_at = 0.0
@@ -98,11 +99,11 @@ class PollingThread(threading.Thread):
         return list(self._partitions.values())
 
     def stop(self, *, timeout: float) -> bool:
-        """Commit, leave the group, close; False when that has not ended in time."""
+        """Commit, leave the group, close; False when that has not ended in time, or a commit was not taken."""
         self._leave_by = time.monotonic() + timeout
         self._stopping.set()
         self.join(timeout)
-        return not self.is_alive()
+        return self._has_told_all and not self.is_alive()
 
     def run(self) -> None:
         """Poll until told to stop, or until polling makes no sense any more."""
@@ -343,7 +344,10 @@ class PollingThread(threading.Thread):
         while time.monotonic() < self._leave_by:
             while committer.in_flight and time.monotonic() < self._leave_by:
                 consumer.poll(0.05)
-            if committer.in_flight or not committer.commit(consumer, is_last=True):
+            if committer.in_flight:
+                break
+            self._has_told_all = not committer.commit(consumer, is_last=True)
+            if self._has_told_all:
                 break
             if not committer.in_flight:
                 consumer.poll(IDLE)

@@ -19,6 +19,7 @@ import psutil
 from lamplighter.errors import ConsoleError, JobTimedOut, SlotDied, Unavailable
 from lamplighter.queue.many import Many
 from lamplighter.queue.pools import Ended as EndedCall
+from lamplighter.queue.pools import Outcome
 from lamplighter.queue.pools.wire import Began, Ended, Frames, Ready, Run, RunMany, Stop, frame, from_slot, receive
 from lamplighter.queue.runner import Start
 from lamplighter.queue.settling import ErrorElsewhere, Verdict
@@ -196,13 +197,16 @@ class ProcessPool:
             elif not self._is_closing.is_set() and not slot.is_retiring:
                 self._spawn()
         if start is not None:
-            self._ended(start, self._error_of(slot, start, status))
+            self._ended(start, self._outcome(slot, start, status))
 
-    def _error_of(self, slot: Slot, start: Start, status: int) -> Exception:
+    def _outcome(self, slot: Slot, start: Start, status: int) -> Outcome:
         ran = time.monotonic() - start.began
         if slot.timed_out and start.policy.timeout and ran >= start.policy.timeout:
             return JobTimedOut(f"{start.name} has run for {ran:.1f} s, longer than it may.")
-        if slot.timed_out or status == -signal.SIGTERM or self._is_closing.is_set():
+        if slot.timed_out:
+            # As in the other pools: the grace period is over, the start counts, and the next worker runs it again.
+            return Verdict("release", error=Unavailable(f"{start.name} has not ended within the grace period."))
+        if status == -signal.SIGTERM or self._is_closing.is_set():
             return Unavailable(f"The process of {start.name} was told to end.")
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"with exit code {status}"
         return SlotDied(f"The process of {start.name} ended {how} while the job was running.")
