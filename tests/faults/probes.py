@@ -1,0 +1,109 @@
+"""The jobs of the fault tests: they write down what becomes of them, and die as their data say."""
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lamplighter.contracts import Delivery
+from lamplighter.queue.job import Job
+
+LEDGER = Path(os.environ["LEDGER"])
+
+
+def note(event: str, **fields: Any) -> None:
+    """Append one line, which is atomic: the ledger is shared by all processes."""
+    line = json.dumps({"event": event, "pid": os.getpid(), "parent": os.getppid(), "at": time.time(), **fields}) + "\n"
+    handle = os.open(LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(handle, line.encode())
+    os.close(handle)
+
+
+def die(how: str) -> None:
+    """End this process, or the one that started it, as jobs do that no `except` can catch."""
+    if how == "exit":
+        os._exit(3)
+    if how == "segfault":
+        ctypes.string_at(0)
+    if how == "kill":  # as the kernel does when memory is short
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "parent":
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(60)
+
+
+@dataclass(frozen=True)
+class Probe(Job):
+    """Does what its data say; `lane` is its key."""
+
+    name = "probe"
+
+    n: int = 0
+    lane: str = ""
+    sleep: float = 0
+    fail_until: int = 0
+    die: str = ""
+    die_until: int = 1_000_000
+    swallow: bool = False
+    work: float = 0
+
+    def key(self) -> str | None:
+        """What it is kept in order by."""
+        return self.lane or None
+
+    def handle(self, delivery: Delivery) -> None:
+        """Start, wait, perhaps die or fail, end."""
+        run = self.begin(delivery)
+        until = time.monotonic() + self.sleep
+        while (left := until - time.monotonic()) > 0:
+            try:
+                time.sleep(left)
+            except BaseException:
+                if not self.swallow:
+                    raise
+        until = time.thread_time() + self.work
+        while time.thread_time() < until:
+            pass
+        self.finish(delivery, run)
+
+    def begin(self, delivery: Delivery) -> str:
+        """Write the start down, and die where that is wanted."""
+        run = uuid.uuid4().hex
+        self.note("start", delivery, run)
+        if self.die and delivery.attempts <= self.die_until:
+            die(self.die)
+        return run
+
+    def finish(self, delivery: Delivery, run: str) -> None:
+        """Write the end down, or the error."""
+        if delivery.attempts <= self.fail_until:
+            self.note("error", delivery, run)
+            raise RuntimeError(f"boom {self.n}")
+        self.note("end", delivery, run)
+
+    def note(self, event: str, delivery: Delivery, run: str = "", **fields: Any) -> None:
+        """A line about this run."""
+        note(event, n=self.n, run=run, attempts=delivery.attempts, position=delivery.position, lane=self.lane, **fields)
+
+    def failed(self, error: BaseException, delivery: Delivery) -> None:
+        """It is recorded as failed."""
+        self.note("failed", delivery, error=type(error).__name__)
+
+
+@dataclass(frozen=True)
+class AsyncProbe(Probe):
+    """The same for one event loop."""
+
+    name = "aprobe"
+
+    async def handle(self, delivery: Delivery) -> None:  # type: ignore[override]
+        """Start, wait, perhaps die or fail, end."""
+        run = self.begin(delivery)
+        await asyncio.sleep(self.sleep)
+        self.finish(delivery, run)
