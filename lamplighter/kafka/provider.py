@@ -13,6 +13,11 @@ COMMANDS = (
         "kafka:topics", "Show, create and verify the topics", "lamplighter.kafka.commands.topics:TopicsCommand"
     ),
     CommandEntry(
+        "kafka:lag",
+        "Show what is left of each partition, and what holds it up",
+        "lamplighter.kafka.commands.lag:LagCommand",
+    ),
+    CommandEntry(
         "kafka:serve", "Run the embedded broker in the foreground", "lamplighter.kafka.commands.serve:ServeCommand"
     ),
 )
@@ -29,6 +34,8 @@ class KafkaServiceProvider(ServiceProvider):
         self.app.instance(Merge, merge)
         self.app.singleton("lamplighter.kafka.embedded.broker:EmbeddedBroker", self._embedded)
         self.app.singleton("lamplighter.kafka.replay:Replay", self._replay)
+        self.app.singleton("lamplighter.kafka.delays.clock:BrokerClock", self._clock)
+        self.app.singleton("lamplighter.kafka.connections:LazyDatabases", self._databases)
         self.app.extend(QueueManager, self._with_driver)
         self.app.extend("lamplighter.queue.failed:FailedJobs", self._with_dead_letters)
         self.commands(*COMMANDS)
@@ -36,6 +43,21 @@ class KafkaServiceProvider(ServiceProvider):
     def _with_driver(self, manager: QueueManager, _: object) -> QueueManager:
         manager.extend("kafka", self._connect)
         return manager
+
+    def _clock(self) -> Any:
+        from lamplighter.kafka.delays.clock import BrokerClock
+
+        return BrokerClock()
+
+    def _databases(self) -> Any:
+        from lamplighter.kafka.connections import LazyDatabases
+
+        def make() -> Any:
+            from lamplighter.database.manager import DatabaseManager
+
+            return self.app.make(DatabaseManager)
+
+        return LazyDatabases(make)
 
     def _with_dead_letters(self, table: Any, _: object) -> Any:
         connections = self.app.make(Config).mapping("queue.connections", {})
