@@ -24,9 +24,12 @@ from lamplighter.queue.pools.wire import Began, Ended, Frames, Ready, Run, RunMa
 from lamplighter.queue.runner import Start
 from lamplighter.queue.settling import ErrorElsewhere, Verdict
 
+NEVER = float("inf")
 log = logging.getLogger(__name__)
 
 KILL_AFTER = 5.0  # seconds from TERM to KILL
+BOOT = 60.0  # seconds for booting the application
+PATIENCE = 5.0  # seconds in which a slot takes what it is sent
 LEAVE = 10.0  # seconds for slots to end by themselves
 JITTER = 0.1  # part of a slot's jobs by which slots differ, so that they are not all renewed at once
 LOOK = 1.0  # seconds between two looks at a slot's memory
@@ -52,7 +55,13 @@ class SlotOptions:
 
 @dataclass(eq=False)
 class Slot:
-    """One process, with at most one start in it; `numbers` are those of its jobs that have not ended."""
+    """One process, with at most one start in it.
+
+    Attributes:
+        numbers: those of its jobs that have not ended.
+        until: when it is ended, unless it is ready, or has done its job, before; on the monotonic clock.
+        kill_at: when it is killed, after it was told to end.
+    """
 
     process: subprocess.Popen[bytes]
     connection: socket.socket
@@ -64,6 +73,7 @@ class Slot:
     has_begun: bool = False
     is_retiring: bool = False
     timed_out: bool = False
+    until: float = NEVER
     kill_at: float = 0.0
     done: int = 0
     looked_at: float = 0.0
@@ -78,7 +88,7 @@ class ProcessPool:
 
     def __init__(self, options: SlotOptions) -> None:
         self.failure: BaseException | None = None
-        self.spare = 0.0
+        self.spare = NEVER  # a job's time begins in its slot, which is looked after here
         self._options = options
         self._slots: list[Slot] = []
         self._waiting: deque[Start] = deque()
@@ -107,14 +117,14 @@ class ProcessPool:
         """End its process, and nothing else."""
         with self._lock:
             slot = next((slot for slot in self._slots if slot.start is start), None)
-            if slot is None:
+            if slot is not None:
+                _overrun(slot)
+                return True
+            if start not in self._waiting:
                 return False
-            slot.timed_out = True
-            slot.kill_at = time.monotonic() + KILL_AFTER
-            # First its stack, for whoever reads the log.
-            _signal(slot, signal.SIGUSR1)
-            threading.Timer(0.1, _signal, (slot, signal.SIGTERM)).start()
-            return True
+            self._waiting.remove(start)
+        self._ended(start, Unavailable(f"{start.name} has not begun: no process was free for it."))
+        return True
 
     def stack_of(self, start: Start) -> int | None:
         """It runs in no thread of this process."""
@@ -143,7 +153,7 @@ class ProcessPool:
         while not self._is_closing.is_set():
             for key, _ in self._selector.select(0.1):
                 self._read(key.data)
-            self._kill_what_does_not_end()
+            self._end_what_is_overdue()
 
     def _read(self, slot: Slot) -> None:
         data = receive(slot.connection)
@@ -154,7 +164,7 @@ class ProcessPool:
             message = from_slot.decode(body)
             if isinstance(message, Ready):
                 self._failed_boots = 0
-                slot.is_ready = True
+                slot.is_ready, slot.until = True, NEVER
                 with self._lock:
                     self._hand_out()
             elif isinstance(message, Began):
@@ -172,7 +182,7 @@ class ProcessPool:
                 slot.start.verdicts[one] = verdict
             if slot.numbers:
                 return
-            start, slot.start, slot.has_begun = slot.start, None, False
+            start, slot.start, slot.has_begun, slot.until = slot.start, None, False, NEVER
             if self._must_be_renewed(slot):
                 self._retire(slot)
             self._hand_out()
@@ -193,7 +203,7 @@ class ProcessPool:
             if not slot.is_ready:
                 self._failed_boots += 1
             if self._failed_boots >= MOST_FAILED_BOOTS:
-                self.failure = ConsoleError(f"The processes of the slots end before they are ready, with {status}.")
+                self.failure = ConsoleError(_no_slots(status))
             elif not self._is_closing.is_set() and not slot.is_retiring:
                 self._spawn()
         if start is not None:
@@ -202,21 +212,23 @@ class ProcessPool:
     def _outcome(self, slot: Slot, start: Start, status: int) -> Outcome:
         ran = time.monotonic() - start.began
         if slot.timed_out and start.policy.timeout and ran >= start.policy.timeout:
-            return JobTimedOut(f"{start.name} has run for {ran:.1f} s, longer than it may.")
+            return JobTimedOut(f"{start.name} has run for {ran:.1f} s; its timeout is {start.policy.timeout:g} s.")
         if slot.timed_out:
             # As in the other pools: the grace period is over, the start counts, and the next worker runs it again.
             return Verdict("release", error=Unavailable(f"{start.name} has not ended within the grace period."))
         if status == -signal.SIGTERM or self._is_closing.is_set():
             return Unavailable(f"The process of {start.name} was told to end.")
-        how = f"by {signal.Signals(-status).name}" if status < 0 else f"with exit code {status}"
-        return SlotDied(f"The process of {start.name} ended {how} while the job was running.")
+        return SlotDied(f"The process of {start.name} ended {_how(status)} while the job was running.")
 
-    def _kill_what_does_not_end(self) -> None:
+    def _end_what_is_overdue(self) -> None:
         now = time.monotonic()
-        for slot in self._slots:
-            if slot.kill_at and now >= slot.kill_at:
-                slot.kill_at = 0.0
-                _signal(slot, signal.SIGKILL)
+        with self._lock:
+            for slot in self._slots:
+                if now >= slot.until:
+                    _overrun(slot)
+                if slot.kill_at and now >= slot.kill_at:
+                    slot.kill_at = 0.0
+                    _signal(slot, signal.SIGKILL)
 
     # under the lock ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -224,8 +236,10 @@ class ProcessPool:
         for slot in self._slots:
             if not self._waiting:
                 return
-            if slot.is_ready and slot.start is None and not slot.is_retiring:
-                slot.start = self._waiting.popleft()
+            if slot.is_ready and slot.start is None and not slot.is_retiring and not slot.timed_out:
+                slot.start = start = self._waiting.popleft()
+                start.began = time.monotonic()
+                slot.until = start.began + (start.policy.timeout or NEVER)
                 _send(slot, self._message(slot, slot.start))
 
     def _message(self, slot: Slot, start: Start) -> Run | RunMany:
@@ -252,16 +266,19 @@ class ProcessPool:
 
     def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
+        ours.settimeout(PATIENCE)
         with theirs:
             process = subprocess.Popen(
                 [*self._options.command, f"--fd={theirs.fileno()}"],
                 cwd=self._options.folder,
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
+                # Ctrl-C reaches the whole terminal, also while a slot can't know yet that it is meant for the worker.
+                process_group=0,
             )
         jobs = self._options.max_jobs
         renew_after = jobs * random.uniform(1 - JITTER, 1 + JITTER) if jobs else float("inf")
-        slot = Slot(process, ours, renew_after)
+        slot = Slot(process, ours, renew_after, until=time.monotonic() + BOOT)
         self._slots.append(slot)
         self._selector.register(ours, selectors.EVENT_READ, slot)
 
@@ -283,8 +300,31 @@ class ProcessPool:
 
 
 def _send(slot: Slot, message: Run | RunMany | Stop) -> None:
-    with contextlib.suppress(OSError):  # it is gone: its end is told by the selector
+    try:
         slot.connection.sendall(frame(message))
+    except TimeoutError:
+        _signal(slot, signal.SIGKILL)  # it was stopped from outside, and would get half of a message
+    except OSError:
+        pass  # it is gone: its end is told by the selector
+
+
+def _overrun(slot: Slot) -> None:
+    """Have a slot end: first its stack, for whoever reads the log."""
+    slot.timed_out, slot.until = True, NEVER
+    slot.kill_at = time.monotonic() + KILL_AFTER
+    _signal(slot, signal.SIGUSR1)
+    threading.Timer(0.1, _signal, (slot, signal.SIGTERM)).start()
+
+
+def _how(status: int) -> str:
+    return f"by {signal.Signals(-status).name}" if status < 0 else f"with exit code {status}"
+
+
+def _no_slots(status: int) -> str:
+    return (
+        f"The processes of the slots end before they are ready, the last one {_how(status)}; what they have written "
+        f"stands above. When it is mended, start the worker again; `--pool=solo` shows the same error at its start."
+    )
 
 
 def _signal(slot: Slot, number: int) -> None:
