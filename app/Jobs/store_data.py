@@ -1,11 +1,16 @@
 """Creates a row."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Self
+from zoneinfo import ZoneInfo
 
+from sqlalchemy.orm import Session
+
+from app.Services.answers import Answers
 from app.Services.event_job import EventJob
 from app.Services.events import create_head, field, table_of
-from app.Services.refusal import invalid
-from app.Services.rows import Rows
+from app.Services.refusal import Refusal, invalid
+from app.Services.rows import Create, Rows
 from app.Services.tables import PAIR
 from app.Services.values import MAX_ID, checked, is_storable_id
 from lamplighter.contracts import Delivery
@@ -15,13 +20,39 @@ class StoreData(EventJob):
     """Insert a row under the message's key. Run again, it finds its own row and answers with it."""
 
     name = "job.data.store"
+    batch_size = 100
+
+    @classmethod
+    def handle_many(
+        cls, jobs: Sequence[Self], deliveries: Sequence[Delivery], session: Session, answers: Answers, zone: ZoneInfo
+    ) -> None:
+        """All rows first, in one transaction; the answers second, to each event its own."""
+        heads = [job.head(delivery) for job, delivery in zip(jobs, deliveries, strict=True)]
+        plans = [job.plan(head) for job, head in zip(jobs, heads, strict=True)]
+        found = iter(Rows(session, zone).create_many([plan for plan in plans if isinstance(plan, Create)]))
+        for delivery, head, plan in zip(deliveries, heads, plans, strict=True):
+            if isinstance(plan, Refusal):
+                answers.refused(delivery, head, plan)
+            else:
+                answers.found(delivery, head, next(found))
 
     def head(self, delivery: Delivery) -> dict[str, Any]:
         """The type, and the key as id."""
         return create_head(self.data, delivery)
 
     def act(self, rows: Rows, head: dict[str, Any]) -> dict[str, Any]:
-        """Check the values, then the key, then insert."""
+        """Check, then insert."""
+        return rows.create(self._plan(head))
+
+    def plan(self, head: dict[str, Any]) -> Create | Refusal:
+        """The row to insert, or what to answer instead."""
+        try:
+            return self._plan(head)
+        except Refusal as refusal:
+            return refusal
+
+    def _plan(self, head: dict[str, Any]) -> Create:
+        """The values are checked before the key."""
         table = table_of(self.data)
         values = checked(table, field(self.data, "values"), creating=True)
         id = head["id"]
@@ -31,4 +62,4 @@ class StoreData(EventJob):
             key = {column.name: values[column.name] for column in table.primary_key.columns}
         else:
             key = {"id": id}
-        return rows.create(table, key, values)
+        return Create(table, key, values)

@@ -1,7 +1,8 @@
 """Reads and writes rows; each function is one statement where the database allows it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -13,7 +14,17 @@ from sqlalchemy.orm import Session
 
 from lamplighter.database.manager import READ_ONLY
 
+COUNTED = {"preserve_rowcount": True}
 STAMP = "%Y-%m-%d %H:%M:%S"
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """A row that is to be there: its key, and all else that the client may set."""
+
+    table: Table
+    key: Mapping[str, str]
+    values: Mapping[str, Any]
 
 
 class Rows:
@@ -24,9 +35,9 @@ class Rows:
         self._zone = zone
         self._at = at
 
-    def create(self, table: Table, key: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, Any]:
+    def create(self, create: Create) -> dict[str, Any]:
         """Insert a row, or find the one that has its key already; the row as it is now, committed."""
-        row = {**values, **key, **self._stamps(table, "created", "updated")}
+        table, key, row = create.table, create.key, self._row(create)
         dialect = self._session.get_bind().dialect.name
         written = self._session.execute(_insert(table, dialect), row).rowcount == 1  # type: ignore[attr-defined]
         if written:
@@ -36,6 +47,23 @@ class Rows:
         self._session.commit()
         assert found is not None  # the insert met it
         return found
+
+    def create_many(self, creates: Sequence[Create]) -> list[dict[str, Any]]:
+        """The same for many rows in one transaction, and in one statement for each table."""
+        dialect = self._session.get_bind().dialect.name
+        rows = [self._row(create) for create in creates]
+        found: dict[int, dict[str, Any]] = {}
+        for table in dict.fromkeys(create.table for create in creates):
+            places = [place for place, create in enumerate(creates) if create.table is table]
+            written = self._session.execute(
+                _insert(table, dialect), [rows[place] for place in places], execution_options=COUNTED
+            ).rowcount  # type: ignore[attr-defined]
+            for place in places:
+                # The database tells how many it has written, not which: all, or each is looked up.
+                row = rows[place] if written == len(places) else self._written(creates[place])
+                found[place] = presented(table, row)
+        self._session.commit()
+        return [found[place] for place in range(len(creates))]
 
     def update(self, table: Table, id: str, values: Mapping[str, Any]) -> dict[str, Any] | None:
         """Change the named columns; the row as it is now, committed; None when there is no such row."""
@@ -79,6 +107,12 @@ class Rows:
             yield
         finally:
             self._session.rollback()
+
+    def _row(self, create: Create) -> dict[str, Any]:
+        return {**create.values, **create.key, **self._stamps(create.table, "created", "updated")}
+
+    def _written(self, create: Create) -> Mapping[Any, Any]:
+        return self._session.execute(_select(create.table), create.key).mappings().one()
 
     def _find(self, table: Table, key: Mapping[str, str]) -> dict[str, Any] | None:
         row = self._session.execute(_select(table), key).mappings().one_or_none()

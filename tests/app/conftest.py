@@ -24,6 +24,7 @@ from lamplighter.events import Dispatcher as Events
 from lamplighter.queue.dispatcher import Dispatcher
 from lamplighter.queue.drivers.sync import SyncDelivery
 from lamplighter.queue.manager import QueueManager
+from lamplighter.queue.many import begin_many
 from lamplighter.queue.registry import Registry
 from lamplighter.queue.retries import Policy
 from lamplighter.queue.runner import Runner
@@ -93,6 +94,16 @@ class DataStore:
         self.runner.run(start)
         assert len(self.queue.answers) == before + 1
         return self.queue.answers[-1]
+
+    def send_many(self, job: str, *events: tuple[Any, bytes | str | None]) -> list[Answer]:
+        """Run events (data, key) in one call; their answers."""
+        before = len(self.queue.answers)
+        first, *others = (self._start(job, data, key, "payload-id") for data, key in events)
+        many = begin_many(first, self.runner.policy_of(first.entry), most=len(events))
+        for start in others:
+            many.add(start)
+        self.runner.run(many)
+        return self.queue.answers[before:]
 
     def fail(self, job: str, data: Any, key: bytes | str | None = "k1") -> Answer:
         """Let one event fail for good; its answer."""
