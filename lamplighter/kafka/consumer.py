@@ -21,6 +21,7 @@ from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.clientlog import client_logger
 from lamplighter.kafka.commits import is_fatal
 from lamplighter.kafka.committer import Committer
+from lamplighter.kafka.ends import Ends
 from lamplighter.kafka.flow import Flow
 from lamplighter.kafka.identity import Identity
 from lamplighter.kafka.membership import Membership, refusal
@@ -45,6 +46,8 @@ class PollingThread(threading.Thread):
     Attributes:
         failure: why polling has ended for good; None while it goes on.
         has_assignment: whether the group has given this member its partitions, be they none.
+        lost: what was taken away without a word, until the group gives something again.
+        ends: how far the assigned partitions go.
         polled_at: when the consumer was last polled, on the monotonic clock.
     """
 
@@ -67,6 +70,8 @@ class PollingThread(threading.Thread):
         super().__init__(name="lamplighter-kafka-poll", daemon=True)
         self.failure: QueueError | None = None
         self.has_assignment = False
+        self.lost: list[Partition] = []
+        self.ends = Ends()
         self.polled_at = time.monotonic()
         self._connection = connection
         self._config = dict(config)
@@ -93,6 +98,11 @@ class PollingThread(threading.Thread):
     def brokers(self) -> str:
         """The brokers, for messages."""
         return str(self._config["bootstrap.servers"])
+
+    @property
+    def last_commit_error(self) -> str:
+        """What the brokers said of the last commit; empty when they took it."""
+        return self._committer.last_error
 
     def assigned(self) -> list[Partition]:
         """The partitions that are ours now."""
@@ -168,6 +178,7 @@ class PollingThread(threading.Thread):
         now = self.polled_at = time.monotonic()
         self._committer.commit_if_due(consumer, now)
         self._flow.regulate(consumer, self._partitions.values(), now)
+        self.ends.look(consumer, self._partitions.values(), now)
         if self._looks_for_end and now - self._looked_at > LOOK_EVERY:
             self._look_for_end(now)
         if self._membership is not None:
@@ -258,6 +269,7 @@ class PollingThread(threading.Thread):
         if error is None:
             return
         if error.code() == KafkaError._PARTITION_EOF:
+            self.ends.reached(message)
             partition = self._partitions.get(_place(message))
             if partition is not None and not partition.at_end:
                 partition.at_end = True
@@ -291,6 +303,7 @@ class PollingThread(threading.Thread):
             consumer.resume(assigned)
         log.info("partitions assigned", extra={"partitions": _names(assigned)})
         self.has_assignment = True
+        self.lost = []
         self._changed()
 
     def _partition(self, found: TopicPartition) -> Partition:
@@ -311,7 +324,7 @@ class PollingThread(threading.Thread):
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
         # Another member may own them already: whatever we know of them is void.
-        self._give_up(lost)
+        self.lost = self._give_up(lost)
         log.warning("partitions lost; jobs in hand of them will run again", extra={"partitions": _names(lost)})
 
     def _give_up(self, gone: list[TopicPartition]) -> list[Partition]:

@@ -14,6 +14,7 @@ from lamplighter.kafka.lanes import Lanes
 from lamplighter.kafka.partition import Chunk, Partition
 from lamplighter.kafka.producer import KafkaProducer
 from lamplighter.kafka.settings import KafkaSettings
+from lamplighter.kafka.stall import Stall
 from lamplighter.queue.runner import pushes_ahead
 
 ARRIVED = object()  # the token of an arrival; any other token makes `pop` return
@@ -53,6 +54,7 @@ class KafkaQueue:
         self._is_gone = is_gone
         self._producer: KafkaProducer | None = None
         self._poller: PollingThread | None = None
+        self._stall: Stall | None = None
         self._bell: SimpleQueue[object] = SimpleQueue()
         self._lanes = Lanes({self.default_queue: 1})
         self._is_waiting = False
@@ -130,6 +132,8 @@ class KafkaQueue:
             changed=self._changed,
             is_gone=self._is_gone,
         )
+        after = self._settings.stall_after
+        self._stall = Stall(after, self._poller, next_due=self._lanes.next_due) if after else None
         self._poller.start()
 
     def pop(self, names: Sequence[str], wait: float) -> KafkaDelivery | None:
@@ -156,6 +160,10 @@ class KafkaQueue:
     def polled_at(self) -> float:
         """When the consumer was last polled, on the monotonic clock."""
         return self._poller.polled_at if self._poller is not None else time.monotonic()
+
+    def stall(self, *, is_busy: bool) -> str | None:
+        """What is seen when there is lag, and nothing has gone on for `stall_after` seconds."""
+        return None if self._stall is None else self._stall.look(is_busy=is_busy)
 
     def close(self, *, timeout: float) -> bool:
         """Commit what is finished, leave the group, and wait for what is still being sent."""

@@ -37,6 +37,7 @@ class KafkaSettings:
         key_block_limit: how long a job that is tried again may make the jobs behind it wait; 0 is without end.
         key_block_action: what happens then: the job is to `fail`, or its partition to `stop` until it has ended.
         dead_letter_topic: where failed jobs are written to, beside their table; empty is nowhere.
+        stall_after: how long nothing may go on in a worker that has something to do, until it ends; 0 is for ever.
         security_protocol, sasl_mechanisms, sasl_username, sasl_password, ssl_ca_location: as librdkafka's.
         sasl_enable, sasl_plain_username, sasl_plain_password: the PHP driver's names for SASL with PLAIN.
         options, consumer_options, producer_options: librdkafka's own settings, which win over everything.
@@ -65,6 +66,7 @@ class KafkaSettings:
     key_block_limit: float = 0.0
     key_block_action: Literal["fail", "stop"] = "fail"
     dead_letter_topic: str = ""
+    stall_after: float = 60.0
     max_message_bytes: int = 1_000_000
     security_protocol: str = "PLAINTEXT"
     sasl_mechanisms: str = ""

@@ -108,6 +108,14 @@ class WorkQueue(Queue, Protocol):
         """When the connection was last alive, on the monotonic clock."""
         ...
 
+    def stall(self, *, is_busy: bool) -> str | None:
+        """What is seen when there is something to do and nothing has gone on for too long; None while all is well.
+
+        Asked every second or so by a thread that neither pops nor polls. `is_busy` while a job is in hand, or none is
+        taken on purpose.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Released:

@@ -55,6 +55,7 @@ class StopReason(Enum):
     """Why a worker stops, with its exit code; the first that holds, in this order, is the one."""
 
     INTERRUPTED = ("interrupted", 0)
+    STALLED = ("stalled", 75)  # EX_TEMPFAIL of sysexits.h: another try may succeed
     MEMORY = ("memory", 12)
     RESTART_SIGNAL = ("restart_signal", 0)
     EMPTY = ("empty", 0)

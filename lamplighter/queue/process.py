@@ -19,6 +19,7 @@ from lamplighter.queue.pooled import PooledWorker
 from lamplighter.queue.restart import RestartWatch
 from lamplighter.queue.runner import Start
 from lamplighter.queue.signals import handled
+from lamplighter.queue.stalling import Stalling
 from lamplighter.queue.watch import Chore, Watch
 from lamplighter.queue.worker import Worker
 
@@ -45,6 +46,7 @@ class WorkerProcess:
     def run(self) -> int:
         """Work until there is a reason to stop, commit, leave; the exit code."""
         self._refuse_too_little_memory()
+        status = 1
         with handled(self.worker) as look_for_signals:
             watch = self._watch(look_for_signals)
             self.queue.open(self.options.queues, self.worker.bell)
@@ -59,7 +61,7 @@ class WorkerProcess:
                 self.heartbeat.remove()
             if not is_closed:
                 log.error("the broker did not answer; unfinished commits are given up, their jobs run again")
-                os._exit(1)
+                os._exit(status or 1)
         return status
 
     def _close(self) -> bool:
@@ -81,6 +83,7 @@ class WorkerProcess:
             Chore(0.1, look_for_signals),
             Chore(0.1, self.flush),
             Chore(0.5, self.worker.look_for_maintenance),
+            Chore(1.0, Stalling(self.worker, self.queue, self.options)),
             Chore(5.0, self.beat),
         ]
         if self.options.memory:

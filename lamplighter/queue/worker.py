@@ -77,6 +77,11 @@ class Worker:
         self._paused = False
         self.bell.put(None)
 
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether it takes further jobs: nobody has paused it, nor asked it to stop."""
+        return not (self._paused or self._down or self._asked)
+
     def look_for_maintenance(self) -> None:
         """Take no further job while the application is down."""
         down = not self._options.force and self._maintenance.is_down()

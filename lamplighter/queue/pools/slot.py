@@ -125,6 +125,10 @@ class SlotQueue:
         """The socket's thread lives as long as the process."""
         return time.monotonic()
 
+    def stall(self, *, is_busy: bool) -> str | None:
+        """The worker looks after its slots."""
+        return None
+
     def end(self, end: Ended) -> None:
         """Keep what has become of a job until it is known why."""
         self._ends.append(end)

@@ -129,6 +129,10 @@ class ListQueue:
         """Always alive."""
         return 0.0
 
+    def stall(self, *, is_busy: bool) -> str | None:
+        """It never stands still."""
+        return None
+
     def close(self, *, timeout: float) -> bool:
         """Nothing to let go of."""
         return True

@@ -1,0 +1,41 @@
+"""How far the assigned partitions go, as far as their brokers have said."""
+
+from collections.abc import Iterable
+
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from lamplighter.kafka.partition import Partition
+
+EVERY = 1.0  # seconds between two looks
+
+Place = tuple[str, int]
+
+
+class Ends:
+    """The ends of partitions; kept by the polling thread, read by any."""
+
+    def __init__(self) -> None:
+        self._high: dict[Place, int] = {}
+        self._read: dict[Place, int] = {}
+        self._next = 0.0
+
+    def look(self, consumer: Consumer, partitions: Iterable[Partition], now: float) -> None:
+        """Take over what the last fetches have told; no broker is asked."""
+        if now < self._next:
+            return
+        self._next = now + EVERY
+        for partition in partitions:
+            place = TopicPartition(partition.topic, partition.number)
+            high = consumer.get_watermark_offsets(place, cached=True)[1]
+            if high >= 0:
+                self._high[partition.topic, partition.number] = high
+
+    def reached(self, message: Message) -> None:
+        """A partition was read up to here: transactions end in markers that are never delivered."""
+        self._read[message.topic() or "", message.partition() or 0] = message.offset() or 0
+
+    def lag(self, partition: Partition) -> int:
+        """How much of a partition is not finished: delivered messages, and what is still to be fetched."""
+        place = (partition.topic, partition.number)
+        got = max(partition.expected, partition.position, self._read.get(place, 0))
+        return partition.tracker.left + max(0, self._high.get(place, 0) - got)
