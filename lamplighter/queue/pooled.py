@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from lamplighter.logging.context import job_context
@@ -14,6 +15,8 @@ from lamplighter.queue.runner import Start
 from lamplighter.queue.settling import Verdict
 from lamplighter.queue.watch import NEVER
 from lamplighter.queue.worker import TURN, Worker
+
+LOOK = 0.05  # seconds between two looks whether the pool is ready
 
 
 class PooledWorker(Worker):
@@ -44,9 +47,18 @@ class PooledWorker(Worker):
         """The identifier of the thread that a job runs in; None where it is in another process."""
         return self._pool.stack_of(start)
 
+    def prepare(self) -> None:
+        """Have a slot that is ready: what a worker takes from others while its own processes boot stands still."""
+        self._pool.open(self._on_ended)
+        while not (self._pool.is_ready or self._asked):
+            if self._pool.failure is not None:
+                raise self._pool.failure
+            with suppress(Empty):
+                self.bell.get(timeout=LOOK)
+        self.beaten_at = time.monotonic()
+
     def work(self) -> int:
         """Run jobs until there is a reason to stop; the exit code."""
-        self._pool.open(self._on_ended)
         try:
             return super().work()
         finally:

@@ -49,6 +49,7 @@ class WorkerProcess:
         status = 1
         with handled(self.worker) as look_for_signals:
             watch = self._watch(look_for_signals)
+            self.worker.prepare()
             self.queue.open(self.options.queues, self.worker.bell)
             watch.start()
             self.restart.begin(lambda: self.worker.ask_to_stop(StopReason.RESTART_SIGNAL))

@@ -95,6 +95,9 @@ class Worker:
 
     # the loop ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def prepare(self) -> None:
+        """Be ready to run a job before any is taken from the others."""
+
     def work(self) -> int:
         """Run jobs until there is a reason to stop; the exit code. The connection must be open."""
         options = self._options

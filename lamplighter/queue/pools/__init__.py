@@ -15,10 +15,12 @@ class Pool(Protocol):
 
     Attributes:
         failure: why it can't go on; None while it can.
+        is_ready: a job can begin in it at once.
         spare: seconds beyond its timeout in which the pool ends a job by itself.
     """
 
     failure: BaseException | None
+    is_ready: bool
     spare: float
 
     def open(self, ended: Ended) -> None:

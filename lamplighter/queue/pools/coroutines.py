@@ -21,6 +21,7 @@ class CoroutinePool:
 
     def __init__(self, runner: Runner) -> None:
         self.failure: BaseException | None = None
+        self.is_ready = True
         self.spare = SPARE
         self._runner = runner
         self._loop = asyncio.SelectorEventLoop(precise_selector())

@@ -84,10 +84,12 @@ class ProcessPool:
 
     Attributes:
         failure: why no slot can be made; None while they can.
+        is_ready: a first slot has booted.
     """
 
     def __init__(self, options: SlotOptions) -> None:
         self.failure: BaseException | None = None
+        self.is_ready = False
         self.spare = NEVER  # a job's time begins in its slot, which is looked after here
         self._options = options
         self._slots: list[Slot] = []
@@ -164,6 +166,7 @@ class ProcessPool:
             message = from_slot.decode(body)
             if isinstance(message, Ready):
                 self._failed_boots = 0
+                self.is_ready = True
                 slot.is_ready, slot.until = True, NEVER
                 with self._lock:
                     self._hand_out()

@@ -13,6 +13,7 @@ class ThreadPool:
 
     def __init__(self, runner: Runner, slots: int) -> None:
         self.failure: BaseException | None = None
+        self.is_ready = True
         self.spare = 0.0
         self._runner = runner
         self._slots = slots
