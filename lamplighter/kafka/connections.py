@@ -1,10 +1,12 @@
 """The Kafka connections of the configuration: their settings, and where their brokers are."""
 
+from collections.abc import Callable
 from typing import Any
 
-from lamplighter.contracts import Config, Message
+from lamplighter.contracts import Config, Databases, Message
 from lamplighter.errors import ConfigError
 from lamplighter.kafka.deadletters.letters import DeadLetters
+from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.embedded.room import Room
 from lamplighter.kafka.merge import Merge
@@ -12,13 +14,33 @@ from lamplighter.kafka.queue import KafkaQueue, Place, any_partition
 from lamplighter.kafka.settings import KafkaSettings, read_settings
 
 
+class LazyDatabases:
+    """Makes the application's databases when something has to be kept there."""
+
+    def __init__(self, make: Callable[[], Databases]) -> None:
+        self._make = make
+
+    def __call__(self) -> Databases:
+        """The databases."""
+        return self._make()
+
+
 class KafkaConnections:
     """Settings and clients by the connection's name."""
 
-    def __init__(self, config: Config, merge: Merge, embedded: EmbeddedBroker) -> None:
+    def __init__(
+        self,
+        config: Config,
+        merge: Merge,
+        embedded: EmbeddedBroker,
+        clock: BrokerClock,
+        databases: LazyDatabases,
+    ) -> None:
         self._config = config
         self._merge = merge
         self._embedded = embedded
+        self._clock = clock
+        self._databases = databases
 
     def settings(self, name: str) -> KafkaSettings:
         """The settings of a connection.
@@ -45,6 +67,8 @@ class KafkaConnections:
             address=lambda: self._address(settings),
             place=self._place(settings),
             is_gone=self._has_ended if settings.is_embedded else lambda address: False,
+            clock=self._clock,
+            databases=self._databases,
         )
 
     def dead_letters(self, name: str) -> DeadLetters:
@@ -71,7 +95,10 @@ class KafkaConnections:
         every = [self.settings(name) for name, options in connections.items() if options.get("driver") == "kafka"]
         return Room(
             settings.client_config(self._address(settings)),
-            {each.queue: each.consumer_group_id for each in every},
+            {
+                **{each.queue: each.consumer_group_id for each in every},
+                **{topic: each.delays_group for each in every for topic in each.tiers.topics()},
+            },
             group=settings.consumer_group_id,
             written={topic for each in every for topic in each.topics},
         )

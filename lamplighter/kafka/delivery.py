@@ -26,6 +26,7 @@ class KafkaDelivery:
         singly: it has been begun among others whose call failed, and is begun again by itself.
         must_be_alone: an earlier owner may have died of it, so nothing else is in hand while it is.
         version: what the broker must have been told before it may start; 0 where nothing must.
+        leaves_by: until when a copy of it may travel, on the monotonic clock; 0 where none is to.
         blocked_since: when it first made its lane wait, on the monotonic clock; 0 where it never did.
     """
 
@@ -39,8 +40,9 @@ class KafkaDelivery:
     is_kept = False
     is_blocking = False
     must_be_alone = False
-    version = 0
     singly = False
+    version = 0
+    leaves_by = 0.0
     blocked_since = 0.0
 
     def __init__(self, partition: "Partition", message: "Message") -> None:
@@ -101,8 +103,6 @@ class KafkaDelivery:
         """It stays in hand while others are popped; what must follow it waits."""
         self.partition.lanes.keep(self)
 
-    def fail(self, error: BaseException) -> None:
-        """Recorded as failed, and done."""
     def put_back(self) -> None:
         """It is popped again, as if it had not been, before what must follow it."""
         self.partition.lanes.put_back(self)
@@ -111,4 +111,6 @@ class KafkaDelivery:
         """Whether the other one, of this connection, has to be done before this one."""
         return self.partition.lanes.follows(self, cast("KafkaDelivery", other))
 
+    def fail(self, error: BaseException) -> None:
+        """Recorded as failed, and done."""
         self.delete()

@@ -2,16 +2,21 @@
 
 import heapq
 import itertools
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from lamplighter.errors import LaneBlocked
+from lamplighter.errors import LaneBlocked, MessageTooLarge, QueueError, UnsupportedDelay
+from lamplighter.kafka.delays.copies import Copies
 from lamplighter.kafka.delivery import KafkaDelivery
 from lamplighter.kafka.handover import Mark
 from lamplighter.kafka.line import Line
 from lamplighter.kafka.partition import Chunk, Partition, Waiting
 
+log = logging.getLogger(__name__)
+
 NEVER = float("inf")
+PUBLISH_AGAIN = 5.0  # seconds until a copy is published again that was refused
 
 
 class Lanes:
@@ -21,12 +26,24 @@ class Lanes:
     thread; whoever pops owns the rest.
     """
 
-    def __init__(self, weights: Mapping[str, int], *, block_limit: float = 0, block_action: str = "fail") -> None:
+    def __init__(
+        self,
+        weights: Mapping[str, int],
+        *,
+        block_limit: float = 0,
+        block_action: str = "fail",
+        copies: Copies | None = None,
+        in_place: float = NEVER,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._lines = [Line(name, weight) for name, weight in weights.items()]
         self._by_name = {line.name: line for line in self._lines}
         self._only = self._lines[0]
         self._block_limit = block_limit
         self._block_action = block_action
+        self._copies = copies
+        self._in_place = in_place
+        self._now = now
         self._is_plain = len(self._lines) == 1
         self._odd: dict[Partition, None] = {}  # the partitions that are not plain, in the order in which they became so
         self._due: list[tuple[float, int, KafkaDelivery]] = []
@@ -67,6 +84,8 @@ class Lanes:
         return not any(partition.held or partition.ready for partition in self._odd if not partition.lost)
 
     def _pop(self) -> KafkaDelivery | None:
+        if self._copies is not None and self._copies.under_way:
+            self.take_reports()
         while self._alone is None:
             delivery = self._next()
             if delivery is None:
@@ -83,8 +102,11 @@ class Lanes:
         return self._step_alone()
 
     def _next(self) -> KafkaDelivery | None:
-        if self._due and self._due[0][0] <= time.monotonic():
-            return heapq.heappop(self._due)[2]
+        while self._due and self._due[0][0] <= time.monotonic():
+            delivery = heapq.heappop(self._due)[2]
+            if delivery.leaves_by <= time.monotonic() or delivery.partition.lost:
+                return delivery
+            self._send_off(delivery)
         for partition in self._odd:
             if partition.ready and partition.waits_for is None:
                 return partition.ready.popleft()
@@ -132,7 +154,7 @@ class Lanes:
         mark = delivery.partition.marks[delivery.offset]
         delivery.retries = mark.retries
         delivery.has_crashed = mark.in_hand
-        wait = mark.due / 1000 - time.time()
+        wait = mark.due / 1000 - self._now()
         if wait > 0:
             self._wait(delivery, wait)
         return wait > 0
@@ -195,8 +217,12 @@ class Lanes:
             return
         delivery.is_read = True
         self._block(delivery)
-        partition.marks[delivery.offset] = Mark(delivery.retries, round((time.time() + delay) * 1000))
+        partition.marks[delivery.offset] = Mark(delivery.retries, round((self._now() + delay) * 1000))
         partition.tell()
+        if counted and self._travels(delivery, delay):
+            delivery.leaves_by = time.monotonic() + delay
+            self._send_off(delivery)
+            return
         if not counted:
             # What comes next would meet the same service: it is spared the attempt.
             partition.waits_for = delivery
@@ -207,6 +233,49 @@ class Lanes:
                 delivery.failure = delivery.failure or LaneBlocked(_too_long(delivery, self._block_limit))
                 delay = 0
         self._wait(delivery, delay)
+
+    @property
+    def has_copies_under_way(self) -> bool:
+        """Whether an original waits for the report of its copy."""
+        return self._copies is not None and self._copies.under_way > 0
+
+    def take_reports(self) -> None:
+        """Finish what has gone on as a copy, now that the brokers have that one."""
+        for delivery, error in self._copies.reported() if self._copies is not None else ():
+            if error is not None:
+                self._on_refused_copy(delivery, error)
+            else:
+                self.finish(delivery)
+
+    def _travels(self, delivery: KafkaDelivery, delay: float) -> bool:
+        """Whether a retry goes on as a copy. A failure that is still to be recorded is known here alone."""
+        if self._copies is None or delivery.failure is not None or delay <= 0:
+            return False
+        return delay > self._in_place or delivery.partition.ordering == "none"
+
+    def _send_off(self, delivery: KafkaDelivery) -> None:
+        """Publish a copy; the original stays in hand until the brokers have it."""
+        assert self._copies is not None  # only such lanes let something travel
+        self.keep(delivery)
+        try:
+            self._copies.send(delivery, max(0.001, delivery.leaves_by - time.monotonic()))
+        except QueueError as error:
+            self._on_refused_copy(delivery, error)
+
+    def _on_refused_copy(self, delivery: KafkaDelivery, error: QueueError) -> None:
+        """It waits in its place, and the copy is tried again until it is due; what never fits has failed."""
+        self._let_go(delivery)
+        if delivery.partition.lost:
+            return
+        left = max(0.0, delivery.leaves_by - time.monotonic())
+        if isinstance(error, MessageTooLarge | UnsupportedDelay):
+            delivery.failure, delivery.leaves_by, left = error, 0.0, 0.0
+        else:
+            log.warning(
+                "a retry can't be published; it waits in its place",
+                extra={"position": delivery.position, "due_in": round(left, 1), "reason": str(error)},
+            )
+        self._wait(delivery, min(PUBLISH_AGAIN, left))
 
     def put_back(self, delivery: KafkaDelivery) -> None:
         """It is to be popped again before all that follows it in its lane."""

@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-from lamplighter.contracts import Message
-from lamplighter.errors import MessageTooLarge, QueueError, UnsupportedDelay
+from lamplighter.contracts import Databases, Message
+from lamplighter.errors import MessageTooLarge, QueueError
 from lamplighter.kafka.consumer import PollingThread
+from lamplighter.kafka.delays.clock import BrokerClock
+from lamplighter.kafka.delays.delays import Delays
 from lamplighter.kafka.delivery import KafkaDelivery
 from lamplighter.kafka.identity import Identity
 from lamplighter.kafka.lanes import Lanes
@@ -15,6 +17,7 @@ from lamplighter.kafka.partition import Chunk, Partition
 from lamplighter.kafka.producer import KafkaProducer
 from lamplighter.kafka.settings import KafkaSettings
 from lamplighter.kafka.stall import Stall
+from lamplighter.queue.measuring import HeldJob, Sizes
 from lamplighter.queue.runner import pushes_ahead
 
 ARRIVED = object()  # the token of an arrival; any other token makes `pop` return
@@ -43,6 +46,8 @@ class KafkaQueue:
         address: Callable[[], str | None],
         place: Place = any_partition,
         is_gone: Callable[[str], bool] = lambda address: False,
+        clock: BrokerClock | None = None,
+        databases: Callable[[], Databases] | None = None,
     ) -> None:
         self.connection = connection
         self.default_queue = settings.queue
@@ -58,6 +63,15 @@ class KafkaQueue:
         self._bell: SimpleQueue[object] = SimpleQueue()
         self._lanes = Lanes({self.default_queue: 1})
         self._is_waiting = False
+        self.delays = Delays(
+            connection,
+            settings,
+            address=address,
+            place=place,
+            producer=self._get_producer,
+            clock=clock,
+            databases=databases,
+        )
 
     # pushing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -65,15 +79,15 @@ class KafkaQueue:
         """Return when the broker has the message; in a job of this worker at once, and the job waits for it then.
 
         Raises:
-            UnsupportedDelay: there is a delay.
+            UnsupportedDelay: the delay is longer than anything is kept.
             BrokerUnavailable: the broker has not acknowledged within `dispatch_timeout`.
         """
-        if delay > 0:
-            raise UnsupportedDelay(
-                f"The connection {self.connection!r} can't hold a job back: Kafka has no delay of its own. "
-                f"Dispatch it without one, or let the job release itself."
-            )
         self._check_size(message, queue)
+        if delay > 0:
+            if self.delays.holding.is_for_the_table(delay):
+                self.delays.holding.put(message, queue, delay)
+                return
+            queue, message = self.delays.holding.record(message, queue, delay)
         place = self._place(queue, message)
         pushes = pushes_ahead() if self._poller is not None else None
         if pushes is None:
@@ -115,7 +129,11 @@ class KafkaQueue:
             topics,
             block_limit=self._settings.key_block_limit,
             block_action=self._settings.key_block_action,
+            copies=self.delays.copies(self._reported),
+            in_place=self._settings.retry_in_place,
+            now=self.delays.clock.now,
         )
+        self.delays.start()
         sleep = self._settings.sleep_on_error
         self._poller = PollingThread(
             self.connection,
@@ -146,6 +164,7 @@ class KafkaQueue:
         """Take acknowledgements of what jobs have pushed, until one came, the bell rang or `wait` seconds are over."""
         if self._producer is not None and self._producer.ahead:
             self._producer.serve(wait)
+            self._lanes.take_reports()
             return
         with suppress(Empty):
             self._bell.get(timeout=wait)
@@ -165,17 +184,38 @@ class KafkaQueue:
         """What is seen when there is lag, and nothing has gone on for `stall_after` seconds."""
         return None if self._stall is None else self._stall.look(is_busy=is_busy)
 
+    def sizes(self, queue: str) -> Sizes:
+        """How many jobs a topic has that are not finished, and how many are to come to it later."""
+        return self.delays.sizes(queue)
+
+    def held(self, *, most: int) -> list[HeldJob]:
+        """The jobs that are due later, the earliest first."""
+        return self.delays.held(most=most)
+
+    def cancel(self, id: str) -> int:
+        """Take back what waits in the table under this id; how many jobs that were."""
+        return self.delays.cancel(id)
+
     def close(self, *, timeout: float) -> bool:
         """Commit what is finished, leave the group, and wait for what is still being sent."""
         deadline = time.monotonic() + timeout
         done = True
+        self._await_copies(time.monotonic() + timeout / 4)
         if self._poller is not None:
-            done = self._poller.stop(timeout=timeout)
+            done = self._poller.stop(timeout=max(0.0, deadline - time.monotonic()))
             self._poller = None
+        done = self.delays.stop(timeout=max(0.0, deadline - time.monotonic())) and done
         if self._producer is not None:
             done = self._producer.close(timeout=max(0.0, deadline - time.monotonic())) and done
             self._producer = None
         return done
+
+    def _await_copies(self, until: float) -> None:
+        """Finish the originals of what has gone on as a copy; without its report an original runs again."""
+        self._lanes.take_reports()
+        while self._producer is not None and self._lanes.has_copies_under_way and time.monotonic() < until:
+            self._producer.serve(0.05)
+            self._lanes.take_reports()
 
     # called by the polling thread ──────────────────────────────────────────────────────────────────────────────────
 
@@ -187,6 +227,10 @@ class KafkaQueue:
         if self._is_waiting:
             self._is_waiting = False
             self._bell.put(ARRIVED)
+
+    def _reported(self) -> None:
+        """A copy's report has come, whichever thread took it; the one that pops deals with it."""
+        self._bell.put(ARRIVED)
 
     # the thread that pops ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from lamplighter.errors import ConfigError
+from lamplighter.kafka.delays.tiers import LONG, SHORT, Tiers
 from lamplighter.support.options import parse_options
 
 EMBEDDED = "embedded"
@@ -36,7 +37,13 @@ class KafkaSettings:
         ordering: what is kept in order: the jobs of a `key`, those of a `partition`, or `none`.
         key_block_limit: how long a job that is tried again may make the jobs behind it wait; 0 is without end.
         key_block_action: what happens then: the job is to `fail`, or its partition to `stop` until it has ended.
+        retry_in_place: a retry that is due within this wait waits in its place; a later one travels as a copy, and so
+            does every one that has to wait where `ordering` is none.
         dead_letter_topic: where failed jobs are written to, beside their table; empty is nowhere.
+        delay_prefix: what the names of the delay topics begin with; without it the group and `.delay.`.
+        delay_short: delays up to this go through the delay topics, longer ones to the `delay_store`.
+        delay_store: where long delays wait: in a `database`, or in more delay topics of `kafka`.
+        delay_database, delay_table: the connection of config/database.py and the table for them.
         stall_after: how long nothing may go on in a worker that has something to do, until it ends; 0 is for ever.
         security_protocol, sasl_mechanisms, sasl_username, sasl_password, ssl_ca_location: as librdkafka's.
         sasl_enable, sasl_plain_username, sasl_plain_password: the PHP driver's names for SASL with PLAIN.
@@ -68,6 +75,12 @@ class KafkaSettings:
     dead_letter_topic: str = ""
     stall_after: float = 60.0
     max_message_bytes: int = 1_000_000
+    retry_in_place: float = 60.0
+    delay_prefix: str = ""
+    delay_short: float = 900.0
+    delay_store: Literal["database", "kafka"] = "database"
+    delay_database: str | None = None
+    delay_table: str = "delayed_jobs"
     security_protocol: str = "PLAINTEXT"
     sasl_mechanisms: str = ""
     sasl_username: str = ""
@@ -84,6 +97,17 @@ class KafkaSettings:
     def is_embedded(self) -> bool:
         """Whether the broker is the one that comes with the framework."""
         return self.brokers == EMBEDDED
+
+    @property
+    def delays_group(self) -> str:
+        """The consumer group that moves delayed jobs on."""
+        return f"{self.consumer_group_id}.delays"
+
+    @property
+    def tiers(self) -> Tiers:
+        """The delay topics."""
+        long = LONG if self.delay_store == "kafka" else ()
+        return Tiers(self.delay_prefix or f"{self.consumer_group_id}.delay.", SHORT + long)
 
     def client_config(self, address: str | None = None) -> dict[str, Any]:
         """What every client is told; `address` stands in for the brokers where these are `embedded`."""

@@ -17,6 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the stubs n
 )
 
 from lamplighter.errors import BrokerUnavailable, QueueError
+from lamplighter.kafka.delays import topics as delay_topics
 from lamplighter.kafka.metadata import missing_topics
 from lamplighter.kafka.settings import KafkaSettings
 
@@ -90,7 +91,8 @@ class Topics:
         """
         settings = self._settings
         wanted = [
-            NewTopic(name, settings.partitions, settings.replication, config=self._config_of(name)) for name in names
+            NewTopic(name, self._partitions_of(name), settings.replication, config=self._config_of(name))
+            for name in names
         ]
         futures = self._admin.create_topics(wanted, operation_timeout=TIMEOUT, request_timeout=TIMEOUT)
         for name, future in futures.items():
@@ -153,7 +155,21 @@ class Topics:
                 future.result(TIMEOUT + 1)
         return committed == [None]
 
+    def problems(self, topic: Topic) -> list[str]:
+        """What is wrong with a topic, in view of what it is for."""
+        found = topic.problems(max_message_bytes=self.message_bytes(topic.name))
+        if topic.name in self._settings.tiers.topics():
+            found += delay_topics.problems(self._settings, topic.config)
+        return found
+
+    def _partitions_of(self, name: str) -> int:
+        if name in self._settings.tiers.topics():
+            return delay_topics.partitions_of(self._settings, name)
+        return self._settings.partitions
+
     def _config_of(self, name: str) -> dict[str, str]:
+        if name in self._settings.tiers.topics():
+            return delay_topics.config_of(self._settings)
         config = {"cleanup.policy": "delete", "retention.ms": str(self._settings.retention_days * DAY_MS)}
         if name == self._settings.dead_letter_topic:
             # Also what others have put onto a topic, up to the brokers' own limit, has to fit with its trace.

@@ -1,5 +1,6 @@
 """Puts jobs on queues, and returns when they are safe there."""
 
+import math
 from collections.abc import Iterable
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -61,6 +62,18 @@ class Dispatcher:
         self._push(message, id, connection or job.connection, queue or job.queue, delay)
         return id
 
+    def later(
+        self,
+        delay: float,
+        job: Job,
+        *,
+        connection: str | None = None,
+        queue: str | None = None,
+        key: Key = UNSET,
+    ) -> str:
+        """Push a job that is to run in `delay` seconds, or a little later; the payload's id."""
+        return self.dispatch(job, connection=connection, queue=queue, key=key, delay=delay)
+
     def push(
         self,
         name: str,
@@ -108,6 +121,8 @@ class Dispatcher:
         return Message(write(name, data, id=id), _key_bytes(key, id))
 
     def _push(self, message: Message, id: str, connection: str | None, queue: str | None, delay: float) -> None:
+        if not math.isfinite(delay):
+            raise ValueError(f"A delay is a number of seconds; {delay!r} is none.")
         target = self._queues.connection(connection)
         name = queue or target.default_queue
         target.push(message, queue=name, delay=delay)

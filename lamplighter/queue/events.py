@@ -75,6 +75,15 @@ class JobTimedOut:
 
 
 @dataclass(slots=True)
+class QueueBusy:
+    """`queue:monitor` has found as many jobs as it was told not to let pass, or more."""
+
+    connection: str
+    queue: str
+    size: int
+
+
+@dataclass(slots=True)
 class JobQueued:
     """A message was pushed and is safe."""
 

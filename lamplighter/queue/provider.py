@@ -26,6 +26,15 @@ COMMANDS = (
     ),
     CommandEntry("queue:forget", "Delete a failed job", "lamplighter.queue.commands.forget:ForgetCommand"),
     CommandEntry("queue:flush", "Delete all failed jobs", "lamplighter.queue.commands.flush:FlushCommand"),
+    CommandEntry(
+        "queue:monitor", "Monitor the size of the specified queues", "lamplighter.queue.commands.monitor:MonitorCommand"
+    ),
+    CommandEntry(
+        "queue:delayed", "List the jobs that are to run later", "lamplighter.queue.commands.delayed:DelayedCommand"
+    ),
+    CommandEntry(
+        "queue:cancel", "Cancel a job that is to run later", "lamplighter.queue.commands.cancel:CancelCommand"
+    ),
     CommandEntry("make:job", "Create a job class", "lamplighter.queue.commands.make_job:MakeJobCommand"),
 )
 

@@ -30,14 +30,14 @@ class TopicsCommand(Command):
         settings = self._connections.settings(connection)
         topics = Topics(settings, self._connections.client_config(connection))
         letters = (settings.dead_letter_topic,) if settings.dead_letter_topic else ()
-        names = list(dict.fromkeys((settings.queue, *settings.topics, *letters)))
+        names = list(dict.fromkeys((settings.queue, *settings.topics, *letters, *settings.tiers.topics())))
         missing = topics.missing(names)
         if missing and create:
             missing = self._create(topics, missing, names)
         if settings.is_embedded:
             self.output.info("On the embedded broker topics come by themselves, and go with it.")
         found = topics.describe([name for name in names if name not in missing])
-        problems = [topic.problems(max_message_bytes=topics.message_bytes(topic.name)) for topic in found]
+        problems = [topics.problems(topic) for topic in found]
         self._show(found, problems)
         if missing:
             self.output.error(missing_text(missing, settings.brokers))

@@ -10,11 +10,15 @@ from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.copies import Copies
 from lamplighter.kafka.delays.holding import Holding
 from lamplighter.kafka.delays.mover import Mover
+from lamplighter.kafka.delays.naming import told_by
 from lamplighter.kafka.delays.retention import Retention
+from lamplighter.kafka.delays.tiers import Waiting
 from lamplighter.kafka.producer import KafkaProducer
 from lamplighter.kafka.settings import KafkaSettings
+from lamplighter.queue.measuring import HeldJob, Sizes
 
 if TYPE_CHECKING:
+    from lamplighter.kafka.delays.counting import Counting
     from lamplighter.kafka.delays.row_mover import RowMover
     from lamplighter.kafka.delays.table import DelayedJobs
 
@@ -84,6 +88,29 @@ class Delays:
             )
         return self._table
 
+    def sizes(self, queue: str) -> Sizes:
+        """How many jobs of a queue are pending, and how many are to come to it later."""
+        counting = self._counting()
+        delayed = sum(waiting.topic == queue for _, waiting in counting.waiting())
+        return Sizes(counting.pending(queue), delayed + (self.table().count(queue) if self.has_table else 0))
+
+    def held(self, *, most: int) -> list[HeldJob]:
+        """What is due later, the earliest first: rows, and what waits in the delay topics."""
+        jobs = [_held(position, waiting) for position, waiting in self._counting().waiting()]
+        if self.has_table:
+            rows = self.table().all(most=most)
+            jobs += [HeldJob(row.id, row.job_id, row.name, row.queue, row.due, True) for row in rows]
+        return sorted(jobs, key=lambda job: job.due)[:most]
+
+    def cancel(self, id: str) -> int:
+        """Delete rows; what waits in a topic can't be taken back."""
+        return self.table().cancel(id, self.holding.now()) if self.has_table else 0
+
+    def _counting(self) -> "Counting":
+        from lamplighter.kafka.delays.counting import Counting
+
+        return Counting(self._settings, lambda: self._settings.client_config(self._address()))
+
     def copies(self, changed: Callable[[], object]) -> Copies:
         """What lets retries travel; `changed` is called when a report has come, from any thread."""
         return Copies(
@@ -140,6 +167,11 @@ class Delays:
             # The embedded broker answers a waiting fetch only when its wait is over.
             **({"fetch.wait.max.ms": 100} if settings.is_embedded else {}),
         }
+
+
+def _held(position: str, waiting: Waiting) -> HeldJob:
+    job_id, name = told_by(waiting.message.payload)
+    return HeldJob(position, job_id, name, waiting.topic, waiting.due, can_cancel=False)
 
 
 def _for_ever(topic: str) -> None:

@@ -15,9 +15,9 @@ from lamplighter.contracts import Databases, Headers, Message
 from lamplighter.database.errors import SqlAlchemyErrors, is_missing_table
 from lamplighter.database.manager import READ_ONLY
 from lamplighter.errors import MigrationError, Unavailable
+from lamplighter.kafka.delays.naming import told_by
 
 LEASE = 60.0  # seconds for which claimed rows are one mover's
-MOST_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class DelayedJobs:
     def put(self, message: Message, queue: str, due: float) -> str:
         """Keep a job until it is due; the row's id."""
         id = uuid.uuid4().hex
-        job_id, name = _told(message.payload)
+        job_id, name = told_by(message.payload)
         row = {
             "id": id,
             "job_id": job_id,
@@ -176,17 +176,6 @@ def _job(row: Any) -> DelayedJob:
         due=row["due_at"] / 1000,
         message=Message(row["payload"], row["key"], _load(row["headers"])),
     )
-
-
-def _told(payload: bytes) -> tuple[str, str]:
-    """The id and the name that a payload has, made fit for a column and a screen."""
-    try:
-        fields = json.loads(payload)
-        words = str(fields.get("id") or fields.get("uuid") or ""), str(fields.get("displayName") or fields.get("job"))
-    except (ValueError, AttributeError, RecursionError):
-        return "", "unreadable payload"
-    id, name = ("".join(letter if letter.isprintable() else "?" for letter in word[:MOST_NAME]) for word in words)
-    return id, name
 
 
 def _dump(headers: Headers) -> str | None:

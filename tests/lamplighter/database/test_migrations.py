@@ -74,9 +74,13 @@ def test_what_waits_is_applied_once(engine: Engine) -> None:
 
     counts = [migrator.migrate(lambda name, _: told.append(name)), migrator.migrate(quiet)]
 
-    assert counts == [2, 0]
-    assert told == ["2026_11_24_000000_create_failed_jobs_table", "2026_11_24_000100_create_data_store_tables"]
-    assert {"failed_jobs", "provider", "taxonomy_ref"} <= set(inspect(engine).get_table_names())
+    assert counts == [3, 0]
+    assert told == [
+        "2026_11_24_000000_create_failed_jobs_table",
+        "2026_11_24_000100_create_data_store_tables",
+        "2026_11_25_000000_create_delayed_jobs_table",
+    ]
+    assert {"failed_jobs", "provider", "taxonomy_ref", "delayed_jobs"} <= set(inspect(engine).get_table_names())
 
 
 def test_a_rollback_undoes_what_the_last_run_did(engine: Engine, tmp_path: Path) -> None:

@@ -1,0 +1,16 @@
+"""What a payload says of itself, for lists of jobs."""
+
+import json
+
+MOST = 255  # characters
+
+
+def told_by(payload: bytes) -> tuple[str, str]:
+    """The id and the name that a payload has, made fit for a column and a screen."""
+    try:
+        fields = json.loads(payload)
+        words = str(fields.get("id") or fields.get("uuid") or ""), str(fields.get("displayName") or fields.get("job"))
+    except (ValueError, AttributeError, RecursionError):
+        return "", "unreadable payload"
+    id, name = ("".join(letter if letter.isprintable() else "?" for letter in word[:MOST]) for word in words)
+    return id, name

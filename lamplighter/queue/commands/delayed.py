@@ -1,0 +1,65 @@
+"""`queue:delayed`: lists the jobs that are held back."""
+
+import json as json_module
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from lamplighter.console.command import Command
+from lamplighter.errors import ConsoleError
+from lamplighter.queue.manager import QueueManager
+from lamplighter.queue.measuring import HeldJob, Holding
+
+
+class DelayedCommand(Command):
+    """List the jobs that are to run later."""
+
+    name = "queue:delayed"
+    description = "List the jobs that are to run later"
+
+    def __init__(self, queues: QueueManager) -> None:
+        self._queues = queues
+
+    def handle(
+        self,
+        connection: Annotated[str | None, typer.Argument(help="The connection")] = None,
+        limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most")] = 1000,
+        json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
+    ) -> None:
+        """One line a job, the earliest first; times are UTC."""
+        jobs = holding(self._queues, connection).held(most=limit)
+        if json:
+            self.output.line(json_module.dumps({"delayed_jobs": [_fields(job) for job in jobs]}, ensure_ascii=False))
+            return
+        for job in jobs:
+            self.output.two_column(f"{_stamp(job)} {job.id}", f"{job.queue} {job.name}")
+        if not jobs:
+            self.output.info("No delayed jobs found.")
+
+
+def holding(queues: QueueManager, connection: str | None) -> Holding:
+    """A connection that holds jobs back where they can be seen.
+
+    Raises:
+        ConsoleError: this one does not.
+    """
+    target = queues.connection(connection)
+    if isinstance(target, Holding):
+        return target
+    raise ConsoleError(f"The connection {target.connection!r} holds no jobs back. Name another one, such as kafka.")
+
+
+def _fields(job: HeldJob) -> dict[str, object]:
+    return {
+        "id": job.id,
+        "job_id": job.job_id,
+        "class": job.name,
+        "queue": job.queue,
+        "due_at": _stamp(job),
+        "can_cancel": job.can_cancel,
+    }
+
+
+def _stamp(job: HeldJob) -> str:
+    return datetime.fromtimestamp(job.due, UTC).strftime("%Y-%m-%d %H:%M:%S")
