@@ -127,6 +127,7 @@ def settle_many(many: Many, settling: Settling, error: Exception | None, duratio
 
 def _must_follow(start: Start, verdict: Verdict | None, open_: list[DriverDelivery]) -> bool:
     """Whether a job has to run after one of the same call that is to run again; one that was failed stays so."""
-    if verdict is not None and verdict.kind != "delete":
-        return verdict.kind == "again"
-    return not isinstance(start.wish, Failed) and any(start.delivery.follows(other) for other in open_)
+    if verdict is not None and verdict.kind == "again":
+        return True
+    has_failed = isinstance(start.wish, Failed) or (verdict is not None and verdict.kind == "fail")
+    return not has_failed and any(start.delivery.follows(other) for other in open_)

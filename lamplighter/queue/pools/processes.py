@@ -134,7 +134,10 @@ class ProcessPool:
 
     def close(self) -> None:
         """End all processes: by asking, then by TERM, then by KILL."""
+        if self._is_closing.is_set():
+            return
         self._is_closing.set()
+        self._thread.join(KILL_AFTER)
         with self._lock:
             slots = list(self._slots)
             for slot in slots:
@@ -148,6 +151,9 @@ class ProcessPool:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     slot.process.wait(max(0.1, until - time.monotonic()))
             until = time.monotonic() + KILL_AFTER
+        for slot in slots:
+            slot.connection.close()
+        self._selector.close()
 
     # the thread of the slots ───────────────────────────────────────────────────────────────────────────────────────
 

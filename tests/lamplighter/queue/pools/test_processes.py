@@ -1,0 +1,215 @@
+"""The pool of processes, with a slot that only speaks the language of slots."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+import psutil
+import pytest
+
+from lamplighter.errors import ConsoleError, JobTimedOut, SlotDied, Unavailable
+from lamplighter.queue.pools import Outcome
+from lamplighter.queue.pools.processes import MOST_FAILED_BOOTS, ProcessPool, SlotOptions
+from lamplighter.queue.retries import Policy
+from lamplighter.queue.runner import Start
+from lamplighter.queue.settling import Verdict
+from tests.harness import wait_for
+from tests.lamplighter.queue.conftest import ListQueue
+
+SLOT = """
+import os, signal, socket, sys, time
+from lamplighter.queue.pools.wire import Began, Ended, Frames, Ready, Run, frame, receive, to_slot
+
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+connection = socket.socket(fileno=int(sys.argv[-1].removeprefix("--fd=")))
+connection.sendall(frame(Ready(os.getpid())))
+frames = Frames()
+while data := receive(connection):
+    for body in frames.feed(data):
+        message = to_slot.decode(body)
+        if not isinstance(message, Run):
+            sys.exit(0)
+        what = message.payload.decode()
+        if what == "die before":
+            sys.exit(3)
+        connection.sendall(frame(Began(message.number)))
+        if what == "die":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if what == "hang":
+            time.sleep(60)
+        if what == "hold on":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(60)
+        end = Ended(message.number, "delete", 1.5)
+        if what == "again":
+            end = Ended(message.number, "release", 1.5, True, "ValueError", "no")
+        connection.sendall(frame(end))
+"""
+
+
+class Pooled:
+    """A pool, and what has become of its starts."""
+
+    def __init__(self, folder: Path, program: str = SLOT, **options: int) -> None:
+        command = [sys.executable, "-c", program]
+        self.pool = ProcessPool(SlotOptions(command, folder, options.pop("slots", 1), **options))
+        self.ended: SimpleQueue[tuple[Start, Outcome]] = SimpleQueue()
+        self.pool.open(lambda start, outcome: self.ended.put((start, outcome)))
+        self._queue = ListQueue()
+
+    def submit(self, what: str, *, timeout: float = 0) -> Start:
+        """Run a start that does something."""
+        policy = Policy(tries=1, backoff=(), timeout=timeout)
+        start = Start(self._queue.add_raw(what.encode()), policy)
+        start.name = what
+        self.pool.submit(start)
+        return start
+
+    def outcome(self, seconds: float = 15) -> Outcome:
+        """What has become of the next one."""
+        try:
+            return self.ended.get(timeout=seconds)[1]
+        except Empty:
+            raise AssertionError("no start has come to its end") from None
+
+    def children(self) -> list[int]:
+        """The slots' processes."""
+        mine = psutil.Process().children()
+        return sorted(child.pid for child in mine if SLOT in child.cmdline())
+
+
+@pytest.fixture
+def pooled(tmp_path: Path) -> Iterator[Callable[..., Pooled]]:
+    made: list[Pooled] = []
+
+    def make(program: str = SLOT, **options: int) -> Pooled:
+        made.append(Pooled(tmp_path, program, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.pool.close()
+
+
+def test_a_slot_gives_its_verdict(pooled: Callable[..., Pooled]) -> None:
+    one = pooled()
+    one.submit("work")
+    first = one.outcome()
+
+    one.submit("again")
+    second = one.outcome()
+
+    assert first == Verdict("delete", 1.5)
+    assert isinstance(second, Verdict)
+    assert (second.kind, second.delay, str(second.error)) == ("release", 1.5, "no")
+
+
+def test_a_slot_that_dies_has_failed_its_job_and_is_replaced(pooled: Callable[..., Pooled]) -> None:
+    one = pooled()
+    one.submit("die")
+    died = one.outcome()
+
+    one.submit("work")
+
+    assert isinstance(died, SlotDied)
+    assert "ended by SIGSEGV" in str(died)
+    assert one.outcome() == Verdict("delete", 1.5)
+
+
+def test_what_a_slot_had_not_begun_is_run_by_another(pooled: Callable[..., Pooled]) -> None:
+    one = pooled()
+    one.submit("work")
+    one.outcome()
+    (pid,) = one.children()
+    os.kill(pid, signal.SIGSTOP)
+    start = one.submit("work")
+
+    os.kill(pid, signal.SIGKILL)
+
+    assert one.ended.get(timeout=15) == (start, Verdict("delete", 1.5))
+    assert one.children() != [pid]
+
+
+def test_a_slot_is_ended_at_the_timeout_of_its_job(pooled: Callable[..., Pooled]) -> None:
+    one = pooled(slots=2)
+    began = time.monotonic()
+    one.submit("hang", timeout=0.5)
+    one.submit("work")
+    first, second = one.outcome(), one.outcome()
+
+    assert first == Verdict("delete", 1.5)
+    assert isinstance(second, JobTimedOut)
+    assert time.monotonic() - began < 5 + 0.5
+
+
+def test_a_slot_that_holds_on_is_killed(pooled: Callable[..., Pooled], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lamplighter.queue.pools.processes.KILL_AFTER", 0.5)
+    one = pooled()
+    one.submit("hold on", timeout=0.3)
+
+    assert isinstance(one.outcome(), JobTimedOut)
+
+
+def test_a_job_that_waits_for_a_slot_is_given_back_when_there_is_no_time_left(pooled: Callable[..., Pooled]) -> None:
+    one = pooled()
+    one.submit("hang")
+    waiting = one.submit("work")
+
+    was_ended = one.pool.overrun(waiting)
+
+    assert was_ended
+    assert isinstance(one.outcome(), Unavailable)
+
+
+def test_slots_that_never_get_ready_are_given_up(pooled: Callable[..., Pooled]) -> None:
+    one = pooled("import sys; sys.exit(5)")
+
+    wait_for(lambda: one.pool.failure is not None, what="the failure")
+
+    assert isinstance(one.pool.failure, ConsoleError)
+    assert "with exit code 5" in str(one.pool.failure)
+    assert MOST_FAILED_BOOTS == 3
+
+
+def test_a_slot_that_hangs_at_its_start_counts_as_failed(
+    pooled: Callable[..., Pooled], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lamplighter.queue.pools.processes.BOOT", 0.2)
+    one = pooled("import time; time.sleep(60)")
+
+    wait_for(lambda: one.pool.failure is not None, what="the failure")
+
+    assert "by SIG" in str(one.pool.failure)
+
+
+def test_slots_are_renewed_after_their_jobs(pooled: Callable[..., Pooled]) -> None:
+    one = pooled(max_jobs=5)
+    seen: set[int] = set()
+    for _ in range(20):
+        one.submit("work")
+        one.outcome()
+        seen.update(one.children())
+
+    assert 4 <= len(seen) <= 6
+
+
+def test_closing_leaves_no_process(pooled: Callable[..., Pooled]) -> None:
+    one = pooled(slots=3)
+    one.submit("work")
+    one.outcome()
+
+    one.pool.close()
+
+    assert one.children() == []
+
+
+def test_no_payload_is_too_large_for_the_socket(pooled: Callable[..., Pooled]) -> None:
+    one = pooled()
+
+    one.submit("x" * 5_000_000)
+
+    assert one.outcome() == Verdict("delete", 1.5)
