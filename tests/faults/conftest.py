@@ -11,8 +11,16 @@ from tests.faults.fleet import Fleet
 from tests.faults.mock import Mock
 from tests.harness import Broker, Node, free_ports
 
-LONG = os.environ.get("FAULTS") == "long"
 MakeFleet = Callable[..., Fleet]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """They take long, so that they run only where they are asked for: by their folder, or by FAULTS."""
+    if os.environ.get("FAULTS") or any("faults" in argument for argument in config.args):
+        return
+    left_out = [item for item in items if item.get_closest_marker("faults")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("faults")]
 
 
 @pytest.fixture

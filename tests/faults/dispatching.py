@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import random
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from lamplighter.foundation.shortcuts import dispatch
 
 
 def main() -> None:
-    """Dispatch `count` jobs from the number `first` on, over `lanes` keys, at most `rate` a second."""
+    """Dispatch `count` jobs from `first` on, over `lanes` keys and a range of `delays`, at most `rate` a second."""
     order = json.loads(sys.argv[1])
     sys.path.insert(0, str(Path.cwd()))  # the test's own project
     importlib.import_module("bootstrap.app").create_app().bootstrap()
@@ -20,12 +21,14 @@ def main() -> None:
     job = probes.AsyncProbe if order["is_async"] else probes.Probe
     acknowledged = os.open(order["file"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     began = time.monotonic()
+    chance = random.Random(order["first"])
     for place in range(order["count"]):
         n = order["first"] + place
         lane = f"lane-{n % order['lanes']}" if order["lanes"] else ""
         while True:
             try:
-                dispatch(job(n=n, lane=lane, **order["data"]))
+                delay = chance.uniform(*order["delays"]) if order["delays"] else 0
+                dispatch(job(n=n, lane=lane, due=time.time() + delay, **order["data"]), delay=delay)
                 break
             except Unavailable as error:
                 sys.stderr.write(f"{n}: {error}\n")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.ledger import Events, Line, Verdict, Watcher, check, read_numbers
-from tests.harness import ROOT, Broker, Project, wait_for
+from tests.harness import Broker, Project, wait_for
 
 HERE = Path(__file__).parent
 POOLS: dict[str, tuple[str, ...]] = {
@@ -22,6 +22,9 @@ POOLS: dict[str, tuple[str, ...]] = {
     "async": ("--pool=async", "--concurrency=8"),
     "process": ("--pool=process", "--concurrency=2"),
 }
+SLOTS = {"solo": 1, "thread": 4, "async": 8, "process": 2}
+LONG = os.environ.get("FAULTS") == "long"
+TWO = tuple(POOLS) if LONG else ("solo", "process")  # the most different ones, where CI has no time for all
 EMPTY = ("--stop-when-empty", "--sleep=1")
 
 
@@ -32,7 +35,9 @@ class Fleet:
         excuses: what has happened that lets a job be run again.
     """
 
-    def __init__(self, folder: Path, broker: Broker, *, pool: str = "solo", partitions: int = 4) -> None:
+    def __init__(
+        self, folder: Path, broker: Broker, *, pool: str = "solo", partitions: int = 4, **environment: str
+    ) -> None:
         self.broker = broker
         self.pool = pool
         self.partitions = partitions
@@ -46,6 +51,7 @@ class Fleet:
                 "DB_DATABASE": str(folder / "database.sqlite"),
                 "LOG_LEVEL": "info",
                 "LOG_FORMAT": "json",
+                **environment,
             },
             jobs=(HERE / "probes.py").read_text(),
         )
@@ -86,7 +92,14 @@ class Fleet:
         return "aprobe" if self.pool == "async" else "probe"
 
     def produce(
-        self, count: int, *, first: int = 0, lanes: int = 0, rate: float = 0, **data: Any
+        self,
+        count: int,
+        *,
+        first: int = 0,
+        lanes: int = 0,
+        rate: float = 0,
+        delays: tuple[float, float] | None = None,
+        **data: Any,
     ) -> subprocess.Popen[bytes]:
         """Start a program that dispatches jobs."""
         order = {
@@ -95,6 +108,7 @@ class Fleet:
             "first": first,
             "lanes": lanes,
             "rate": rate,
+            "delays": delays,
             "data": data,
             "is_async": self.pool == "async",
         }
@@ -272,4 +286,4 @@ def seed() -> random.Random:
     return random.Random(number)
 
 
-__all__ = ["EMPTY", "POOLS", "ROOT", "Fleet", "Supervisor", "alive", "children", "seed"]
+__all__ = ["EMPTY", "LONG", "POOLS", "SLOTS", "TWO", "Fleet", "Supervisor", "alive", "children", "seed"]

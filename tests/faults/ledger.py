@@ -18,7 +18,7 @@ from lamplighter.kafka.handover import Handover
 LOOK = 0.05  # seconds between two looks at the committed offsets
 COMMIT = 1.0  # seconds between two commits
 ROOM = 1.5  # seconds more, for a machine that is busy
-CLOCK = 0.05  # seconds between a thing and the line about it
+CLOCK = 0.25  # seconds between a thing and the line about it
 
 Line = dict[str, Any]
 
@@ -163,7 +163,7 @@ def check(
         verdict.wrong.append(f"{len(lost)} acknowledged jobs were lost: {lost[:10]}")
     finished: dict[str, float] = {}
     for line in entries:
-        if line["event"] in ("end", "failed"):
+        if line["event"] in ("end", "failed", "released"):
             finished.setdefault(line["position"], line["at"])
     known = _known(verdict, seen, topic, finished)
     for position, starts in runs.items():
@@ -184,9 +184,9 @@ def _runs(entries: Iterable[Line], workers: set[int]) -> dict[str, list[Run]]:
             worker = line["parent"] if line["parent"] in workers else line["pid"]
             run = by_id[line["run"]] = Run(line["position"], worker, line["at"], line["attempts"])
             runs[line["position"]].append(run)
-        elif line["event"] in ("end", "error"):
+        elif line["event"] in ("end", "error", "released"):
             run = by_id[line["run"]]
-            run.ended, run.has_failed = line["at"], line["event"] == "error"
+            run.ended, run.has_failed = line["at"], line["event"] != "end"
     return runs
 
 

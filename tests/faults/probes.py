@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lamplighter.contracts import Delivery
+from lamplighter.foundation.shortcuts import dispatch
 from lamplighter.queue.job import Job
 
 LEDGER = Path(os.environ["LEDGER"])
@@ -19,7 +20,18 @@ LEDGER = Path(os.environ["LEDGER"])
 
 def note(event: str, **fields: Any) -> None:
     """Append one line, which is atomic: the ledger is shared by all processes."""
-    line = json.dumps({"event": event, "pid": os.getpid(), "parent": os.getppid(), "at": time.time(), **fields}) + "\n"
+    line = (
+        json.dumps(
+            {
+                "event": event,
+                "pid": os.getpid(),
+                "parent": os.getppid(),
+                "at": time.clock_gettime(time.CLOCK_REALTIME),
+                **fields,
+            }
+        )
+        + "\n"
+    )
     handle = os.open(LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(handle, line.encode())
     os.close(handle)
@@ -52,6 +64,9 @@ class Probe(Job):
     die_until: int = 1_000_000
     swallow: bool = False
     work: float = 0
+    release: float = 0
+    later: float = 0
+    due: float = 0
 
     def key(self) -> str | None:
         """What it is kept in order by."""
@@ -75,7 +90,7 @@ class Probe(Job):
     def begin(self, delivery: Delivery) -> str:
         """Write the start down, and die where that is wanted."""
         run = uuid.uuid4().hex
-        self.note("start", delivery, run)
+        self.note("start", delivery, run, due=self.due)
         if self.die and delivery.attempts <= self.die_until:
             die(self.die)
         return run
@@ -85,6 +100,12 @@ class Probe(Job):
         if delivery.attempts <= self.fail_until:
             self.note("error", delivery, run)
             raise RuntimeError(f"boom {self.n}")
+        if self.later:
+            dispatch(type(self)(n=self.n + 1000), delay=self.later)
+        if self.release and delivery.attempts == 1:
+            self.note("released", delivery, run)
+            delivery.release(self.release)
+            return
         self.note("end", delivery, run)
 
     def note(self, event: str, delivery: Delivery, run: str = "", **fields: Any) -> None:

@@ -26,7 +26,7 @@ class Proxy(threading.Thread):
         self.is_cut = False
         self._chance = chance
         self.port = port
-        self._target = target
+        self.target = target
         self._listener = socket.create_server(("127.0.0.1", port))
         self._ending = threading.Event()
 
@@ -38,7 +38,7 @@ class Proxy(threading.Thread):
                 continue
             near, _ = self._listener.accept()
             try:
-                far = socket.create_connection(("127.0.0.1", self._target), timeout=5)
+                far = socket.create_connection(("127.0.0.1", self.target), timeout=5)
             except OSError:
                 near.close()
                 continue

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.conftest import LONG, MakeFleet
-from tests.faults.fleet import POOLS, Fleet, seed
+from tests.faults.conftest import MakeFleet
+from tests.faults.fleet import LONG, POOLS, Fleet, seed
 from tests.faults.mock import Mock
 from tests.faults.proxy import Proxy
 from tests.harness import Broker, Node, free_ports, wait_for
@@ -23,7 +23,7 @@ def _until_done(fleet: Fleet, numbers: set[int], *, seconds: float = 120) -> Non
     assert {worker.wait(40) for worker in fleet.workers} == {0}, fleet.project.log()
 
 
-@pytest.mark.parametrize("pool", POOLS if LONG else ("solo", "process"))
+@pytest.mark.parametrize("pool", POOLS if LONG else ("solo",))
 def test_a_broker_that_is_away_for_long(mock: Mock, make_fleet: MakeFleet, pool: str) -> None:
     """Invariant: away longer than session and dispatch timeout: dispatch raises, polling lives, all is done after."""
     fleet = make_fleet(mock, pool=pool, partitions=2)

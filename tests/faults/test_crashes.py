@@ -1,12 +1,13 @@
 """Jobs that end the process they run in, each time: fault tests 14 and 15."""
 
+import os
 import signal
 from collections import Counter
 
 import pytest
 
 from tests.faults.conftest import MakeFleet
-from tests.faults.fleet import EMPTY, POOLS, alive, children
+from tests.faults.fleet import EMPTY, LONG, POOLS, alive, children
 from tests.faults.mock import Mock
 from tests.harness import wait_for
 
@@ -14,10 +15,14 @@ pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 TRIES = 3
 DEATHS = ("exit", "segfault", "kill")
+CASES = (
+    [(pool, death) for pool in POOLS for death in DEATHS]
+    if LONG
+    else [("solo", "segfault"), ("thread", "exit"), ("async", "kill"), *(("process", death) for death in DEATHS)]
+)
 
 
-@pytest.mark.parametrize("death", DEATHS)
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize(("pool", "death"), CASES)
 def test_a_job_that_kills_its_process_fails_and_its_neighbours_end(
     mock: Mock, make_fleet: MakeFleet, pool: str, death: str
 ) -> None:
@@ -43,7 +48,7 @@ def test_a_job_that_kills_its_process_fails_and_its_neighbours_end(
     fleet.check()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, 2] if LONG else [2])
 def test_a_job_that_kills_the_parent_of_its_slot_fails(mock: Mock, make_fleet: MakeFleet, workers: int) -> None:
     """Invariant: the count of crashes in the metadata ends the loop after tries + 1 starts; neighbours end."""
     fleet = make_fleet(mock, pool="process", partitions=2)
@@ -103,8 +108,6 @@ def test_slots_that_are_killed_from_outside_cost_their_job_an_attempt_alone(mock
         wait_for(lambda count=count: len(fleet.events("start")) > 10 + 12 * count)  # type: ignore[misc]
         victim = fleet.events("start")[-1]["pid"]
         if alive(victim):
-            import os
-
             os.kill(victim, signal.SIGKILL)
 
     fleet.wait_until_done(set(range(200)))

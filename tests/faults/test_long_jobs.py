@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from tests.faults.conftest import LONG, MakeFleet
-from tests.faults.fleet import POOLS
+from tests.faults.conftest import MakeFleet
+from tests.faults.fleet import LONG, TWO
 from tests.harness import Broker, wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
@@ -16,7 +16,7 @@ INTERVAL = 10.0 if LONG else 4.0  # seconds of max.poll.interval
 
 
 @pytest.mark.parametrize("where", ["mock", pytest.param("kafka", marks=pytest.mark.kafka)] if LONG else ["mock"])
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", TWO)
 def test_a_job_of_three_poll_intervals_runs_once(
     request: pytest.FixtureRequest, make_fleet: MakeFleet, pool: str, where: str
 ) -> None:

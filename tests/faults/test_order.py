@@ -7,8 +7,8 @@ from collections import defaultdict
 
 import pytest
 
-from tests.faults.conftest import LONG, MakeFleet
-from tests.faults.fleet import seed
+from tests.faults.conftest import MakeFleet
+from tests.faults.fleet import LONG, seed
 from tests.harness import Broker
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.kafka]
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.kafka]
 POOLS = {"thread": "--concurrency=8", "async": "--concurrency=8", "process": "--concurrency=8"}
 
 
-@pytest.mark.parametrize("pool", POOLS if LONG else ("thread", "process"))
+@pytest.mark.parametrize("pool", POOLS if LONG else ("thread",))
 def test_events_of_many_keys_with_retries_stay_in_order(kafka: Broker, make_fleet: MakeFleet, pool: str) -> None:
     """Invariant: per key in order; the time is that of the slots, not the sum of the waits."""
     chance = seed()

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from tests.faults.conftest import LONG, MakeFleet
-from tests.faults.fleet import POOLS, Fleet, seed
+from tests.faults.conftest import MakeFleet
+from tests.faults.fleet import LONG, POOLS, SLOTS, Fleet, seed
 from tests.faults.mock import Mock
 from tests.harness import Broker, wait_for
 
@@ -46,8 +46,7 @@ def scale(fleet: Fleet, *, seconds: float, every: float) -> None:
     gaps = standstills(fleet)
     print(f"{turn} changes; longest time without progress of a partition: {max(gaps):.1f} s")  # noqa: T201
     assert max(gaps) < STANDSTILL
-    slots = {"solo": 1, "thread": 4, "async": 8, "process": 2}[fleet.pool]
-    assert verdict.again_unfinished + verdict.again_finished <= turn * 5 * slots
+    assert verdict.again_unfinished + verdict.again_finished <= turn * 5 * SLOTS[fleet.pool]
 
 
 def standstills(fleet: Fleet) -> list[float]:
@@ -59,21 +58,25 @@ def standstills(fleet: Fleet) -> list[float]:
     return [max(b - a for a, b in pairwise(times)) for times in map(sorted, ends.values())]
 
 
-@pytest.mark.parametrize("pool", POOLS if LONG else ("solo",))
+@pytest.mark.skipif(not LONG, reason="long: make faults")
+@pytest.mark.parametrize("pool", POOLS)
 def test_scaling_on_a_mock_cluster(mock: Mock, make_fleet: MakeFleet, pool: str) -> None:
     """Invariant: none lost, no partition still for 30 s, committed offsets never go back."""
     scale(make_fleet(mock, pool=pool), seconds=180 if LONG else 40, every=8)
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("pool", POOLS if LONG else ("thread", "process"))
-def test_scaling_on_a_real_kafka(kafka: Broker, make_fleet: MakeFleet, pool: str) -> None:
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+@pytest.mark.parametrize("pool", POOLS if LONG else ("thread",))
+def test_scaling_on_a_real_kafka(kafka: Broker, make_fleet: MakeFleet, pool: str, protocol: str) -> None:
     """Invariant: none lost, no partition still for 30 s, committed offsets never go back."""
-    scale(make_fleet(kafka, pool=pool), seconds=180 if LONG else 25, every=5)
+    fleet = make_fleet(kafka, pool=pool)
+    fleet.project.configure(group_protocol=protocol)
+    scale(fleet, seconds=float(os.environ.get("FAULTS_SCALE", "180" if LONG else "25")), every=5)
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("pool", POOLS if LONG else ("solo", "process"))
+@pytest.mark.parametrize("pool", POOLS if LONG else ("process",))
 def test_a_zombie_commits_nothing_over_its_heir(kafka: Broker, make_fleet: MakeFleet, pool: str) -> None:
     """Invariant: frozen longer than its session, then thawed: commits never go back, its late work is void."""
     fleet = make_fleet(kafka, pool=pool, partitions=2)
@@ -102,7 +105,7 @@ def _has_begun(fleet: Fleet, worker: int) -> bool:
     return any(worker in (line["pid"], line["parent"]) for line in fleet.events("start"))
 
 
-@pytest.mark.parametrize("where", ["mock", pytest.param("kafka", marks=pytest.mark.kafka)])
+@pytest.mark.parametrize("where", [*(["mock"] if LONG else []), pytest.param("kafka", marks=pytest.mark.kafka)])
 def test_a_partition_that_was_paused_when_it_left_goes_on_when_it_is_back(
     request: pytest.FixtureRequest, make_fleet: MakeFleet, where: str
 ) -> None:

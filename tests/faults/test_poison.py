@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.faults.conftest import MakeFleet
-from tests.faults.fleet import EMPTY, POOLS
+from tests.faults.fleet import EMPTY, TWO
 from tests.faults.mock import Mock
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
@@ -25,7 +25,7 @@ POISON: list[tuple[bytes | None, bytes | None]] = [
 ]
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", TWO)
 def test_records_that_are_no_jobs_are_kept_and_hold_nothing_up(mock: Mock, make_fleet: MakeFleet, pool: str) -> None:
     """Invariant: each is among the failed jobs with its bytes, once; what stands around it is done."""
     fleet = make_fleet(mock, pool=pool, partitions=1)

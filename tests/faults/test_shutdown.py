@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.faults.conftest import MakeFleet
-from tests.faults.fleet import EMPTY, POOLS
+from tests.faults.fleet import EMPTY, LONG, POOLS, TWO
 from tests.faults.mock import Mock
 from tests.harness import Broker, Node, wait_for
 
@@ -44,7 +44,7 @@ def test_term_under_load_runs_nothing_twice(kafka: Broker, make_fleet: MakeFleet
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("after", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("after", [0.0, 0.3, 1.0] if LONG else [0.3])
 def test_term_soon_after_joining_leaves_at_once(kafka: Broker, make_fleet: MakeFleet, after: float) -> None:
     """Invariant: a worker that leaves while the group is still changing keeps no partition from the others."""
     fleet = make_fleet(kafka)
@@ -72,7 +72,7 @@ def test_term_soon_after_joining_leaves_at_once(kafka: Broker, make_fleet: MakeF
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", TWO)
 def test_term_with_a_broker_that_is_frozen_ends_at_the_deadline(node: Node, make_fleet: MakeFleet, pool: str) -> None:
     """Invariant: exit within --shutdown-timeout after the jobs in hand, and what was not committed runs again."""
     fleet = make_fleet(Broker(node.address), pool=pool)
@@ -100,7 +100,7 @@ def test_term_with_a_broker_that_is_frozen_ends_at_the_deadline(node: Node, make
 
 
 @pytest.mark.kafka
-@pytest.mark.parametrize("pool", ["solo", "process"])
+@pytest.mark.parametrize("pool", POOLS if LONG else ["solo"])
 def test_term_with_a_broker_that_is_dead_ends_at_the_deadline(node: Node, make_fleet: MakeFleet, pool: str) -> None:
     """Invariant: exit within --shutdown-timeout after the jobs in hand, and what was not committed runs again."""
     fleet = make_fleet(Broker(node.address), pool=pool)
@@ -125,7 +125,7 @@ def test_term_with_a_broker_that_is_dead_ends_at_the_deadline(node: Node, make_f
     fleet.check()
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", TWO)
 def test_a_job_longer_than_the_grace_is_left_and_run_again(mock: Mock, make_fleet: MakeFleet, pool: str) -> None:
     """Invariant: exit at the deadline; the job is run again by the next worker, as the next attempt."""
     fleet = make_fleet(mock, pool=pool, partitions=1)
@@ -170,7 +170,7 @@ def test_a_second_signal_ends_at_once(mock: Mock, make_fleet: MakeFleet, pool: s
     assert 0 not in fleet.numbers("end")
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("pool", TWO)
 def test_queue_restart_ends_every_worker_after_its_jobs_in_hand(mock: Mock, make_fleet: MakeFleet, pool: str) -> None:
     """Invariant: all workers end, each within the jobs that it has in hand, while messages keep coming."""
     fleet = make_fleet(mock, pool=pool, partitions=4)
