@@ -6,7 +6,7 @@ PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3 py
 BIN := $(VENV)/bin
 ARTISAN := $(BIN)/python artisan.py
 
-.PHONY: help install work test shell lint bench clean
+.PHONY: help install work test shell lint bench faults clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make shell    a shell in which 'python artisan.py ...' works"
 	@echo "make lint     ruff and mypy"
 	@echo "make bench    the benchmark"
+	@echo "make faults   the long fault tests, on a mock cluster and on real brokers of their own (about two hours)"
 	@echo "make install  only what the others share: $(VENV), the packages and .env"
 	@echo "make clean    remove $(VENV) and caches; .env, the database and logs stay"
 
@@ -62,6 +63,12 @@ shell: install
 
 lint: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+# Of one that somebody has started nothing is ended.
+faults: install
+	@if test -n "$$KAFKA_TEST_BROKERS"; then FAULTS=long $(BIN)/python -m pytest -q -s tests/faults; else \
+		KAFKA_TEST_BROKERS=$$(scripts/kafka up) || exit 1; export KAFKA_TEST_BROKERS; \
+		trap 'scripts/kafka down' EXIT; FAULTS=long $(BIN)/python -m pytest -q -s tests/faults; fi
 
 bench: install
 	@$(BIN)/python -m benchmarks
