@@ -113,8 +113,10 @@ class GroupReader:
             raise
         members = [_member(one) for one in group.members]
         owners = {place: number for number, one in enumerate(members, 1) for place in one.partitions}
-        protocol = group.type.name.lower()
-        return GroupLag(self._group, group.state.name.lower(), protocol, members, owners=owners)
+        state = group.state.name.lower()
+        # Of a group that is not there the brokers say that it is a classic one.
+        protocol = "" if state == "dead" else group.type.name.lower()
+        return GroupLag(self._group, state, protocol, members, owners=owners)
 
     def _committed(self, places: Sequence[Place]) -> dict[Place, TopicPartition]:
         """What is committed of these partitions, or of all; the embedded broker knows no "all"."""

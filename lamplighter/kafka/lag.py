@@ -94,7 +94,6 @@ class PartitionLag:
             "blocking": (
                 {"offset": self.blocking, "age": None if age is None else round(age, 3)} if self.blocking >= 0 else None
             ),
-            "is_clean": self.is_clean,
         }
 
 

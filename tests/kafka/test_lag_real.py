@@ -35,7 +35,8 @@ def test_a_group_that_was_never_there_has_all_of_it_before_it(project: Project, 
 
     told = lag_of(project)
 
-    assert (told["group"], told["state"], told["members"], told["lag"]) == (topic, "dead", [], 5)
+    assert (told["group"], told["state"], told["protocol"], told["members"]) == (topic, "dead", None, [])
+    assert (told["lag"], told["left"], told["delayed"]) == (5, 5, {topic: 0})
     one = partition(told, 1)
     assert (one["committed"], one["end"], one["lag"], one["left"]) == (None, 5, 5, 5)
     assert one["blocking"]["offset"] == 0

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from lamplighter.errors import ConsoleError, LamplighterError, QueueError
 from lamplighter.kafka.connections import KafkaConnections
 from lamplighter.kafka.groups import GroupLag, GroupReader, Member
 from lamplighter.kafka.lag import PartitionLag, Retry
+from lamplighter.queue.measuring import Measured
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,13 +24,6 @@ HEADERS = ("partition", "committed", "end", "lag", "beyond", "held", "retries", 
 MOST_RETRIES = 20  # that are listed; --json has all
 EMBEDDED_CANNOT = "The embedded broker can't tell who is in a group, nor for certain how the last owners have left."
 COUNT_EVERY = 10.0  # seconds: counting what is delayed reads the delay topics
-
-
-@runtime_checkable
-class HoldsBack(Protocol):
-    """A connection that counts what is to come to its queues later."""
-
-    def sizes(self, queue: str) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +121,7 @@ class LagCommand(Command):
         queue: object = self._connections.queue(connection)
         now = time.monotonic()
         is_due = not self._counted_at or now - self._counted_at >= COUNT_EVERY
-        if not found.partitions or not is_due or not isinstance(queue, HoldsBack):
+        if not found.partitions or not is_due or not isinstance(queue, Measured):
             return self._delayed
         self._counted_at = now
         topics = dict.fromkeys(lag.topic for lag in found.partitions)
@@ -149,11 +143,7 @@ def _as_dict(found: GroupLag, delayed: Delayed, now: float) -> dict[str, Any]:
         "delayed": delayed.counts,
         "members": None if found.members is None else [_member(one) for one in found.members],
         "partitions": [
-            {
-                **lag.as_dict(now),
-                "owner": _owner(found, lag),
-                "left_cleanly": found.left_cleanly(lag),
-            }
+            {**lag.as_dict(now), "owner": _owner(found, lag), "left_cleanly": found.left_cleanly(lag)}
             for lag in found.partitions
         ],
     }
