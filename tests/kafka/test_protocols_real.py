@@ -172,3 +172,49 @@ def test_brokers_that_are_away_are_not_taken_for_old_ones(project: Project) -> N
     wait_for(lambda: worker.poll() is not None or time.monotonic() - began > PATIENCE + 2)
 
     assert stop(worker) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("protocol")
+def test_scaling_up_and_down_leaves_no_partition_idle_and_moves_no_offset_back(
+    project: Project, kafka: Broker, topic: str
+) -> None:
+    workers: list[subprocess.Popen[str]] = []
+    seen: dict[int, int] = {}
+    went_back: list[tuple[int, int, int]] = []
+    number = 0
+
+    for count in (1, 3, 1, 4, 2):
+        while len(workers) < count:
+            workers.append(project.worker(log=f"worker-{number}-{len(workers)}.log"))
+        while len(workers) > count:
+            assert stop(workers.pop(0)) == 0
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            for partition in PARTITIONS:
+                kafka.jobs(topic, *({"n": number + n} for n in range(10)), partition=partition)
+                number += 10
+            for partition, offset in kafka.committed(topic, topic).items():
+                if offset < seen.get(partition, 0):
+                    went_back.append((partition, seen[partition], offset))
+                seen[partition] = offset
+            time.sleep(0.1)
+    wait_for(lambda: kafka.committed(topic, topic) == kafka.ends(topic), what="the last commit")
+
+    assert went_back == []
+    assert set(project.numbers("end")) == set(range(number))
+    gaps = progress_gaps(project)
+    assert sorted(gaps) == list(PARTITIONS)
+    assert max(gaps.values()) < 10, gaps
+    assert [stop(worker) for worker in workers] == [0] * len(workers)
+
+
+def progress_gaps(project: Project) -> dict[int, float]:
+    """For how long each partition had no job at most, in seconds; jobs came all the time."""
+    gaps: dict[int, float] = {}
+    last: dict[int, float] = {}
+    for line in sorted(project.events("start"), key=lambda line: float(line["at"])):
+        partition = int(line["position"].partition("[")[2].partition("]")[0])
+        gaps[partition] = max(gaps.get(partition, 0.0), line["at"] - last.get(partition, line["at"]))
+        last[partition] = line["at"]
+    return gaps
