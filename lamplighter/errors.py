@@ -11,6 +11,7 @@ LamplighterError
 ├── MigrationError              the database is not in the state that a migration needs
 ├── PayloadError                a message can't become a job; retrying would not help
 │   ├── UnreadablePayload
+│   ├── ClaimLost
 │   ├── UnknownJob
 │   └── InvalidData
 ├── JobFailed                   a job has come to its end without success
@@ -75,6 +76,10 @@ class PayloadError(LamplighterError):
 
 class UnreadablePayload(PayloadError):
     """The bytes are no payload: empty, too large, nested too deep, not JSON, or not of a payload's shape."""
+
+
+class ClaimLost(PayloadError):
+    """The payload was put aside, being large, and is not where the message says."""
 
 
 class UnknownJob(PayloadError):

@@ -27,6 +27,7 @@ class KafkaDelivery:
         must_be_alone: an earlier owner may have died of it, so nothing else is in hand while it is.
         version: what the broker must have been told before it may start; 0 where nothing must.
         leaves_by: until when a copy of it may travel, on the monotonic clock; 0 where none is to.
+        keeps_claim: the payload that was put aside for it is still needed when it is done.
         blocked_since: when it first made its lane wait, on the monotonic clock; 0 where it never did.
     """
 
@@ -43,6 +44,7 @@ class KafkaDelivery:
     singly = False
     version = 0
     leaves_by = 0.0
+    keeps_claim = False
     blocked_since = 0.0
 
     def __init__(self, partition: "Partition", message: "Message") -> None:
@@ -97,6 +99,7 @@ class KafkaDelivery:
 
     def release(self, delay: float, *, counted: bool = True) -> None:
         """Wait in its place, and its lane with it; the commit's metadata say how often and how long."""
+        self.keeps_claim = True
         self.partition.lanes.release(self, delay, counted=counted)
 
     def keep(self) -> None:
@@ -113,4 +116,5 @@ class KafkaDelivery:
 
     def fail(self, error: BaseException) -> None:
         """Recorded as failed, and done."""
+        self.keeps_claim = True
         self.delete()

@@ -14,6 +14,7 @@ from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, MessageTooLarge, QueueError
 from lamplighter.kafka.clientlog import client_logger
 from lamplighter.kafka.commits import is_fatal
+from lamplighter.kafka.limits import too_large_text
 from lamplighter.kafka.metadata import missing_text
 from lamplighter.queue.pushes import Pushes
 
@@ -223,7 +224,7 @@ class KafkaProducer:
             self._known.discard(topic)
             return QueueError(missing_text([topic], self.brokers))
         if code in _TOO_LARGE:
-            return MessageTooLarge(f"A message is larger than the topic {topic} takes: {error.str()}")
+            return MessageTooLarge(too_large_text(self._config, topic, error.str()))
         if error.fatal():
             # An idempotent producer that has met a fatal error refuses everything; the next push makes a new one.
             self._producers.clear()

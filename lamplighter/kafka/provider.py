@@ -18,6 +18,11 @@ COMMANDS = (
         "lamplighter.kafka.commands.lag:LagCommand",
     ),
     CommandEntry(
+        "queue:prune-claims",
+        "Delete old payloads that were put aside",
+        "lamplighter.kafka.commands.prune_claims:PruneClaimsCommand",
+    ),
+    CommandEntry(
         "kafka:serve", "Run the embedded broker in the foreground", "lamplighter.kafka.commands.serve:ServeCommand"
     ),
 )

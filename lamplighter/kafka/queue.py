@@ -7,6 +7,7 @@ from queue import Empty, SimpleQueue
 
 from lamplighter.contracts import Databases, Message
 from lamplighter.errors import MessageTooLarge, QueueError
+from lamplighter.kafka.claims import KafkaClaims
 from lamplighter.kafka.consumer import PollingThread
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.delays import Delays
@@ -17,7 +18,10 @@ from lamplighter.kafka.partition import Chunk, Partition
 from lamplighter.kafka.producer import KafkaProducer
 from lamplighter.kafka.settings import KafkaSettings
 from lamplighter.kafka.stall import Stall
+from lamplighter.queue.claims import refuse_claim
+from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.measuring import HeldJob, Sizes
+from lamplighter.queue.payload import MAX_BYTES
 from lamplighter.queue.runner import pushes_ahead
 
 ARRIVED = object()  # the token of an arrival; any other token makes `pop` return
@@ -51,7 +55,9 @@ class KafkaQueue:
     ) -> None:
         self.connection = connection
         self.default_queue = settings.queue
-        self.max_message_bytes = settings.max_message_bytes
+        store = settings.claims
+        self._claims = None if store is None else KafkaClaims(store, above=settings.claim_above)
+        self.max_message_bytes = settings.max_message_bytes if self._claims is None else MAX_BYTES
         self.deadlock_wait = settings.sleep_on_deadlock
         self._settings = settings
         self._address = address
@@ -82,7 +88,7 @@ class KafkaQueue:
             UnsupportedDelay: the delay is longer than anything is kept.
             BrokerUnavailable: the broker has not acknowledged within `dispatch_timeout`.
         """
-        self._check_size(message, queue)
+        message = self._fit(message, queue)
         if delay > 0:
             if self.delays.holding.is_for_the_table(delay):
                 self.delays.holding.put(message, queue, delay)
@@ -100,18 +106,23 @@ class KafkaQueue:
 
         def placed() -> Iterable[tuple[Message, int]]:
             for message in messages:
-                self._check_size(message, queue)
-                yield message, self._place(queue, message)
+                fitting = self._fit(message, queue)
+                yield fitting, self._place(queue, fitting)
 
         return self._get_producer().send(queue, placed(), bulk=True)
 
-    def _check_size(self, message: Message, queue: str) -> None:
+    def _fit(self, message: Message, queue: str) -> Message:
+        """The message as it travels."""
+        if self._claims is not None:
+            message = self._claims.fit(message)
+        limit = self._settings.max_message_bytes
         size = len(message.payload) + len(message.key or b"")
-        if size > self.max_message_bytes:
+        if size > limit:
             raise MessageTooLarge(
                 f"A message of {size:,} bytes is too large for {queue}: the connection {self.connection!r} takes "
-                f"{self.max_message_bytes:,} (max_message_bytes)."
+                f"{limit:,} (max_message_bytes). Make it smaller, or give the connection a claim_check."
             )
+        return message
 
     def _get_producer(self) -> KafkaProducer:
         if self._producer is None:
@@ -169,6 +180,10 @@ class KafkaQueue:
         with suppress(Empty):
             self._bell.get(timeout=wait)
 
+    def read_claim(self, delivery: DriverDelivery) -> bytes:
+        """The payload that was put aside for a delivery."""
+        return refuse_claim(delivery) if self._claims is None else self._claims.read(delivery)
+
     def is_exhausted(self) -> bool:
         """Whether each assigned partition is read to an end, and nothing of it is left here."""
         poller = self._poller
@@ -204,6 +219,8 @@ class KafkaQueue:
         if self._poller is not None:
             done = self._poller.stop(timeout=max(0.0, deadline - time.monotonic()))
             self._poller = None
+        if self._claims is not None:
+            self._claims.settle()
         done = self.delays.stop(timeout=max(0.0, deadline - time.monotonic())) and done
         if self._producer is not None:
             done = self._producer.close(timeout=max(0.0, deadline - time.monotonic())) and done
@@ -236,6 +253,8 @@ class KafkaQueue:
 
     def _wait(self, wait: float) -> KafkaDelivery | None:
         until = time.monotonic() + wait
+        if self._claims is not None:
+            self._claims.settle()
         while True:
             self._raise_failure()
             # Said before the look: whatever arrives from now on rings the bell.

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from lamplighter.errors import ConfigError
 from lamplighter.kafka.delays.tiers import LONG, SHORT, Tiers
+from lamplighter.queue.claims import FileClaims
 from lamplighter.support.options import parse_options
 
 EMBEDDED = "embedded"
@@ -44,6 +46,8 @@ class KafkaSettings:
         delay_short: delays up to this go through the delay topics, longer ones to the `delay_store`.
         delay_store: where long delays wait: in a `database`, or in more delay topics of `kafka`.
         delay_database, delay_table: the connection of config/database.py and the table for them.
+        claim_check: a folder that every dispatcher and worker reaches: payloads of more than `claim_above` bytes are
+            kept there, and the message names the file; empty is off.
         stall_after: how long nothing may go on in a worker that has something to do, until it ends; 0 is for ever.
         security_protocol, sasl_mechanisms, sasl_username, sasl_password, ssl_ca_location: as librdkafka's.
         sasl_enable, sasl_plain_username, sasl_plain_password: the PHP driver's names for SASL with PLAIN.
@@ -74,6 +78,8 @@ class KafkaSettings:
     key_block_action: Literal["fail", "stop"] = "fail"
     dead_letter_topic: str = ""
     stall_after: float = 60.0
+    claim_check: str = ""
+    claim_above: int = 512 * 1024
     max_message_bytes: int = 1_000_000
     retry_in_place: float = 60.0
     delay_prefix: str = ""
@@ -108,6 +114,11 @@ class KafkaSettings:
         """The delay topics."""
         long = LONG if self.delay_store == "kafka" else ()
         return Tiers(self.delay_prefix or f"{self.consumer_group_id}.delay.", SHORT + long)
+
+    @property
+    def claims(self) -> FileClaims | None:
+        """Where large payloads are put aside; None where they are not."""
+        return FileClaims(Path(self.claim_check)) if self.claim_check else None
 
     def client_config(self, address: str | None = None) -> dict[str, Any]:
         """What every client is told; `address` stands in for the brokers where these are `embedded`."""
@@ -210,6 +221,14 @@ def with_ports(brokers: str) -> str:
     return ",".join(host if host.rpartition(":")[2].isdigit() else f"{host}:{DEFAULT_PORT}" for host in hosts)
 
 
+def _check_claims(settings: KafkaSettings, where: Callable[[str], str]) -> None:
+    if settings.claim_check and not Path(settings.claim_check).is_absolute():
+        raise ConfigError(
+            f"{where('claim_check')} has {settings.claim_check!r} for the key 'claim_check', which takes an absolute "
+            f"path: the same folder for every dispatcher and worker."
+        )
+
+
 def read_settings(options: Mapping[str, Any], *, where: Callable[[str], str]) -> KafkaSettings:
     """The settings of a connection; `where` tells the file of a key.
 
@@ -223,6 +242,7 @@ def read_settings(options: Mapping[str, Any], *, where: Callable[[str], str]) ->
             f"{EMBEDDED}."
         )
     _check_protocol(settings, where)
+    _check_claims(settings, where)
     return settings
 
 

@@ -138,18 +138,19 @@ class Deleted:
 class InHand:
     """The delivery as its handler sees it: what it asks for is done by the worker, once, when the handler returns."""
 
-    __slots__ = ("_delivery", "attempts", "id", "wish")
+    __slots__ = ("_delivery", "_payload", "attempts", "id", "wish")
 
-    def __init__(self, delivery: DriverDelivery, id: str, attempts: int) -> None:
+    def __init__(self, delivery: DriverDelivery, id: str, attempts: int, *, payload: bytes | None = None) -> None:
         self._delivery = delivery
+        self._payload = payload  # where it is not the message's own
         self.id = id
         self.attempts = attempts
         self.wish: Deleted | Released | Failed | None = None
 
     @property
     def payload(self) -> bytes:
-        """The message's bytes."""
-        return self._delivery.payload
+        """The payload's bytes."""
+        return self._delivery.payload if self._payload is None else self._payload
 
     @property
     def key(self) -> bytes | None:

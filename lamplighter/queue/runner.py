@@ -7,8 +7,9 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, cast
 
 from lamplighter.contracts import Container
-from lamplighter.errors import ConfigError, UnreadablePayload
+from lamplighter.errors import ConfigError, UnknownJob, UnreadablePayload
 from lamplighter.logging.context import job_context
+from lamplighter.queue.claims import CLAIM_JOB, ReadClaim, refuse_claim
 from lamplighter.queue.delivery import DriverDelivery, InHand
 from lamplighter.queue.job import Job
 from lamplighter.queue.payload import Envelope, read
@@ -86,10 +87,13 @@ def pushes_ahead() -> Pushes | None:
 class Runner:
     """Reads payloads and runs their jobs, with `defaults` for what neither payload nor class says."""
 
-    def __init__(self, registry: Registry, container: Container, defaults: Policy) -> None:
+    def __init__(
+        self, registry: Registry, container: Container, defaults: Policy, *, read_claim: ReadClaim = refuse_claim
+    ) -> None:
         self._find = registry.find
         self._container = container
         self._defaults = defaults
+        self._read_claim = read_claim
         self._policies: dict[Entry, Policy] = {}
         self._local = threading.local()
 
@@ -107,11 +111,24 @@ class Runner:
         start.name = envelope.display_name or envelope.job
         if envelope.attempts:
             start.attempts += envelope.attempts
-        start.entry = entry = self._find(envelope.job)
+        try:
+            entry = self._find(envelope.job)
+        except UnknownJob:
+            if envelope.job != CLAIM_JOB:
+                raise
+            envelope = self._fetch(start)
+            entry = self._find(envelope.job)
+        start.entry = entry
         start.policy = self._policies.get(entry) or self._policy(entry)
         if envelope.max_tries is not None or envelope.timeout is not None or envelope.backoff is not None:
             start.policy = _said(envelope, start.policy)
         start.job = entry.make(envelope.data)
+
+    def _fetch(self, start: Start) -> Envelope:
+        """The whole payload of one that was put aside; only here its headers are looked at."""
+        payload = self._read_claim(start.delivery)
+        start.view = InHand(start.delivery, start.id, start.attempts, payload=payload)
+        return read(payload)
 
     def policy_of(self, entry: Entry) -> Policy:
         """What a class says of its jobs, over the options."""

@@ -12,6 +12,7 @@ from lamplighter.cache.manager import CacheManager
 from lamplighter.console.command import Command
 from lamplighter.contracts import Application, Config, DatabaseErrors, Events, Maintenance
 from lamplighter.errors import ConsoleError
+from lamplighter.queue.claims import reader_of
 from lamplighter.queue.commands.lines import JsonLines, Lines
 from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.failed import FailedJobs
@@ -138,7 +139,7 @@ class WorkCommand(Command):
         restart = RestartWatch(signal.read, started_at=time.time())
         restart.first_read()
         registry = self._app.make(Registry)
-        runner = Runner(registry, self._app, options.defaults)
+        runner = Runner(registry, self._app, options.defaults, read_claim=reader_of(queue))
         failing = Failing(self._failed_jobs, runner)
         worker = self._worker(queue, runner, failing, options)
         worker.look_for_maintenance()

@@ -9,6 +9,7 @@ import sys
 
 from lamplighter.contracts import Application, DatabaseErrors, Maintenance
 from lamplighter.events import Dispatcher as Events
+from lamplighter.queue.claims import reader_of
 from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.events import JobFailed, JobReleased
 from lamplighter.queue.failed import FailedJobs
@@ -48,15 +49,15 @@ def main(arguments: list[str]) -> int:
     assert isinstance(target, WorkQueue)  # the worker works it, too
     queue = SlotQueue(connection, target)
     defaults = Policy(settings["tries"], tuple(settings["backoff"]), settings["timeout"])
-    worker = _worker(app, queue, defaults)
+    worker = _worker(app, queue, target, defaults)
     queue.open((), worker.bell)
     status = worker.work()
     queue.close(timeout=10)
     return status
 
 
-def _worker(app: Application, queue: SlotQueue, defaults: Policy) -> Worker:
-    runner = Runner(app.make(Registry), app, defaults)
+def _worker(app: Application, queue: SlotQueue, target: WorkQueue, defaults: Policy) -> Worker:
+    runner = Runner(app.make(Registry), app, defaults, read_claim=reader_of(target))
     # The application's own listeners hear of jobs in the worker; here only the socket does.
     events = Events()
     events.listen(JobReleased, lambda event: queue.explain(event.error))

@@ -1,0 +1,80 @@
+"""Large payloads of a connection: what is put aside when it is pushed, read when it is run, deleted when it is done."""
+
+import msgspec
+
+from lamplighter.contracts import Message
+from lamplighter.errors import ClaimLost, MessageTooLarge
+from lamplighter.kafka.delivery import KafkaDelivery
+from lamplighter.queue.claims import HEADER, FileClaims, Reference, envelope_of, reference_in
+from lamplighter.queue.delivery import DriverDelivery
+from lamplighter.queue.payload import MAX_BYTES
+
+
+class KafkaClaims:
+    """The claims of one connection; whoever pops reads and deletes, and anybody pushes.
+
+    A payload goes when the brokers have its offset: after a crash its job runs again, and needs it.
+    """
+
+    def __init__(self, store: FileClaims, *, above: int) -> None:
+        self._store = store
+        self._above = above
+        self._read: list[tuple[KafkaDelivery, Reference]] = []
+
+    def fit(self, message: Message) -> Message:
+        """The message that travels: with a claim in place of a payload that is too large for it.
+
+        Raises:
+            MessageTooLarge: no worker would read it.
+            Unavailable: the payload can't be put aside.
+        """
+        if message.headers:
+            self._renew(message)
+        if len(message.payload) <= self._above:
+            return message
+        try:
+            small = envelope_of(message.payload)
+        except msgspec.DecodeError:
+            return message  # no payload of a job: its size decides
+        if len(message.payload) > MAX_BYTES:
+            raise MessageTooLarge(
+                f"A payload of {len(message.payload):,} bytes is too large: a worker reads at most {MAX_BYTES:,}."
+            )
+        reference = self._store.put(message.payload)
+        return Message(small, message.key, [*message.headers, (HEADER, str(reference).encode())])
+
+    def read(self, delivery: DriverDelivery) -> bytes:
+        """The payload that a delivery claims.
+
+        Raises:
+            ClaimLost: there is none.
+            Unavailable: it can't be read now.
+        """
+        self.settle()
+        reference = reference_in(delivery.headers)
+        if reference is None:
+            raise ClaimLost(f"The payload says that it is kept elsewhere, and no header {HEADER} tells where.")
+        payload = self._store.read(reference)
+        if isinstance(delivery, KafkaDelivery):
+            delivery.keeps_claim = False
+            self._read.append((delivery, reference))
+        return payload
+
+    def settle(self) -> None:
+        """Delete what is done and committed; a failed job keeps its payload, and one that went on as a copy, too."""
+        left = []
+        for delivery, reference in self._read:
+            partition = delivery.partition
+            if delivery.offset >= partition.position:
+                # One that was lost is deleted by whoever runs it next, or by `queue:prune-claims`.
+                if not partition.lost:
+                    left.append((delivery, reference))
+            elif not delivery.keeps_claim:
+                self._store.delete(reference)
+        self._read = left
+
+    def _renew(self, message: Message) -> None:
+        """A job that is retried after weeks must not lose its payload to its age."""
+        reference = reference_in(message.headers)
+        if reference is not None:
+            self._store.renew(reference)

@@ -1,0 +1,40 @@
+"""`queue:prune-claims`: deletes payloads that were put aside and that nobody has fetched."""
+
+from typing import Annotated
+
+import typer
+
+from lamplighter.console.command import Command
+from lamplighter.errors import ConsoleError
+from lamplighter.kafka.connections import KafkaConnections
+from lamplighter.queue.claims import reference_in
+from lamplighter.queue.failed import FailedJobs
+
+
+class PruneClaimsCommand(Command):
+    """Delete old payloads that were put aside."""
+
+    name = "queue:prune-claims"
+    description = "Delete old payloads that were put aside"
+
+    def __init__(self, connections: KafkaConnections, failed_jobs: FailedJobs) -> None:
+        self._connections = connections
+        self._failed_jobs = failed_jobs
+
+    def handle(
+        self,
+        connection: Annotated[str, typer.Argument(help="The connection")] = "kafka",
+        hours: Annotated[
+            float | None, typer.Option("--hours", min=0, help="What is older goes; the topics' retention without it")
+        ] = None,
+    ) -> None:
+        """Delete them, but for those of failed jobs, which may be retried."""
+        settings = self._connections.settings(connection)
+        store = settings.claims
+        if store is None:
+            raise ConsoleError(f"The connection {connection!r} has no claim_check: nothing is put aside for it.")
+        references = (reference_in(job.headers) for job in self._failed_jobs.all() if job.headers)
+        keep = {reference.name for reference in references if reference is not None}
+        age = settings.retention_days * 24 if hours is None else hours
+        count = store.prune(hours=age, keep=keep)
+        self.output.info(f"{count} payload{'' if count == 1 else 's'} deleted from {store.folder}.")

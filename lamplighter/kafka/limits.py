@@ -1,0 +1,30 @@
+"""What a topic takes, asked for when it has refused a message."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
+
+TIMEOUT = 2.0  # seconds; a text may be without its number
+
+
+def too_large_text(config: Mapping[str, Any], topic: str, reason: str) -> str:
+    """What to do about a message that the client or the topic refused, with the limit where the brokers tell it."""
+    limit = _limit(config, topic)
+    takes = "" if limit is None else f", which is {limit:,} bytes"
+    return (
+        f"A message is larger than the topic {topic} takes{takes}: {reason}. Raise the topic's max.message.bytes, or "
+        f"lower max_message_bytes and claim_above of the connection, so that it is not sent."
+    )
+
+
+def _limit(config: Mapping[str, Any], topic: str) -> int | None:
+    try:
+        admin = AdminClient({**config, "log_level": 0})
+        wanted = ConfigResource(ResourceType.TOPIC, topic)
+        for future in admin.describe_configs([wanted], request_timeout=TIMEOUT).values():
+            return int(future.result(TIMEOUT + 1)["max.message.bytes"].value)
+    except (KafkaException, KeyError, TypeError, ValueError, TimeoutError):
+        return None
+    return None

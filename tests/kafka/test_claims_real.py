@@ -1,0 +1,213 @@
+"""Payloads too large for a message, against a real Apache Kafka: refused with the limit, or put aside."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import Broker, Project, stop, wait_for
+
+pytestmark = pytest.mark.kafka
+
+JOBS = '''
+
+@dataclass(frozen=True)
+class Big(Job):
+    """Tells how much of it has arrived."""
+
+    name = "big"
+
+    n: int = 0
+    text: str = ""
+    linger: float = 0
+    fails: bool = False
+    pushes: int = 0
+
+    def handle(self, delivery: Delivery) -> None:
+        note("big", n=self.n, size=len(self.text), payload=len(delivery.payload), attempts=delivery.attempts)
+        if self.pushes:
+            from lamplighter.foundation.shortcuts import dispatch
+
+            dispatch(Big(n=self.n + 1, text="y" * self.pushes))
+        time.sleep(self.linger)
+        if self.fails and not (LEDGER.parent / "mended").exists():
+            raise RuntimeError("boom")
+'''
+
+DISPATCH = """
+import json, sys
+from bootstrap.app import create_app
+app = create_app().bootstrap()
+from app.Jobs.probe import Big
+from lamplighter.errors import MessageTooLarge
+from lamplighter.foundation.shortcuts import dispatch
+from lamplighter.queue.dispatcher import Dispatcher
+words = json.loads(sys.argv[1])
+try:
+    if "many" in words:
+        jobs = [("big", {"n": n, "text": "x" * words["size"]}, None) for n in range(words["many"])]
+        app.make(Dispatcher).push_many(jobs)
+    else:
+        dispatch(Big(n=words.get("n", 0), text="x" * words["size"], **words.get("fields", {})))
+except MessageTooLarge as error:
+    print(error)
+    sys.exit(3)
+"""
+
+LARGE = 3_000_000
+
+
+@pytest.fixture
+def project(project: Project) -> Project:
+    """One that knows the job, and puts large payloads aside."""
+    with (project.folder / "app/Jobs/probe.py").open("a") as file:
+        file.write(JOBS)
+    project.configure(claim_check=str(project.folder / "claims"))
+    return project
+
+
+def dispatch(project: Project, size: int = LARGE, **words: Any) -> subprocess.CompletedProcess[str]:
+    """Dispatch from a program of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", DISPATCH, json.dumps({"size": size, **words})],
+        cwd=project.folder,
+        env=project.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def claims(project: Project) -> list[Path]:
+    """What is put aside."""
+    return list((project.folder / "claims").glob("*.claim"))
+
+
+def work(project: Project, *options: str) -> None:
+    """Work what is there."""
+    project.artisan("queue:work", "kafka", "-q", "--memory=0", "--stop-when-empty", *options, check=False)
+
+
+@pytest.mark.parametrize("pool", ["solo", "thread", "process"])
+def test_a_large_payload_arrives_whole_and_goes_when_its_job_is_done(
+    project: Project, kafka: Broker, topic: str, pool: str
+) -> None:
+    done = dispatch(project)
+    aside = [path.stat().st_size for path in claims(project)]
+
+    work(project, f"--pool={pool}")
+
+    assert done.returncode == 0, done.stderr
+    [told] = project.events("big")
+    assert told["size"] == LARGE
+    assert [told["payload"]] == aside
+    assert claims(project) == []
+    assert kafka.committed(topic, topic) == kafka.ends(topic)
+
+
+def test_many_at_once_are_put_aside_and_small_ones_are_not(project: Project) -> None:
+    large, small = dispatch(project, 600_000, many=3), dispatch(project, 1000, many=3)
+    aside = len(claims(project))
+
+    work(project)
+
+    assert (large.returncode, small.returncode, aside) == (0, 0, 3)
+    assert sorted(line["size"] for line in project.events("big")) == [1000] * 3 + [600_000] * 3
+    assert claims(project) == []
+
+
+def test_a_worker_that_dies_before_its_commit_leaves_the_payload_for_the_next(project: Project) -> None:
+    dispatch(project, fields={"linger": 2})
+    worker = project.worker("-q", "--memory=0")
+    wait_for(lambda: project.events("big"), what="the start")
+
+    stop(worker, signal.SIGKILL)
+    aside = len(claims(project))
+    work(project, "--tries=5")
+
+    assert aside == 1
+    assert [line["size"] for line in project.events("big")] == [LARGE] * 2
+    assert json.loads(project.artisan("queue:failed", "--json").stdout)["failed_jobs"] == []
+    assert claims(project) == []
+
+
+def test_a_failed_job_keeps_its_payload_for_its_retry(project: Project) -> None:
+    dispatch(project, fields={"fails": True})
+    work(project)
+    pruned = project.artisan("queue:prune-claims", "--hours=0").stdout
+    kept = len(claims(project))
+
+    (project.folder / "mended").touch()
+    project.artisan("queue:retry", "all")
+    work(project)
+
+    assert "0 payloads deleted" in pruned
+    assert kept == 1
+    assert [line["size"] for line in project.events("big")] == [LARGE] * 2
+    assert claims(project) == []
+
+
+def test_a_payload_that_is_gone_fails_its_job_with_the_reason_and_no_other(project: Project) -> None:
+    dispatch(project, n=1)
+    for path in claims(project):
+        path.unlink()
+    dispatch(project, n=2)
+
+    work(project)
+
+    assert [line["n"] for line in project.events("big")] == [2]
+    told = project.artisan("queue:failed", "-v").stdout
+    assert "ClaimLost" in told
+    assert "is not in" in told
+
+
+def test_a_worker_without_the_folder_fails_what_claims_one(project: Project) -> None:
+    dispatch(project, n=1)
+    project.configure(claim_check="")
+
+    work(project)
+
+    assert project.events("big") == []
+    assert "has no claim_check" in project.artisan("queue:failed", "-v").stdout
+
+
+def test_without_a_claim_check_a_large_job_is_refused_with_the_limit(project: Project, topic: str) -> None:
+    project.configure(claim_check="")
+
+    one, many = dispatch(project), dispatch(project, many=2)
+
+    for done in (one, many):
+        assert done.returncode == 3, done.stderr
+        assert "1,000,000 (max_message_bytes)" in done.stdout
+        assert topic in done.stdout
+
+
+def test_a_topic_that_takes_less_is_named_with_its_limit(project: Project, kafka: Broker) -> None:
+    small = kafka.topic("small", partitions=2, **{"max.message.bytes": "5000"})
+    project.environment["KAFKA_QUEUE"] = small
+
+    one, many = dispatch(project, 9000), dispatch(project, 9000, many=2)
+
+    for done in (one, many):
+        assert done.returncode == 3, done.stderr
+        assert f"the topic {small} takes, which is 5,000 bytes" in done.stdout
+
+
+@pytest.mark.parametrize("size", [9000, 1_100_000], ids=["for the topic", "for the connection"])
+def test_a_push_that_is_too_large_fails_the_job_that_made_it(project: Project, kafka: Broker, size: int) -> None:
+    small = kafka.topic("small", partitions=2, **{"max.message.bytes": "5000"})
+    project.environment["KAFKA_QUEUE"] = project.environment["KAFKA_CONSUMER_GROUP_ID"] = small
+    project.configure(claim_check="")
+    dispatch(project, 10, fields={"pushes": size})
+
+    work(project)
+
+    assert len(project.events("big")) == 1
+    told = project.artisan("queue:failed", "-v").stdout
+    assert "MessageTooLarge" in told
+    assert kafka.committed(small, small) == kafka.ends(small)
