@@ -104,6 +104,7 @@ class Fleet:
         """Start a program that dispatches jobs."""
         order = {
             "file": str(self.project.folder / "acknowledged.txt"),
+            "enough": str(self.project.folder / "enough"),
             "count": count,
             "first": first,
             "lanes": lanes,
@@ -123,6 +124,10 @@ class Fleet:
             )
         self._producers.append(producer)
         return producer
+
+    def stop_producing(self) -> None:
+        """Let the producers end with the job that they are sending."""
+        (self.project.folder / "enough").touch()
 
     def acknowledged(self) -> list[int]:
         """The numbers that producers know to be on the broker."""
