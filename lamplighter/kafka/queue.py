@@ -215,6 +215,7 @@ class KafkaQueue:
         """Commit what is finished, leave the group, and wait for what is still being sent."""
         deadline = time.monotonic() + timeout
         done = True
+        self.delays.ask_to_stop(timeout=timeout)
         self._await_copies(time.monotonic() + timeout / 4)
         if self._poller is not None:
             done = self._poller.stop(timeout=max(0.0, deadline - time.monotonic()))

@@ -148,8 +148,14 @@ class Delays:
             )
             self._row_mover.start()
 
+    def ask_to_stop(self, *, timeout: float) -> None:
+        """Have both threads end behind what they move."""
+        for thread in (self._row_mover, self._mover):
+            if thread is not None:
+                thread.ask_to_stop(timeout=timeout)
+
     def stop(self, *, timeout: float) -> bool:
-        """End both threads behind what they move; False when that has not ended in time."""
+        """Wait for the end of both threads; False when that has not come in time."""
         until = time.monotonic() + timeout
         threads = [thread for thread in (self._row_mover, self._mover) if thread is not None]
         self._row_mover = self._mover = None

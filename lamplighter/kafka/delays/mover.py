@@ -72,10 +72,14 @@ class Mover(threading.Thread):
         self._committed_at = 0.0
         self._ask_at = 0.0
 
-    def stop(self, *, timeout: float) -> bool:
-        """Wait for what is on its way, commit, leave the group; False when that has not ended in time."""
+    def ask_to_stop(self, *, timeout: float) -> None:
+        """Wait for what is on its way, commit, leave the group."""
         self._leave_by = time.monotonic() + timeout
         self._stopping.set()
+
+    def stop(self, *, timeout: float) -> bool:
+        """Be asked, and wait for the end; False when that has not come in time."""
+        self.ask_to_stop(timeout=timeout)
         self.join(timeout)
         return not self.is_alive()
 

@@ -55,9 +55,13 @@ class RowMover(threading.Thread):
         self._stopping = threading.Event()
         self._told = ""
 
-    def stop(self, *, timeout: float) -> bool:
-        """End behind what is being moved; False when that has not ended in time."""
+    def ask_to_stop(self, *, timeout: float) -> None:
+        """End behind what is being moved."""
         self._stopping.set()
+
+    def stop(self, *, timeout: float) -> bool:
+        """Be asked, and wait for the end; False when that has not come in time."""
+        self.ask_to_stop(timeout=timeout)
         self.join(timeout)
         return not self.is_alive()
 
