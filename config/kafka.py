@@ -14,6 +14,7 @@ config = {
             "brokers": env("KAFKA_BROKERS", "localhost"),
             "dead_letter_topic": env("KAFKA_DEAD_LETTER_TOPIC", ""),
             "claim_check": env("KAFKA_CLAIM_CHECK", ""),
+            "delay_store": env("KAFKA_DELAY_STORE", "database"),
             "sleep_on_error": env("KAFKA_ERROR_SLEEP", 5),
             "sleep_on_deadlock": env("KAFKA_DEADLOCK_SLEEP", 2),
             "security_protocol": env("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT"),

@@ -88,7 +88,7 @@ class RowMover(threading.Thread):
             self._move_to(queue, list(run), table, lease)
         if len(jobs) == MOST:
             return 0.0
-        due = table.next_due()
+        due = table.next_due(self._clock.now())
         if due is None:
             return self._look_every
         return max(LEAST_WAIT, min(self._look_every, due - self._clock.now()))

@@ -92,12 +92,16 @@ class DelayedJobs:
             query = update(self._table).where(self._table.c.lease == lease)
             connection.execute(query.values(lease=None, leased_until=0))
 
-    def next_due(self) -> float | None:
-        """When the next job is due, or is free again; None where there is none."""
+    def next_due(self, now: float) -> float | None:
+        """When the next job is due, or a lease is over; None where there is nothing to wait for."""
         columns = self._table.c
-        query = select(columns.due_at, columns.leased_until).where(columns.connection == self._connection)
-        rows = self._rows(query.order_by(columns.due_at).limit(1))
-        return max(rows[0]["due_at"], rows[0]["leased_until"]) / 1000 if rows else None
+        free = (
+            self._mine().where(columns.leased_until <= _ms(now)).with_only_columns(func.min(columns.due_at).label("at"))
+        )
+        leased = self._mine().where(columns.lease.is_not(None), columns.leased_until > _ms(now))
+        leased = leased.with_only_columns(func.min(columns.leased_until).label("at"))
+        times = [row["at"] for query in (free, leased) for row in self._rows(query) if row["at"] is not None]
+        return min(times) / 1000 if times else None
 
     def all(self, *, most: int = 1000) -> list[DelayedJob]:
         """The jobs, the earliest first, as many as are asked for."""

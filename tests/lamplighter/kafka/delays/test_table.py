@@ -1,0 +1,163 @@
+"""The table of long delays, on SQLite, and on PostgreSQL where there is one."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from lamplighter.config import Repository
+from lamplighter.contracts import Message
+from lamplighter.database.manager import DatabaseManager
+from lamplighter.database.migrations import Migrator
+from lamplighter.errors import MigrationError
+from lamplighter.kafka.delays.table import LEASE, DelayedJobs
+
+MIGRATIONS = Path(__file__).parents[4] / "database/migrations"
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseManager]:
+    """A database with the tables of the skeleton; PostgreSQL's in a schema of the test's own."""
+    schema = f"delays_{uuid.uuid4().hex[:8]}"
+    url = os.environ.get("POSTGRES_TEST_URL")
+    if request.param == "sqlite":
+        options = {"driver": "sqlite", "database": str(tmp_path / "database.sqlite")}
+    elif url:
+        options = {"driver": "pgsql", "url": f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{schema}"}
+    elif os.environ.get("CI_SERVICES"):
+        pytest.fail("CI promised a PostgreSQL, and POSTGRES_TEST_URL is not set")
+    else:
+        pytest.skip("no PostgreSQL: set POSTGRES_TEST_URL")
+    settings = Repository({"database": {"default": "test", "connections": {"test": options}}})
+    manager = DatabaseManager(settings, lambda path: tmp_path / path)
+    if request.param == "postgresql":
+        with manager.engine().begin() as connection:
+            connection.execute(text(f"CREATE SCHEMA {schema}"))
+    Migrator(manager.engine(), MIGRATIONS).migrate(lambda name, seconds: None)
+    yield manager
+    if request.param == "postgresql":
+        with manager.engine().begin() as connection:
+            connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+    manager.dispose()
+
+
+@pytest.fixture
+def table(databases: DatabaseManager) -> DelayedJobs:
+    """The table of the connection kafka."""
+    return DelayedJobs(databases, connection="kafka", database=None, table="delayed_jobs")
+
+
+def job(id: str = "7") -> Message:
+    """A job with all that a message can have."""
+    payload = b'{"job":"probe","displayName":"Probe","id":"%s","data":"\\u0000"}\xff' % id.encode()
+    return Message(payload[:-1], b"\x00key\xff", [("trace", b"\xff"), ("none", None)])
+
+
+def test_what_is_due_comes_back_as_it_was_put(table: DelayedJobs) -> None:
+    table.put(job(), "orders", NOW + 5.25)
+
+    early = table.claim(NOW + 5, most=10)[1]
+    due = table.claim(NOW + 5.25, most=10)[1]
+
+    assert early == []
+    assert [(one.queue, one.due, one.job_id, one.name) for one in due] == [("orders", NOW + 5.25, "7", "Probe")]
+    assert due[0].message == job()
+
+
+def test_claimed_rows_are_one_movers_until_its_lease_is_over(table: DelayedJobs) -> None:
+    table.put(job(), "orders", NOW)
+
+    first = table.claim(NOW, most=10)
+    second = table.claim(NOW + LEASE - 1, most=10)
+    third = table.claim(NOW + LEASE, most=10)
+
+    assert [len(jobs) for _, jobs in (first, second, third)] == [1, 0, 1]
+
+
+def test_a_mover_whose_lease_is_over_deletes_nothing(table: DelayedJobs) -> None:
+    table.put(job(), "orders", NOW)
+    late, jobs = table.claim(NOW, most=10)
+    lease, _ = table.claim(NOW + LEASE, most=10)
+    ids = [one.id for one in jobs]
+
+    counts = table.forget(late, ids), table.forget(lease, ids)
+
+    assert counts == (0, 1)
+    assert table.count() == 0
+
+
+def test_what_is_given_back_can_be_claimed_at_once(table: DelayedJobs) -> None:
+    table.put(job(), "orders", NOW)
+    lease, _ = table.claim(NOW, most=10)
+
+    table.give_back(lease)
+
+    assert len(table.claim(NOW, most=10)[1]) == 1
+
+
+def test_movers_beside_each_other_never_claim_the_same(table: DelayedJobs) -> None:
+    for n in range(60):
+        table.put(job(str(n)), "orders", NOW)
+
+    with ThreadPoolExecutor(4) as pool:
+        claims = list(pool.map(lambda _: table.claim(NOW, most=7)[1], range(16)))
+    while left := table.claim(NOW, most=60)[1]:
+        claims.append(left)
+
+    ids = [one.id for claim in claims for one in claim]
+    assert len(ids) == len(set(ids)) == 60
+
+
+def test_the_next_due_is_told_and_leased_rows_are_later(table: DelayedJobs) -> None:
+    nothing = table.next_due(NOW)
+    table.put(job(), "orders", NOW + 9)
+    table.put(job(), "orders", NOW + 4)
+
+    waiting = table.next_due(NOW)
+    table.claim(NOW + 4, most=1)
+    behind = table.next_due(NOW + 4)
+    table.claim(NOW + 9, most=1)
+
+    assert (nothing, waiting, behind) == (None, NOW + 4, NOW + 9)
+    assert table.next_due(NOW + 9) == NOW + 4 + LEASE
+
+
+def test_jobs_are_listed_counted_and_cancelled(table: DelayedJobs) -> None:
+    table.put(job("a"), "orders", NOW + 9)
+    id = table.put(job("b"), "orders", NOW + 4)
+    table.put(job("c"), "mails", NOW + 6)
+
+    listed = [one.job_id for one in table.all()]
+    counts = table.count(), table.count("orders")
+    cancelled = table.cancel(id, NOW), table.cancel("c", NOW), table.cancel("nobody", NOW)
+
+    assert listed == ["b", "c", "a"]
+    assert counts == (3, 2)
+    assert cancelled == (1, 1, 0)
+    assert [one.job_id for one in table.all()] == ["a"]
+
+
+def test_what_is_being_moved_can_not_be_cancelled(table: DelayedJobs) -> None:
+    id = table.put(job(), "orders", NOW)
+    table.claim(NOW, most=1)
+
+    assert table.cancel(id, NOW) == 0
+
+
+def test_rows_of_another_connection_are_left_alone(databases: DatabaseManager, table: DelayedJobs) -> None:
+    other = DelayedJobs(databases, connection="other", database=None, table="delayed_jobs")
+    table.put(job(), "orders", NOW)
+
+    assert (other.claim(NOW, most=1)[1], other.next_due(NOW), other.count(), other.cancel("7", NOW)) == ([], None, 0, 0)
+
+
+def test_a_missing_table_is_told_with_what_to_do(databases: DatabaseManager) -> None:
+    table = DelayedJobs(databases, connection="kafka", database=None, table="nowhere")
+
+    with pytest.raises(MigrationError, match=r"nowhere.*run `migrate`"):
+        table.put(job(), "orders", NOW)
