@@ -61,6 +61,7 @@ class KafkaProducer:
         self._known: set[str] = set()
         self._refusal: KafkaError | None = None
         self.ahead = 0
+        self._is_leaving = False
         self._pid = os.getpid()
         self._lock = threading.Lock()
 
@@ -145,6 +146,10 @@ class KafkaProducer:
         metadata = self._producer(SINGLE_LINGER).list_topics(topic, timeout=self._timeout)
         return len(metadata.topics[topic].partitions)
 
+    def leave(self) -> None:
+        """Wait for no topic any more that is not there: whoever pushes is about to end."""
+        self._is_leaving = True
+
     def close(self, *, timeout: float) -> bool:
         """Wait for what is still on its way; False when something is left."""
         with self._lock:
@@ -192,7 +197,7 @@ class KafkaProducer:
                 self._known.add(topic)
                 return
             # A broker that makes topics by itself says "unknown" once more before it has it.
-            if self._timeout - left > 2.0 or left <= 0:
+            if self._is_leaving or self._timeout - left > 2.0 or left <= 0:
                 raise QueueError(missing_text([topic], self.brokers))
             time.sleep(0.05)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.contracts import Message
@@ -19,6 +19,7 @@ from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.holding import ASK_AGAIN, ask, learn
 from lamplighter.kafka.delays.shelf import MOST_IN_HAND, Shelf
 from lamplighter.kafka.delays.tiers import Tiers, Waiting, wrap
+from lamplighter.kafka.metadata import missing_topics
 from lamplighter.kafka.producer import KafkaProducer
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ BATCH = 100  # records of one call
 IDLE = 0.1  # seconds that a poll waits at most
 COMMIT_EVERY = 0.2  # seconds
 REFUSED = 5.0  # seconds until a topic is tried again that did not take a record
+LOOK = 1.0  # seconds of one look whether a topic is there
+ASK_SOON = 1.0  # seconds until brokers that did not answer are asked for their time again
 AWAY = 5.0  # seconds until moving begins anew after it has ended with an error
 LEAVE = 2.0  # seconds for what is on its way, when partitions go
 
@@ -76,6 +79,7 @@ class Mover(threading.Thread):
         """Wait for what is on its way, commit, leave the group."""
         self._leave_by = time.monotonic() + timeout
         self._stopping.set()
+        self._producer.leave()
 
     def stop(self, *, timeout: float) -> bool:
         """Be asked, and wait for the end; False when that has not come in time."""
@@ -92,7 +96,8 @@ class Mover(threading.Thread):
                 log.exception("moving delayed jobs has ended; it begins again", extra={"after": AWAY})
                 self._give_up(list(self._shelves))
                 self._stopping.wait(AWAY)
-        self._producer.close(timeout=max(0.0, self._leave_by - time.monotonic()))
+        # What is not acknowledged is not committed, and moved again.
+        self._producer.close(timeout=max(0.0, min(LEAVE, self._leave_by - time.monotonic())))
 
     def _move(self) -> None:
         consumer = Consumer({**self._config, "on_commit": self._on_commit, "logger": client_logger()})
@@ -109,7 +114,7 @@ class Mover(threading.Thread):
     # one turn ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _turn(self, consumer: Consumer) -> None:
-        self._learn()
+        self._learn(consumer)
         record = consumer.poll(self._patience())
         if record is not None:
             for one in (record, *consumer.consume(BATCH - 1, 0)):
@@ -121,24 +126,35 @@ class Mover(threading.Thread):
         if not self._is_committing and time.monotonic() - self._committed_at >= COMMIT_EVERY:
             self._commit(consumer)
 
-    def _learn(self) -> None:
+    def _learn(self, consumer: Consumer) -> None:
         """Nothing is moved before the brokers have told their time: this host's may be fast."""
-        if self._clock.is_fresh() or time.monotonic() < self._ask_at:
+        now = time.monotonic()
+        if self._clock.is_fresh():
+            self.is_ready = True
             return
-        self._ask_at = time.monotonic() + REFUSED
+        if now < self._ask_at:
+            return
+        topic = self._tiers.topics()[0]
         try:
-            is_told = ask(self._producer, self._tiers.topics()[0], self._clock)
+            if missing_topics(consumer, [topic], timeout=LOOK):
+                # Jobs that are kept elsewhere must not wait for a topic that nobody makes.
+                self._go_by_this_host(f"the topic {topic} is missing")
+            elif not ask(self._producer, topic, self._clock):
+                self._go_by_this_host(f"the topic {topic} keeps the sender's time")
+            else:
+                self.is_ready = True
         except Unavailable as error:
+            self._ask_at = time.monotonic() + ASK_SOON
             self._tell_once("delayed jobs can't be moved yet", str(error))
-            return
+        except KafkaException as error:
+            self._ask_at = time.monotonic() + ASK_SOON
+            self._tell_once("delayed jobs can't be moved yet", error.args[0].str())
         except QueueError as error:
-            # Jobs that are kept elsewhere must not wait for a topic that nobody makes.
-            self._ask_at = time.monotonic() + ASK_AGAIN
-            self._tell_once("the brokers' time is not known; this host's is used", str(error))
-        else:
-            if not is_told:
-                self._ask_at = time.monotonic() + ASK_AGAIN
-                self._tell_once("the delay topics don't keep the brokers' time; this host's is used", "CreateTime")
+            self._go_by_this_host(str(error))
+
+    def _go_by_this_host(self, reason: str) -> None:
+        self._ask_at = time.monotonic() + ASK_AGAIN
+        self._tell_once("the brokers' time is not known; this host's is used", reason)
         self.is_ready = True
 
     def _patience(self) -> float:
@@ -167,8 +183,11 @@ class Mover(threading.Thread):
         if shelf is None:
             return
         kind, stamp = record.timestamp()
-        if kind == 2:  # the time of the append
+        if kind == TIMESTAMP_LOG_APPEND_TIME:
             self._clock.notice(stamp / 1000)
+            if not self._clock.is_fresh():
+                # The topic has come meanwhile; by this host's time its jobs could run early.
+                self.is_ready, self._ask_at = False, min(self._ask_at, time.monotonic() + ASK_SOON)
         shelf.receive(record)
 
     def _advance(self) -> None:
