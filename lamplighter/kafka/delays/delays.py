@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from lamplighter.kafka.delays.row_mover import RowMover
     from lamplighter.kafka.delays.table import DelayedJobs
 
+PATIENCE = 2.0  # seconds that the mover waits for one answer; it can ask again
+LEAVE = 5.0  # seconds for the end of the threads
 QUEUED_KILOBYTES = 4_096  # that librdkafka fetches ahead for the mover
 
 Place = Callable[[str, Message], int]
@@ -125,7 +127,7 @@ class Delays:
         """Begin to move what is due."""
         settings = self._settings
         # A producer of its own: reports are taken by the thread that owns what they are about.
-        producer = KafkaProducer(settings.producer_config(self._address()), timeout=settings.dispatch_timeout)
+        producer = KafkaProducer(settings.producer_config(self._address()), timeout=PATIENCE)
         self._mover = mover = Mover(
             self._consumer_config(),
             settings.tiers,
@@ -152,11 +154,11 @@ class Delays:
         """Have both threads end behind what they move."""
         for thread in (self._row_mover, self._mover):
             if thread is not None:
-                thread.ask_to_stop(timeout=timeout)
+                thread.ask_to_stop(timeout=min(timeout, LEAVE))
 
     def stop(self, *, timeout: float) -> bool:
         """Wait for the end of both threads; False when that has not come in time."""
-        until = time.monotonic() + timeout
+        until = time.monotonic() + min(timeout, LEAVE)
         threads = [thread for thread in (self._row_mover, self._mover) if thread is not None]
         self._row_mover = self._mover = None
         ended = [thread.stop(timeout=max(0.0, until - time.monotonic())) for thread in threads]

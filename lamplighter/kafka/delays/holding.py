@@ -10,7 +10,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.contracts import Message
-from lamplighter.errors import QueueError, UnsupportedDelay
+from lamplighter.errors import BrokerUnavailable, QueueError, UnsupportedDelay
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.tiers import CLOCK, wrap
 from lamplighter.kafka.producer import KafkaProducer
@@ -124,7 +124,9 @@ def ask(producer: KafkaProducer, topic: str, clock: BrokerClock) -> bool:
     until = time.monotonic() + ASK
     while not told and time.monotonic() < until:
         producer.serve(0.05)
-    if told and told[0] is not None:
+    if not told:
+        raise BrokerUnavailable(f"{producer.brokers} did not tell their time within {ASK:g} s.")
+    if told[0] is not None:
         raise told[0]
     return clock.is_fresh()
 
