@@ -150,7 +150,7 @@ class KafkaQueue:
             self.connection,
             self._settings.consumer_config(self._address()),
             list(topics),
-            needed=self._settings.topics,
+            needed=self._settings.written,
             prefetch=self._settings.prefetch,
             prefetch_bytes=self._settings.prefetch_bytes,
             ordering=self._settings.ordering,

@@ -116,6 +116,11 @@ class KafkaSettings:
         return Tiers(self.delay_prefix or f"{self.consumer_group_id}.delay.", SHORT + long)
 
     @property
+    def written(self) -> tuple[str, ...]:
+        """The topics that a worker or its jobs write to."""
+        return (*self.topics, self.dead_letter_topic) if self.dead_letter_topic else self.topics
+
+    @property
     def claims(self) -> FileClaims | None:
         """Where large payloads are put aside; None where they are not."""
         return FileClaims(Path(self.claim_check)) if self.claim_check else None

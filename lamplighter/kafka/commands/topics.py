@@ -29,8 +29,7 @@ class TopicsCommand(Command):
         """The topic that is worked, and those that are written to; 1 when something is missing or wrong."""
         settings = self._connections.settings(connection)
         topics = Topics(settings, self._connections.client_config(connection))
-        letters = (settings.dead_letter_topic,) if settings.dead_letter_topic else ()
-        names = list(dict.fromkeys((settings.queue, *settings.topics, *letters, *settings.tiers.topics())))
+        names = list(dict.fromkeys((settings.queue, *settings.written, *settings.tiers.topics())))
         missing = topics.missing(names)
         if missing and create:
             missing = self._create(topics, missing, names)

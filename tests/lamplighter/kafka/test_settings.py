@@ -100,6 +100,16 @@ def test_brokers_have_ports(brokers: str, servers: str) -> None:
     assert with_ports(brokers) == servers
 
 
+def test_a_folder_for_large_payloads_is_the_same_for_everybody() -> None:
+    with pytest.raises(ConfigError, match=r"config/kafka\.py has 'claims' .* takes an absolute path"):
+        settings(claim_check="claims")
+
+
+def test_a_dead_letter_topic_is_written_to() -> None:
+    assert settings(topics="api").written == ("api",)
+    assert settings(topics="api", dead_letter_topic="dead").written == ("api", "dead")
+
+
 @pytest.mark.parametrize("brokers", ["", " , "])
 def test_brokers_that_are_left_blank_are_an_error(brokers: str) -> None:
     with pytest.raises(ConfigError, match=r"config/kafka\.py names no broker.*KAFKA_BROKERS"):
