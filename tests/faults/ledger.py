@@ -82,6 +82,7 @@ class Events:
         kills: when each worker was killed, by its process id.
         away: when brokers were away, or refused, so that nothing could be committed.
         revoked, lost: when each partition was taken from a worker, by its name.
+        thawed: when workers that were frozen went on; until they are told of their loss they begin what they have.
         unsaid: when a commit at a revocation was refused; the mock cluster does that where groups change quickly.
     """
 
@@ -90,6 +91,7 @@ class Events:
     revoked: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     lost: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     unsaid: list[float] = field(default_factory=list)
+    thawed: dict[int, float] = field(default_factory=dict)
 
     def read_log(self, text: str) -> None:
         """Add what a worker has logged about its partitions."""
@@ -104,6 +106,10 @@ class Events:
             kind = {"partitions revoked": self.revoked, "partitions lost": self.lost}.get(said)
             for partition in entry["partitions"].split(", ") if kind is not None else ():
                 kind[partition].append(at)  # type: ignore[index]
+
+    def is_zombie(self, run: Run) -> bool:
+        """Whether a run was begun by a worker that could not know yet that it had lost everything."""
+        return 0 <= run.began - self.thawed.get(run.worker, float("inf")) < COMMIT
 
     def was_in_hand(self, run: Run) -> bool:
         """Whether a run had begun and not ended when its partition was taken."""
@@ -167,7 +173,7 @@ def check(
             finished.setdefault(line["position"], line["at"])
     known = _known(verdict, seen, topic, finished)
     for position, starts in runs.items():
-        late = [run for run in starts if run.began > known.get(position, float("inf"))]
+        late = [run for run in starts if run.began > known.get(position, float("inf")) and not events.is_zombie(run)]
         if late:
             verdict.wrong.append(
                 f"{position} was started {late[0].began - known[position]:.2f} s after it was committed as done"
@@ -229,7 +235,8 @@ def _count_again(verdict: Verdict, starts: Sequence[Run], events: Events) -> Non
     for run, following in pairwise(starts):
         if run.has_failed:
             continue  # a retry
-        if run.ended is None or run.ended > following.began or events.was_in_hand(run):
+        in_hand = run.ended is None or run.ended > following.began or events.was_in_hand(run)
+        if in_hand or events.is_zombie(following):
             verdict.again_unfinished += 1
             continue
         verdict.again_finished += 1

@@ -115,7 +115,7 @@ def test_retries_flow_while_the_database_is_away(
 ) -> None:
     """Invariant: short retries need no database; what needs it stays unsettled until it is back, and is not lost."""
     url, proxy = database
-    fleet = make_fleet(kafka, partitions=2, DB_URL=url)
+    fleet = make_fleet(kafka, partitions=2, DB_CONNECTION="pgsql", DB_URL=url)
     fleet.project.artisan("kafka:topics", "--create")
     worker = fleet.worker("--backoff=1", "--tries=3")
     fleet.publish({"n": 0})

@@ -67,7 +67,7 @@ def storm(fleet: Fleet, *, jobs: int, kills: int, workers: int, brokers: Node | 
     began = time.monotonic()
     producer = fleet.produce(jobs, lanes=jobs // 20, work=0.001)
     supervisor = fleet.supervise(workers)
-    wait_for(lambda: fleet.events("end"), what="the first job")
+    wait_for(lambda: fleet.events("end"), seconds=60, what="the first job")
     harm = {kills // 3: "1", 2 * kills // 3: "2"} if brokers is not None else {}
     for number in range(kills):
         ended = len(fleet.events("end"))
@@ -168,7 +168,7 @@ def test_killed_between_the_copy_of_a_retry_and_its_original(kafka: Broker, make
 def test_what_is_finished_beside_a_long_job_is_not_run_again_after_kill_9(mock: Mock, make_fleet: MakeFleet) -> None:
     """Invariant: exactly what no commit had told is run again; here one job, since the rest is told already."""
     fleet = make_fleet(mock, pool="thread", partitions=1)
-    fleet.publish({"n": 0, "sleep": 30}, *({"n": n} for n in range(1, 300)))
+    fleet.publish({"n": 0, "sleep": 60}, *({"n": n} for n in range(1, 300)))
     worker = fleet.worker()
     wait_for(lambda: len(fleet.numbers("end")) == 299)
     moment = time.time()

@@ -12,7 +12,7 @@ from tests.harness import Broker, wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
-INTERVAL = 10.0 if LONG else 4.0  # seconds of max.poll.interval
+INTERVAL = 10.0 if LONG else 3.5  # seconds of max.poll.interval
 
 
 @pytest.mark.parametrize("where", ["mock", pytest.param("kafka", marks=pytest.mark.kafka)] if LONG else ["mock"])
