@@ -42,6 +42,8 @@ from lamplighter.queue.runner import Runner
 PLACES = {
     "before the row": (Rows, "create", "before"),
     "after the row": (Rows, "create", "after"),
+    "before the rows": (Rows, "create_many", "before"),
+    "after the rows": (Rows, "create_many", "after"),
     "after the answer": (Answers, "found", "after"),
     "after the handler": (Runner, "run", "after"),
     "after the settlement": (KafkaDelivery, "delete", "after"),
@@ -99,6 +101,11 @@ class Store:
         )
         (folder / "killer.py").write_text(KILLER)
         self.project.artisan("migrate", "--force")
+
+    def store_one_by_one(self) -> None:
+        """Let each event be handled by itself."""
+        with (self.project.folder / "app/Jobs/store_data.py").open("a") as file:
+            file.write("\nStoreData.batch_size = 1\n")
 
     def publish(self, count: int, start: int = 0) -> None:
         """Put creates onto the topic, as the gateway does."""
@@ -187,9 +194,26 @@ def test_events_become_rows_and_answers(store: Store) -> None:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_killed_at_each_line_it_loses_nothing(store: Store, place: str) -> None:
+    store.store_one_by_one()
     store.publish(40)
 
     first = store.project.worker(program="killer.py", KILL_AT=place, KILL_AFTER="2" if "commit" in place else "20")
+    first_status = first.wait(60)
+    second_status = store.project.worker(*EMPTY).wait(60)
+
+    assert (first_status, second_status) == (-signal.SIGKILL, 0), store.project.log()
+    surplus = store.check(40)
+    assert surplus <= 40
+
+
+@pytest.mark.parametrize(
+    ("place", "passings"),
+    [("before the rows", 1), ("after the rows", 1), ("after the answer", 20), ("after the handler", 1)],
+)
+def test_killed_in_a_call_of_many_it_loses_nothing(store: Store, place: str, passings: int) -> None:
+    store.publish(40)
+
+    first = store.project.worker(program="killer.py", KILL_AT=place, KILL_AFTER=str(passings))
     first_status = first.wait(60)
     second_status = store.project.worker(*EMPTY).wait(60)
 
