@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from lamplighter.errors import LaneBlocked, MessageTooLarge, QueueError, UnsupportedDelay
-from lamplighter.kafka.delays.copies import Copies
+from lamplighter.kafka.delays.copies import AGAIN, Copies
 from lamplighter.kafka.delivery import KafkaDelivery
 from lamplighter.kafka.handover import Mark
 from lamplighter.kafka.line import Line
@@ -16,7 +16,6 @@ from lamplighter.kafka.partition import Chunk, Partition, Waiting
 log = logging.getLogger(__name__)
 
 NEVER = float("inf")
-PUBLISH_AGAIN = 5.0  # seconds until a copy is published again that was refused
 
 
 class Lanes:
@@ -155,7 +154,10 @@ class Lanes:
         delivery.retries = mark.retries
         delivery.has_crashed = mark.in_hand
         wait = mark.due / 1000 - self._now()
-        if wait > 0:
+        if wait > 0 and self._travels(delivery, wait):
+            # The last owner died while its copy was on its way; nobody knows whether that has arrived.
+            self._depart(delivery, wait)
+        elif wait > 0:
             self._wait(delivery, wait)
         return wait > 0
 
@@ -220,8 +222,7 @@ class Lanes:
         partition.marks[delivery.offset] = Mark(delivery.retries, round((self._now() + delay) * 1000))
         partition.tell()
         if counted and self._travels(delivery, delay):
-            delivery.leaves_by = time.monotonic() + delay
-            self._send_off(delivery)
+            self._depart(delivery, delay)
             return
         if not counted:
             # What comes next would meet the same service: it is spared the attempt.
@@ -253,6 +254,10 @@ class Lanes:
             return False
         return delay > self._in_place or delivery.partition.ordering == "none"
 
+    def _depart(self, delivery: KafkaDelivery, delay: float) -> None:
+        delivery.leaves_by = time.monotonic() + delay
+        self._send_off(delivery)
+
     def _send_off(self, delivery: KafkaDelivery) -> None:
         """Publish a copy; the original stays in hand until the brokers have it."""
         assert self._copies is not None  # only such lanes let something travel
@@ -275,7 +280,7 @@ class Lanes:
                 "a retry can't be published; it waits in its place",
                 extra={"position": delivery.position, "due_in": round(left, 1), "reason": str(error)},
             )
-        self._wait(delivery, min(PUBLISH_AGAIN, left))
+        self._wait(delivery, min(AGAIN, left))
 
     def put_back(self, delivery: KafkaDelivery) -> None:
         """It is to be popped again before all that follows it in its lane."""

@@ -1,16 +1,19 @@
 """Retries that travel as copies, while their originals stay in hand."""
 
+import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.contracts import Message
-from lamplighter.errors import MessageTooLarge, QueueError
+from lamplighter.errors import MessageTooLarge, QueueError, UnsupportedDelay
 from lamplighter.kafka.delays.holding import Holding
 from lamplighter.kafka.delivery import KafkaDelivery
 from lamplighter.kafka.producer import KafkaProducer
 from lamplighter.queue.failed.attempts import with_attempts
+
+AGAIN = 5.0  # seconds until a copy is published again, when one was refused
 
 Place = Callable[[str, Message], int]
 
@@ -20,6 +23,7 @@ class Copies:
 
     Attributes:
         under_way: how many are published whose reports are not taken.
+        refusal: why the last one was refused, in view of the brokers; None when it was not.
     """
 
     def __init__(
@@ -32,6 +36,8 @@ class Copies:
         changed: Callable[[], object],
     ) -> None:
         self.under_way = 0
+        self.refusal: QueueError | None = None
+        self._not_before = 0.0
         self._holding = holding
         self._producer = producer
         self._place = place
@@ -49,6 +55,18 @@ class Copies:
             UnsupportedDelay: nothing is held back for so long.
             QueueError: it can't be published now.
         """
+        if self.refusal is not None and time.monotonic() < self._not_before:
+            # Whoever pops must not wait for the brokers once for each job.
+            raise self.refusal
+        try:
+            self._send(delivery, delay)
+        except (MessageTooLarge, UnsupportedDelay):
+            raise
+        except QueueError as error:
+            self._note(error)
+            raise
+
+    def _send(self, delivery: KafkaDelivery, delay: float) -> None:
         self._holding.is_for_the_table(delay)
         payload = with_attempts(delivery.payload, delivery.retries)
         if payload is None:
@@ -71,8 +89,16 @@ class Copies:
             try:
                 found.append(self._reports.get_nowait())
             except Empty:
-                self.under_way -= len(found)
-                return found
+                break
+        self.under_way -= len(found)
+        for _, error in found:
+            if not isinstance(error, MessageTooLarge):
+                self._note(error)
+        return found
+
+    def _note(self, refusal: QueueError | None) -> None:
+        self.refusal = refusal
+        self._not_before = time.monotonic() + AGAIN
 
     def _check_size(self, record: Message, topic: str) -> None:
         size = len(record.payload) + len(record.key or b"")

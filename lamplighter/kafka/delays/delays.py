@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamplighter.contracts import Databases, Message
 from lamplighter.errors import ConfigError
-from lamplighter.kafka.delays.clock import BrokerClock
+from lamplighter.kafka.delays.clock import BrokerClock, HostClock
 from lamplighter.kafka.delays.copies import Copies
 from lamplighter.kafka.delays.holding import Holding
 from lamplighter.kafka.delays.mover import Mover
@@ -43,7 +43,8 @@ class Delays:
         clock: BrokerClock | None = None,
         databases: Callable[[], Databases] | None = None,
     ) -> None:
-        self.clock = clock or BrokerClock()
+        clock = clock or BrokerClock()
+        self.clock = HostClock(clock.shift) if settings.is_embedded else clock
         self._connection = connection
         self._settings = settings
         self._address = address

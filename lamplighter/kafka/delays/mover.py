@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, TopicPartition
@@ -102,6 +103,9 @@ class Mover(threading.Thread):
     def _move(self) -> None:
         consumer = Consumer({**self._config, "on_commit": self._on_commit, "logger": client_logger()})
         try:
+            # On the embedded broker this makes them; elsewhere the subscription tells which are missing.
+            with suppress(KafkaException):
+                missing_topics(consumer, self._tiers.topics(), timeout=LOOK)
             consumer.subscribe(
                 self._tiers.topics(), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
