@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 
 EVERY = 1.0  # seconds
 AFTER = 5_000  # finished messages
+SOON = 0.1  # seconds until a commit that was refused is sent again; twice as long after each further refusal
 
 Place = tuple[str, int]
 
@@ -39,7 +40,9 @@ class Committer:
         self._refused = refused
         self._sent: dict[Place, News] = {}
         self._last = time.monotonic()
+        self._owners: dict[Place, Partition] = {}
         self._not_before = 0.0
+        self._refusals = 0
         self._is_bare = False
 
     def commit_if_due(self, consumer: Consumer, now: float) -> None:
@@ -56,6 +59,7 @@ class Committer:
         if not news:
             return False
         self._sent = news
+        self._owners = {place: self._partitions[place] for place in news}
         try:
             consumer.commit(offsets=self._offsets(news), asynchronous=True)
             self.in_flight = True
@@ -80,13 +84,17 @@ class Committer:
             self._failed(error, [(tp.topic, tp.partition) for tp in offsets])
             return
         self.last_error = ""
+        if all(tp.error is None for tp in offsets):
+            self._refusals = 0
         for tp in offsets:
             place = (tp.topic, tp.partition)
             if tp.error is not None:
                 self._failed(tp.error, [place])
                 continue
             partition, news = self._partitions.get(place), self._sent.get(place)
-            if partition is not None and news is not None and news.position == tp.offset:
+            # What an earlier assignment of the partition has sent says nothing about this one.
+            is_ours = partition is self._owners.get(place)
+            if partition is not None and news is not None and is_ours and news.position == tp.offset:
                 partition.acknowledge(news)
         self._changed()
 
@@ -117,7 +125,10 @@ class Committer:
     def _failed(self, error: KafkaError, places: Sequence[Place]) -> None:
         verdict = judge(error)
         self.last_error = error.str()
-        self._not_before = time.monotonic() + EVERY
+        # While a group changes, a commit waits behind the join on its connection, and is refused after it. So much is
+        # finished then that a crash would repeat that the next one must not wait for a second more.
+        self._not_before = time.monotonic() + min(EVERY, SOON * 2**self._refusals)
+        self._refusals = min(self._refusals + 1, 10)
         for place in places:
             partition = self._partitions.get(place)
             if partition is not None:
