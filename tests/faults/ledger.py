@@ -18,6 +18,7 @@ from lamplighter.kafka.handover import Handover
 LOOK = 0.05  # seconds between two looks at the committed offsets
 COMMIT = 1.0  # seconds between two commits
 ROOM = 1.5  # seconds more, for a machine that is busy
+CHANGE = 3.0  # seconds that a group may take to change; a commit waits behind the join meanwhile, and is refused then
 CLOCK = 0.25  # seconds between a thing and the line about it
 
 Line = dict[str, Any]
@@ -80,7 +81,7 @@ class Events:
 
     Attributes:
         kills: when each worker was killed, by its process id.
-        away: when brokers were away, or refused, so that nothing could be committed.
+        away: when brokers were away, or a group changed, so that nothing could be committed.
         revoked, lost: when each partition was taken from a worker, by its name.
         thawed: when workers that were frozen went on; until they are told of their loss they begin what they have.
         unsaid: when a commit at a revocation was refused; the mock cluster does that where groups change quickly.
@@ -103,6 +104,8 @@ class Events:
             at = datetime.fromisoformat(entry["timestamp"]).timestamp()
             if said == "commit at revocation failed":
                 self.unsaid.append(at)
+            if said == "commit refused":
+                self.away.append((at - CHANGE, at))
             kind = {"partitions revoked": self.revoked, "partitions lost": self.lost}.get(said)
             for partition in entry["partitions"].split(", ") if kind is not None else ():
                 kind[partition].append(at)  # type: ignore[index]

@@ -40,6 +40,26 @@ def test_commit_errors_in_any_order_end_no_polling(mock: Mock, make_fleet: MakeF
     fleet.check()
 
 
+def test_a_commit_that_a_rebalance_refuses_is_sent_again_soon(mock: Mock, make_fleet: MakeFleet) -> None:
+    """Invariant: what is finished is told half a second after a refusal, not a whole interval later."""
+    fleet = make_fleet(mock, partitions=1)
+    fleet.publish(*({"n": n, "sleep": 0.01} for n in range(600)))
+    worker = fleet.worker()
+    wait_for(lambda: len(fleet.seen()) > 3)
+    mock.refuse(OFFSET_COMMIT, 27)
+    wait_for(lambda: "commit refused" in fleet.project.log())
+    refused = time.time()
+
+    wait_for(lambda: fleet.seen()[-1][0] > refused)
+    took = fleet.seen()[-1][0] - refused
+
+    print(f"told {took:.2f} s after the refusal")  # noqa: T201
+    assert took < 0.6
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(40) == 0
+    fleet.check()
+
+
 def test_metadata_that_are_refused_leave_the_offsets(mock: Mock, make_fleet: MakeFleet) -> None:
     """Invariant: OFFSET_METADATA_TOO_LARGE costs the metadata, never the offsets."""
     fleet = make_fleet(mock, partitions=1)
