@@ -10,6 +10,8 @@ from lamplighter.queue.dispatcher import Dispatcher
 
 DATA = "job.api.data"
 ERROR = "job.api.error"
+MOST_BYTES = 6  # that a letter takes in JSON
+ENVELOPE = 2_000  # bytes of all that is no letter of the row, with room to spare
 LEAVE_OUT = ("query", "type", "queryType", "id")  # of an error that would be too large: one after the other
 
 
@@ -23,7 +25,7 @@ class Answers:
     def found(self, delivery: Delivery, head: dict[str, Any], data: Any) -> None:
         """200: a row, or a page of rows; a page that is too large holds fewer, a row that is too large is 500."""
         body = _body(head, 200, "Found", data)
-        while not self._fits(delivery, DATA, body):
+        while not self._is_small(delivery, head, data) and not self._fits(delivery, DATA, body):
             if not isinstance(data, list) or len(data) <= 1:
                 self.failed(delivery, head)
                 return
@@ -50,6 +52,13 @@ class Answers:
             if name in head:
                 body = {**body, name: None}
         self._push(delivery, ERROR, body)
+
+    def _is_small(self, delivery: Delivery, head: dict[str, Any], data: Any) -> bool:
+        """Whether an answer about one row fits for sure, so that it need not be written twice to find out."""
+        if "query" in head or not isinstance(data, dict):
+            return False
+        letters = sum(len(value) for value in (*head.values(), *data.values()) if isinstance(value, str))
+        return MOST_BYTES * letters + ENVELOPE <= self._dispatcher.limit(delivery.connection)
 
     def _fits(self, delivery: Delivery, name: str, body: dict[str, Any]) -> bool:
         try:
