@@ -56,7 +56,7 @@ from lamplighter.foundation.shortcuts import dispatch
 for line in sys.stdin:
     wanted = json.loads(line)
     note("asked", n=wanted["data"]["n"], due=time.time() + wanted["delay"])
-    id = dispatch(Probe(**wanted["data"]), delay=wanted["delay"], key=wanted.get("key") or str(wanted["data"]["n"]))
+    id = dispatch(Probe(**wanted["data"]), delay=wanted["delay"], key=str(wanted["data"]["n"]), queue=wanted["queue"])
     note("sent", n=wanted["data"]["n"], id=id)
 """
 
@@ -76,9 +76,15 @@ class Delaying:
         """As an operator does."""
         self.project.artisan("kafka:topics", "--create")
 
-    def later(self, *wanted: tuple[dict[str, Any], float], check: bool = True, **environment: str) -> str:
+    def later(
+        self,
+        *wanted: tuple[dict[str, Any], float],
+        queue: str | None = None,
+        check: bool = True,
+        **environment: str,
+    ) -> str:
         """Dispatch jobs from a process of their own; what it has said."""
-        lines = "".join(json.dumps({"data": data, "delay": delay}) + "\n" for data, delay in wanted)
+        lines = "".join(json.dumps({"data": data, "delay": delay, "queue": queue}) + "\n" for data, delay in wanted)
         done = subprocess.run(
             [sys.executable, "later.py"],
             cwd=self.project.folder,
@@ -271,6 +277,41 @@ def test_a_retry_that_can_not_be_published_waits_in_its_place(delaying: Delaying
     assert "waits in its place" in delaying.project.log()
     assert stop(worker) == 0
     assert sum(kafka.ends(topic).values()) == sum(kafka.committed(topic, topic).values()) == 1
+
+
+def test_a_queue_that_is_missing_holds_up_its_own_jobs_alone(delaying: Delaying, kafka: Broker, topic: str) -> None:
+    delaying.create_topics()
+    delaying.project.worker("-q", f"--queue={topic}")
+    later = f"{topic}-later"
+    delaying.later(({"n": 1}, 0.5), queue=later)
+    wait_for(lambda: "can't be moved" in delaying.project.log(), what="the error line")
+
+    delaying.later(*(({"n": n}, 0.5) for n in range(10, 20)))
+    wait_for(lambda: delaying.is_done(range(10, 20)), what="the others' ends")
+    admin = AdminClient({"bootstrap.servers": kafka.address})
+    admin.create_topics([NewTopic(later, 1, 1)])[later].result(20)
+    wait_for(lambda: kafka.ends(later), seconds=60, what="its arrival")
+
+    assert [body["data"]["n"] for _, body in kafka.read(later)] == [1]
+
+
+def test_what_others_write_into_a_delay_topic_becomes_a_failed_job(
+    delaying: Delaying, kafka: Broker, topic: str
+) -> None:
+    delaying.create_topics()
+    kafka.publish(f"{topic}.delay.900", [(b"key", b"rubbish")])
+    delaying.project.worker("-q")
+
+    def failed() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(delaying.project.artisan("queue:failed", "--json").stdout)[
+            "failed_jobs"
+        ]
+        return found
+
+    wait_for(failed, seconds=60, what="the failed job")
+
+    assert len(failed()) == 1
+    assert "not ours" in delaying.project.log()
 
 
 def test_a_worker_that_is_killed_with_a_travelling_retry_loses_nothing(

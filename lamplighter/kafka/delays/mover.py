@@ -167,7 +167,8 @@ class Mover(threading.Thread):
             return 0.001
         if not self.is_ready:
             return IDLE
-        at = min((shelf.next_at() for shelf in self._shelves.values()), default=float("inf"))
+        able = [shelf for shelf in self._shelves.values() if shelf.in_hand < MOST_IN_HAND]
+        at = min((shelf.next_at() for shelf in able), default=float("inf"))
         if self._due:
             at = min(at, self._due[0][0])
         return max(0.0, min(IDLE, at - self._clock.now()))
