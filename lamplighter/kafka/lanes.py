@@ -199,7 +199,10 @@ class Lanes:
             return
         partition.tracker.finish(delivery.offset)
         if partition.marks:
-            partition.marks.pop(delivery.offset, None)
+            mark = partition.marks.pop(delivery.offset, None)
+            if mark is not None and mark.in_hand:
+                # Until the broker knows that it has ended, a crash would be blamed on it.
+                partition.tell()
         if delivery.is_blocking:
             partition.is_stopped = False
             self._unblock(partition, delivery)

@@ -343,6 +343,18 @@ def test_a_job_that_its_worker_died_with_counts_that_start() -> None:
     assert told.marks[0] == Mark(3, in_hand=True)
 
 
+def test_the_end_of_a_suspect_is_told_at_once() -> None:
+    bench = Bench()
+    partition = bench.partition("a", "b", left=Handover(reach=1, is_clean=False))
+    bench.lanes.pop()
+    bench.commit(partition)
+    suspect = bench.pop()
+
+    suspect.delete()
+
+    assert partition.wants_commit
+
+
 def test_a_suspect_runs_when_nothing_else_is_in_hand() -> None:
     bench = Bench()
     bench.partition("x", number=1)
