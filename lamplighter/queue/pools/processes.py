@@ -270,6 +270,7 @@ class ProcessPool:
             delivery.position,
             delivery.timestamp_ms,
             delivery.retries,
+            delivery.has_crashed,
             delivery.excused,
         )
 

@@ -28,7 +28,6 @@ class SlotDelivery:
     """
 
     failure: BaseException | None = None
-    has_crashed = False
     must_be_alone = False
     singly = False
 
@@ -44,6 +43,7 @@ class SlotDelivery:
         self.position = run.position
         self.timestamp_ms = run.timestamp_ms
         self.retries = run.retries
+        self.has_crashed = run.has_crashed
         self.excused = run.excused
 
     def delete(self) -> None:

@@ -20,6 +20,7 @@ class Run(msgspec.Struct, tag="run", array_like=True, gc=False):
     position: str
     timestamp_ms: int | None
     retries: int
+    has_crashed: bool
     excused: int
 
 
