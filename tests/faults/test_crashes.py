@@ -66,10 +66,14 @@ def test_a_job_that_kills_the_parent_of_its_slot_fails(mock: Mock, make_fleet: M
     fleet.check()
 
 
-def test_a_job_without_a_word_about_tries_gets_one_more_start_after_a_crash(mock: Mock, make_fleet: MakeFleet) -> None:
+@pytest.mark.parametrize(("pool", "death"), [("solo", "exit"), ("process", "parent")])
+def test_a_job_without_a_word_about_tries_gets_one_more_start_after_a_crash(
+    mock: Mock, make_fleet: MakeFleet, pool: str, death: str
+) -> None:
     """Invariant: with the option's own tries of 1 an innocent job is not failed by one crash of its worker."""
-    fleet = make_fleet(mock, partitions=1)
-    fleet.publish({"n": 0}, {"n": 1, "die": "exit", "die_until": 1}, {"n": 2, "die": "exit"}, {"n": 3})
+    fleet = make_fleet(mock, pool=pool, partitions=1)
+    # The first crash leaves no mark; the second is one that the job may be blamed for, and is spared.
+    fleet.publish({"n": 0}, {"n": 1, "die": death, "die_starts": 2}, {"n": 2, "die": death}, {"n": 3})
 
     supervisor = fleet.supervise(1)
     fleet.wait_until_done({0, 1, 2, 3}, seconds=60)
