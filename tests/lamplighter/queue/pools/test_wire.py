@@ -16,7 +16,7 @@ from lamplighter.queue.pools.wire import (
     to_slot,
 )
 
-RUN = Run(7, b"\x00payload", None, [("a", b"1"), ("b", None)], "store", "kafka", "store[0]@3", None, 1, 2)
+RUN = Run(7, b"\x00payload", None, [("a", b"1"), ("b", None)], "store", "kafka", "store[0]@3", None, 1, True, 2)
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
