@@ -99,7 +99,6 @@ def _check_the_blamed(fleet: Fleet, kills: int) -> None:
     if blamed:
         print(f"{len(blamed)} were in hand at two kills and are among the failed jobs")  # noqa: T201
     assert {line["error"] for line in blamed} <= {"MaxAttemptsExceeded"}
-    assert all(fleet.starts(line["n"]) >= 2 for line in blamed)
     assert len(blamed) <= kills // 4
 
 
@@ -178,9 +177,9 @@ def test_killed_between_the_copy_of_a_retry_and_its_original(kafka: Broker, make
 def test_what_is_finished_beside_a_long_job_is_not_run_again_after_kill_9(mock: Mock, make_fleet: MakeFleet) -> None:
     """Invariant: exactly what no commit had told is run again; here one job, since the rest is told already."""
     fleet = make_fleet(mock, pool="thread", partitions=1)
-    fleet.publish({"n": 0, "sleep": 60}, *({"n": n} for n in range(1, 300)))
+    fleet.publish({"n": 0, "sleep": 60}, *({"n": n} for n in range(1, 300)), timeout=0)
     worker = fleet.worker()
-    wait_for(lambda: len(fleet.numbers("end")) == 299)
+    wait_for(lambda: set(range(1, 300)) <= set(fleet.numbers("end")))
     moment = time.time()
     wait_for(lambda: any(at > moment for at, *_ in fleet.seen()), what="the commit that tells it")
     moment = time.monotonic() + 2.5
@@ -192,7 +191,7 @@ def test_what_is_finished_beside_a_long_job_is_not_run_again_after_kill_9(mock: 
     fleet.publish({"n": 300})
     wait_for(lambda: 300 in fleet.numbers("end"), seconds=60)
 
-    assert Counter(fleet.numbers("start")) == Counter([0, *range(301)])
+    assert Counter(fleet.numbers("start")) == Counter([0, *range(301)]), fleet.project.log()
     fleet.kill(heir)
     verdict = fleet.check()
     assert verdict.known_beyond_prefix >= 299
