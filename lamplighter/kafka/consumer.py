@@ -235,8 +235,11 @@ class PollingThread(threading.Thread):
     def _hand_over(self, consumer: Consumer, batch: list[Message]) -> None:
         self._looks_for_end = False
         messages = [message for message in batch if message.error() is None]
-        for place, run in groupby(messages, key=_place):
-            partition = self._partitions.get(place)
+        # Of one topic only the partitions differ, and asking for them is all that groupby needs to do.
+        only = self._topics[0] if len(self._topics) == 1 else None
+        key: Callable[[Message], Any] = Message.partition if only else _place
+        for found, run in groupby(messages, key=key):
+            partition = self._partitions.get((only, found) if only else found)
             if partition is None:
                 continue  # taken away while the batch was on its way
             chunk = list(run)

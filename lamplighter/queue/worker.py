@@ -334,6 +334,8 @@ class Worker:
     def _read(self, start: Start) -> bool:
         """Make the job; False when the delivery is settled already, since it can't be run."""
         failure = start.delivery.failure
+        if failure is not None:
+            start.attempts -= 1  # it comes back to be recorded, not to be started
         try:
             self._runner.read(start)
             if failure is None and not start.policy.may_start(start.attempts, has_crashed=start.delivery.has_crashed):

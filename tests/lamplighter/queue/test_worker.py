@@ -203,6 +203,28 @@ def test_a_failure_that_can_not_be_recorded_is_held_and_recorded_later_without_a
     assert len(bench.failed_jobs.records) == 1
 
 
+def test_failed_is_told_of_the_start_that_failed_however_late_it_is_recorded(bench: Bench) -> None:
+    seen: list[int] = []
+
+    class Late(Job):
+        """Fails, and tells at which start."""
+
+        name = "late"
+
+        def handle(self) -> None:
+            raise RuntimeError("boom")
+
+        def failed(self, error: BaseException, delivery: Delivery) -> None:
+            seen.append(delivery.attempts)
+
+    bench.queue.add("late", maxTries=2)
+    bench.failed_jobs.refusals = 2
+
+    bench.worker(Late).work()
+
+    assert seen == [2]
+
+
 def test_events_tell_the_life_of_a_job_in_order(bench: Bench) -> None:
     heard: list[str] = []
     for kind in (WorkerStarting, JobProcessing, JobProcessed, JobReleased, JobFailed, WorkerStopping):
