@@ -31,7 +31,11 @@ class Line:
     def arrived(self, partition: Partition, chunk: Chunk) -> None:
         """Messages of a partition, the oldest last."""
         partition.chunks.append(chunk)
-        self._waiting.append(partition)
+        if partition.has_suspects():
+            # They come first: as long as one has not run, each crash makes it look more like a killer.
+            self._waiting.appendleft(partition)
+        else:
+            self._waiting.append(partition)
 
     def has_something(self) -> bool:
         """Whether a message is left that may begin."""
@@ -50,6 +54,8 @@ class Line:
             assert partition is not None  # chunks have one
             if partition.lost:
                 self.chunk = []
+            elif self._must_make_way(partition):
+                self._make_way(partition)
             elif partition.is_plain or partition.may_take():
                 delivery = KafkaDelivery(partition, self.chunk.pop())
                 if partition.careful_until > delivery.offset:
@@ -113,6 +119,22 @@ class Line:
             partition.wants_commit = True
         self.partition, self.chunk = partition, chunk
         partition.current = chunk
+
+    def _must_make_way(self, partition: Partition) -> bool:
+        waiting = self._waiting
+        return (
+            bool(waiting) and waiting[0] is not partition and waiting[0].has_suspects() and not partition.has_suspects()
+        )
+
+    def _make_way(self, partition: Partition) -> None:
+        """Let the partition that is first in line begin, and stand behind it."""
+        chunk, self.chunk = self.chunk, []
+        partition.current = self.chunk
+        partition.buffered_bytes += sum(map(len, chunk))
+        partition.chunks.appendleft(chunk)
+        first = self._waiting.popleft()
+        self._waiting.appendleft(partition)
+        self._waiting.appendleft(first)
 
     def _put_back(self, partition: Partition) -> None:
         chunk, self.chunk = self.chunk, []

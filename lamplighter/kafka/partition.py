@@ -221,6 +221,10 @@ class Partition:
             return key
         return WHOLE if self.ordering == "partition" else None
 
+    def has_suspects(self) -> bool:
+        """Whether a job is marked as in hand: of an owner that has died with it, or of this one."""
+        return bool(self.marks) and any(mark.in_hand for mark in list(self.marks.values()))
+
     def may_take(self) -> bool:
         """Whether something new may begin, as far as memory, order and the metadata's room go."""
         if self.is_stopped or self.waits_for is not None or WHOLE in self.blocked:

@@ -370,6 +370,31 @@ def test_a_suspect_runs_when_nothing_else_is_in_hand() -> None:
     assert bench.pop().offset == 0
 
 
+def test_a_suspect_runs_before_what_has_come_from_other_partitions() -> None:
+    bench = Bench()
+    careful = bench.partition("x", "y", number=1, left=CRASHED)
+    left = Handover(reach=2, is_clean=False, marks={0: Mark(1, in_hand=True)})
+    bench.lanes.pop()
+    bench.commit(careful)
+    first = bench.pop()
+    suspicious = bench.partition("a", "b", left=left)
+
+    first.delete()
+    bench.commit(careful)
+    bench.lanes.pop()
+    bench.commit(suspicious, careful)
+    second = bench.pop()
+    second.delete()
+    bench.commit(suspicious, careful)
+    bench.lanes.pop()
+    bench.commit(suspicious, careful)
+    third = bench.pop()
+
+    assert (str(first.partition), first.offset) == ("t[1]", 0)
+    assert (str(second.partition), second.offset, second.has_crashed) == ("t[0]", 0, True)
+    assert third.offset == 1
+
+
 def test_an_owner_that_leaves_in_order_blames_nothing_that_is_in_hand() -> None:
     bench = Bench()
     partition = bench.partition("a", "b", left=CRASHED)
