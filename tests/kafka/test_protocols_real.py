@@ -13,6 +13,7 @@ pytestmark = pytest.mark.kafka
 
 EMPTY = ("--stop-when-empty", "--sleep=1")
 PARTITIONS = range(4)
+FIRST_WARM_UP = 1_000_000  # the jobs from here on run while the group changes; what is in hand then may run twice
 
 
 def owners(project: Project, kafka: Broker, topic: str, first: int) -> dict[int, int]:
@@ -27,7 +28,7 @@ def owners(project: Project, kafka: Broker, topic: str, first: int) -> dict[int,
 def wait_for_both(project: Project, kafka: Broker, topic: str, *workers: subprocess.Popen[str]) -> None:
     """Until each of the workers has a share of the partitions."""
     deadline = time.monotonic() + 60
-    first = 1_000_000 + len(project.events())
+    first = FIRST_WARM_UP + len(project.events())
     while set(owners(project, kafka, topic, first).values()) != {worker.pid for worker in workers}:
         assert time.monotonic() < deadline, project.log()
         first += len(PARTITIONS)
@@ -54,7 +55,7 @@ def test_a_second_worker_comes_and_goes_without_loss_or_an_idle_partition(
 
     assert status == 0, project.log()
     assert set(left.values()) == {first.pid}
-    assert max(Counter(project.numbers("start")).values()) == 1
+    assert max(Counter(n for n in project.numbers("start") if n < FIRST_WARM_UP).values()) == 1
     assert stop(first) == 0
     assert kafka.committed(topic, topic) == kafka.ends(topic)
 
@@ -107,7 +108,7 @@ def test_a_group_moves_to_the_other_protocol_worker_by_worker(
     assert status == 0, project.log()
     assert set(owners(project, kafka, topic, 0).values()) == {new.pid}
     assert stop(new) == 0
-    assert max(Counter(project.numbers("start")).values()) == 1
+    assert max(Counter(n for n in project.numbers("start") if n < FIRST_WARM_UP).values()) == 1
     assert kafka.committed(topic, topic) == kafka.ends(topic)
 
 
@@ -131,7 +132,7 @@ def test_a_static_member_comes_back_to_its_partitions(project: Project, kafka: B
     assert ran == {number: {settled.pid: settled.pid, passing.pid: back.pid}[pid] for number, pid in before.items()}
     assert assignments(project, "settled.log") == told
     assert (stop(back), stop(settled)) == (0, 0)
-    assert max(Counter(project.numbers("start")).values()) == 1
+    assert max(Counter(n for n in project.numbers("start") if n < FIRST_WARM_UP).values()) == 1
     assert kafka.committed(topic, topic) == kafka.ends(topic)
 
 
