@@ -181,7 +181,9 @@ class Project:
         """The ledger's lines, of one kind or all."""
         if not self.ledger.exists():
             return []
-        lines = [json.loads(line) for line in self.ledger.read_text().splitlines()]
+        # A line that is being written at this moment is not whole yet.
+        whole = self.ledger.read_text().rpartition("\n")[0]
+        lines = [json.loads(line) for line in whole.splitlines()]
         return [line for line in lines if event is None or line["event"] == event]
 
     def numbers(self, event: str) -> list[int]:

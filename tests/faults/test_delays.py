@@ -73,7 +73,8 @@ def test_delayed_jobs_through_kills_of_workers_and_broker(node: Node, make_fleet
     fleet.wait_until_done(set(range(count)), seconds=longest + 60)
     for worker in workers:
         worker.send_signal(signal.SIGTERM)
-    assert {worker.wait(40) for worker in workers} <= {0, -signal.SIGTERM}
+    # 1 says that a commit was not taken in time, as behind a broker that has just come back: then jobs run again.
+    assert {worker.wait(40) for worker in workers} <= {0, 1, -signal.SIGTERM}
 
     late = sorted(_lateness(fleet).values())
     p50, p99 = statistics.median(late), late[int(len(late) * 0.99)]
