@@ -155,6 +155,18 @@ class Project:
             raise AssertionError(f"{arguments} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
+    def python(self, program: str, *, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run a program of a few lines in the project's folder, as somebody who dispatches would."""
+        return subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
     def worker(
         self, *options: str, log: str = "worker.log", program: str = "artisan.py", **environment: str
     ) -> subprocess.Popen[str]:

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,19 +61,6 @@ def project(tmp_path: Path, broker: Broker) -> Iterator[Project]:
     project.close()
 
 
-def dispatch(project: Project) -> subprocess.CompletedProcess[str]:
-    """Dispatch a job from a program of its own."""
-    return subprocess.run(
-        [sys.executable, "-c", DISPATCH],
-        cwd=project.folder,
-        env=project.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def test_a_worker_outlives_its_broker(project: Project, broker: Broker, node: Node) -> None:
     topic = project.environment["KAFKA_QUEUE"]
     broker.jobs(topic, *({"n": n, "sleep": 0.01} for n in range(3000)))
@@ -83,10 +68,10 @@ def test_a_worker_outlives_its_broker(project: Project, broker: Broker, node: No
     wait_for(lambda: len(project.events("end")) > 100)
 
     node("kill", "1")
-    away = dispatch(project)
+    away = project.python(DISPATCH)
     time.sleep(OUTAGE)
     node("start", "1")
-    back = dispatch(project)
+    back = project.python(DISPATCH)
     wait_for(lambda: {*range(3000), 77} <= set(project.numbers("end")), seconds=120, what="all jobs")
     worker.send_signal(signal.SIGTERM)
 

@@ -1,7 +1,5 @@
 """A broker that asks who is there."""
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,21 +59,8 @@ def project(tmp_path: Path, guarded: tuple[Broker, str]) -> Iterator[Project]:
     project.close()
 
 
-def dispatch(project: Project) -> subprocess.CompletedProcess[str]:
-    """Dispatch one job from a program of its own."""
-    return subprocess.run(
-        [sys.executable, "-c", DISPATCH],
-        cwd=project.folder,
-        env=project.environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
 def test_the_right_credentials_work(project: Project) -> None:
-    sent = dispatch(project)
+    sent = project.python(DISPATCH)
 
     status = project.worker("--stop-when-empty", "--sleep=1").wait(60)
 
@@ -98,7 +83,7 @@ def test_wrong_credentials_are_told_to_who_dispatches(project: Project) -> None:
     project.environment["KAFKA_SASL_PASSWORD"] = "wrong-word"
 
     began = time.monotonic()
-    sent = dispatch(project)
+    sent = project.python(DISPATCH)
 
     assert sent.returncode == 1
     assert time.monotonic() - began < 8
