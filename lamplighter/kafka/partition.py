@@ -1,7 +1,7 @@
 """One assigned partition: what of it waits, what the next owner has to know, what a commit says."""
 
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -157,6 +157,9 @@ class Partition:
             # A new group, or a log that is shorter than it was: what was committed speaks of other records.
             self.position = self.begun = self.announced = offsets[0]
             self.tracker.known_until = -1
+            self.marks.clear()
+        if self.marks:
+            self._forget_gone(offsets)
         self.expected = offsets[-1] + 1
         tracker = self.tracker
         tracker.deliver(offsets)
@@ -174,14 +177,15 @@ class Partition:
 
     def news(self, *, is_last: bool = False) -> News | None:
         """What a commit has to say; None without news. `is_last` is the word of an owner that leaves in order."""
-        version = self.version
-        position = self.tracker.position
+        version, tracker = self.version, self.tracker
+        position, frontier, unfinished = tracker.beyond() if tracker.ahead else (tracker.position, 0, ())
         if position is None:
             position = self.position
         if position < 0 or self.expected < 0:
             return None  # nothing of it has come to this owner
         reach = self.begun if is_last else self._announced_reach()
-        text = self._handover(reach, is_clean=is_last).encode(position)
+        marks = self._marks_from(position, is_clean=is_last)
+        text = Handover(reach, is_last, frontier, unfinished, marks).encode(position)
         # What an earlier owner has announced in the very same words was not announced by this one.
         if (position, text) == self.committed and self.acked >= version and self.reach >= reach:
             return None
@@ -203,14 +207,20 @@ class Partition:
         self.announced = self.begun
         return max(self.begun + self.margin, self.careful_until)
 
-    def _handover(self, reach: int, *, is_clean: bool) -> Handover:
-        frontier, unfinished = self.tracker.beyond() if self.tracker.ahead else (0, ())
-        marks = dict(self.marks)
+    def _marks_from(self, position: int, *, is_clean: bool) -> dict[int, Mark]:
+        # The thread that pops finishes first, and forgets the mark after it.
+        marks = {o: m for o, m in dict(self.marks).items() if o >= position}
         if is_clean:
             # A job that is still in hand is no victim of a crash: the start does not count.
             marks = {o: Mark(m.retries - 1) if m.in_hand else m for o, m in marks.items()}
             marks = {o: m for o, m in marks.items() if m.retries or m.due}
-        return Handover(reach, is_clean, frontier, unfinished, marks)
+        return marks
+
+    def _forget_gone(self, offsets: Sequence[int]) -> None:
+        """Retention may have deleted what an earlier owner has left to be tried again."""
+        there = set(offsets)
+        for offset in [o for o in list(self.marks) if self.expected <= o <= offsets[-1] and o not in there]:
+            del self.marks[offset]
 
     # the thread that pops ──────────────────────────────────────────────────────────────────────────────────────────
 

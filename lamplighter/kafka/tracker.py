@@ -62,10 +62,13 @@ class Tracker:
         """How many are delivered and not finished."""
         return max(0, len(self._open) - len(self._finished))
 
-    def beyond(self) -> tuple[int, tuple[int, ...]]:
-        """A frontier, and the delivered offsets below it that are not finished: what else lies below it is."""
+    def beyond(self) -> tuple[int | None, int, tuple[int, ...]]:
+        """The position, a frontier, and the delivered offsets below it that are not finished: all else there is."""
         # A copy of one moment: what finishes from here on is told as unfinished, never the other way round.
-        finished = self._finished.copy()
+        position, finished, opened = self.position, self._finished.copy(), tuple(self._open)
+        # Where the job that an earlier owner has left is gone from the log, nobody finishes it to move the position.
+        for offset in takewhile(finished.__contains__, opened):
+            position = offset + 1
         frontier = max(finished, default=-1) + 1
-        unfinished = filterfalse(finished.__contains__, tuple(self._open))
-        return frontier, tuple(takewhile(lambda offset: offset < frontier, unfinished))
+        unfinished = filterfalse(finished.__contains__, opened)
+        return position, frontier, tuple(takewhile(lambda offset: offset < frontier, unfinished))

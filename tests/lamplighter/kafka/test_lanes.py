@@ -299,6 +299,33 @@ def test_retries_and_due_times_are_left_to_the_next_owner() -> None:
     assert heir.lanes.pop() is None
 
 
+def test_what_retention_has_taken_is_waited_for_no_more() -> None:
+    left = Handover(frontier=6, unfinished=(1, 4), marks={1: Mark(1), 4: Mark(2, in_hand=True), 7: Mark(3)})
+    bench = Bench()
+    partition = Partition("kafka", "t", 0, offset=1, metadata=left.encode(1), ordering="key")
+
+    bench.arrive(partition, 5, "a")  # which is done; 1 and 4 are gone
+    bench.commit(partition)
+    known = partition.committed[0]
+    bench.arrive(partition, 6, "b")
+    bench.pop().delete()
+    bench.commit(partition)
+
+    assert (known, partition.committed[0], partition.marks) == (6, 7, {7: Mark(3)})
+
+
+def test_a_log_that_was_made_anew_has_no_retries_of_the_old_one() -> None:
+    left = Handover(frontier=9, unfinished=(5,), marks={5: Mark(2)})
+    bench = Bench()
+    partition = Partition("kafka", "t", 0, offset=5, metadata=left.encode(5), ordering="key")
+
+    bench.arrive(partition, 0, *["a"] * 6)
+    bench.commit(partition)
+
+    assert [bench.pop().retries for _ in range(6)] == [0] * 6
+    assert not partition.marks
+
+
 # careful ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 CRASHED = Handover(reach=2, is_clean=False)
