@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 PREFIX = "L2."
 MAX_RAW = 2_200  # bytes; base64 makes 2,934 characters of them, and the broker's limit is 4,095
+MARK = 14  # bytes of one at most
 CLEAN = 1
 IN_HAND, HAS_DUE = 1, 2
 
@@ -52,16 +53,12 @@ class Handover:
         _put(raw, frontier - position)
         _put(raw, len(self.unfinished))
         _put_rising(raw, self.unfinished, position)
-        _put(raw, len(self.marks))
-        at = position
-        for offset in sorted(self.marks):
-            mark = self.marks[offset]
-            _put(raw, offset - at)
-            at = offset
-            _put(raw, mark.retries)
-            raw.append((IN_HAND if mark.in_hand else 0) | (HAS_DUE if mark.due else 0))
-            if mark.due:
-                _put(raw, mark.due)
+        end = len(raw)
+        _put_marks(raw, self.marks, position)
+        if len(raw) > MAX_RAW:
+            # All slots may fail at once. Metadata that are refused would tell nothing at all.
+            del raw[end:]
+            _put_marks(raw, _most_needed(self.marks, MAX_RAW - end), position)
         return PREFIX + base64.b64encode(bytes(raw)).decode().rstrip("=")
 
     @classmethod
@@ -79,8 +76,8 @@ class Handover:
 
 def fits(unfinished: int, span: int, marks: int) -> bool:
     """Whether so many unfinished offsets over so long a span, with so many marks, are sure to have room."""
-    # A difference d takes at most 1 + d/128 bytes, a mark at most 14.
-    return unfinished + span // 128 + 14 * marks + 32 <= MAX_RAW
+    # A difference d takes at most 1 + d/128 bytes.
+    return unfinished + span // 128 + MARK * marks + 32 <= MAX_RAW
 
 
 def _put(raw: bytearray, number: int) -> None:
@@ -89,6 +86,24 @@ def _put(raw: bytearray, number: int) -> None:
         raw.append(number & 0x7F | 0x80)
         number >>= 7
     raw.append(number)
+
+
+def _put_marks(raw: bytearray, marks: Mapping[int, Mark], at: int) -> None:
+    _put(raw, len(marks))
+    for offset in sorted(marks):
+        mark = marks[offset]
+        _put(raw, offset - at)
+        at = offset
+        _put(raw, mark.retries)
+        raw.append((IN_HAND if mark.in_hand else 0) | (HAS_DUE if mark.due else 0))
+        if mark.due:
+            _put(raw, mark.due)
+
+
+def _most_needed(marks: Mapping[int, Mark], room: int) -> dict[int, Mark]:
+    """As many as have room: first what may kill its owner, then what holds the commit back."""
+    first = sorted(marks, key=lambda offset: (not marks[offset].in_hand, offset))
+    return {offset: marks[offset] for offset in first[: max(1, room // MARK)]}
 
 
 def _put_rising(raw: bytearray, numbers: Sequence[int], at: int) -> None:

@@ -18,6 +18,7 @@ Ordering = Literal["none", "key", "partition"]
 WHOLE = object()  # the lane of every message where the partition is kept in order as a whole
 LEAST_REACH, MOST_REACH = 32, 5_000  # offsets beyond what is begun that a commit announces
 MOST_AHEAD = 20_000  # finished beyond the prefix; every commit has to go through them
+MOST_KEPT = 1_000  # in hand beside each other, until it is counted whether the metadata have room for them
 MOST_HELD = 1_000  # deliveries that wait behind others of their lanes, and their bytes
 MOST_HELD_BYTES = 8 * 1024 * 1024
 
@@ -242,7 +243,7 @@ class Partition:
         if self.held >= MOST_HELD or self.held_bytes >= MOST_HELD_BYTES:
             return False
         ahead = self.tracker.ahead
-        if not ahead and not self.marks:
+        if not ahead and not self.marks and self.kept < MOST_KEPT:
             return True
         if ahead >= MOST_AHEAD:
             return False

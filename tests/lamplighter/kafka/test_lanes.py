@@ -266,6 +266,23 @@ def test_the_commit_has_room_for_what_is_finished_beyond_its_prefix() -> None:
     assert partition.tracker.ahead == MOST_AHEAD
 
 
+def test_more_than_the_metadata_could_tell_is_never_in_hand() -> None:
+    bench = Bench(ordering="none")
+    partition = bench.partition(*[None] * 4 * MOST_REACH)
+    in_hand: list[KafkaDelivery] = []
+    while partition.wants_commit or not in_hand:
+        bench.commit(partition)
+        while (delivery := bench.lanes.pop()) is not None:
+            delivery.keep()
+            in_hand.append(delivery)
+
+    in_hand[-1].delete()
+    bench.commit(partition)
+
+    assert 2000 < len(in_hand) < MOST_REACH
+    assert len(partition.committed[1]) <= 3000
+
+
 def test_what_is_finished_beyond_the_prefix_does_not_run_under_the_next_owner() -> None:
     bench = Bench(ordering="none")
     partition = bench.partition("a", "b", "c", "d")

@@ -119,6 +119,24 @@ def test_what_is_said_to_fit_does(deltas: list[int], marked: int, chance: random
     assert MAX_RAW < LIMIT
 
 
+def test_more_retries_than_have_room_are_told_as_far_as_they_have() -> None:
+    waiting = {offset: Mark(2, 1_800_000_000_000 + offset) for offset in range(600)}
+    handover = Handover(700, False, 600, tuple(range(600)), {**waiting, 599: Mark(1, in_hand=True)})
+
+    text = handover.encode(0)
+
+    told = Handover.decode(text, 0)
+    assert told is not None
+    assert len(text) <= 3000
+    assert told.unfinished == handover.unfinished
+    # What kills its owner must never be among those that are forgotten.
+    assert told.marks == {
+        **{offset: waiting[offset] for offset in range(len(told.marks) - 1)},
+        599: handover.marks[599],
+    }
+    assert len(told.marks) > 100
+
+
 def test_metadata_of_another_client_is_no_handover() -> None:
     others = (None, "", "hello", "[]", '{"v":1}', "L2.", "L2.!!!!", "L2.AA", "L3.AAAA", "L2." + "////" * 50)
 
