@@ -383,6 +383,25 @@ def test_two_workers_move_each_row_once(delaying: Delaying) -> None:
     wait_for(lambda: kept_rows(delaying.project) == [], what="an empty table")
 
 
+def test_a_row_that_its_queue_refuses_makes_no_other_run_twice_and_can_be_cancelled(
+    delaying: Delaying, kafka: Broker
+) -> None:
+    small = kafka.topic(partitions=1, **{"max.message.bytes": "2000"})
+    delaying.project.configure(delay_short=1)
+    delaying.create_topics()
+    delaying.later(*(({"n": n, "wish": "x" * 3000 * (n == 8)}, 3) for n in range(9)), queue=small)
+    delaying.project.worker("-q", f"--queue={small}")
+    wait_for(lambda: delaying.is_done(range(8)), seconds=60, what="the others' ends")
+
+    wait_for(lambda: len(kept_rows(delaying.project)) == 1, what="the rows of what has arrived to be gone")
+    [row] = kept_rows(delaying.project)
+    delaying.project.artisan("queue:cancel", row["id"])
+
+    assert row["job_id"] == "8"
+    assert "max.message.bytes" in delaying.project.log()
+    assert sorted(delaying.project.numbers("start")) == list(range(8))
+
+
 def test_long_delays_are_listed_counted_and_cancelled(delaying: Delaying, topic: str) -> None:
     delaying.create_topics()
     delaying.later(({"n": 1}, 3600), ({"n": 2}, 7200), ({"n": 3}, 600))

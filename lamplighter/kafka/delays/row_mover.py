@@ -2,14 +2,15 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
-from typing import Protocol
+from typing import Any, Protocol
 
 from lamplighter.contracts import Message
-from lamplighter.errors import LamplighterError, QueueError, Unavailable
+from lamplighter.errors import BrokerUnavailable, LamplighterError, MessageTooLarge, QueueError, Unavailable
 from lamplighter.kafka.delays.clock import BrokerClock
-from lamplighter.kafka.delays.table import DelayedJob, DelayedJobs
+from lamplighter.kafka.delays.table import LEASE, DelayedJob, DelayedJobs
 
 log = logging.getLogger(__name__)
 
@@ -17,12 +18,20 @@ MOST = 200  # rows of one lease
 LOOK_EVERY = 30.0  # seconds between two looks for rows that have come
 LEAST_WAIT = 0.02  # seconds
 AWAY = 5.0  # seconds until a database that refused is asked again
+PATIENCE = LEASE / 2  # seconds for the acknowledgements of one lease
+SERVE = 0.05  # seconds of one look for them
+
+Refusals = Mapping[str, QueueError]
 
 
 class Sender(Protocol):
-    """The producer, as far as rows need it: all are acknowledged when it returns."""
+    """The producer, as far as rows need it."""
 
-    def send(self, topic: str, messages: Iterable[tuple[Message, int]], *, bulk: bool) -> int: ...
+    def send_soon(
+        self, topic: str, message: Message, partition: int, told: Callable[[QueueError | None, Any], object]
+    ) -> None: ...
+
+    def serve(self, wait: float) -> None: ...
 
 
 class RowMover(threading.Thread):
@@ -53,10 +62,12 @@ class RowMover(threading.Thread):
         self._place = place
         self._may_begin = may_begin
         self._stopping = threading.Event()
+        self._leave_by = float("inf")
         self._told = ""
 
     def ask_to_stop(self, *, timeout: float) -> None:
         """End behind what is being moved."""
+        self._leave_by = time.monotonic() + timeout
         self._stopping.set()
 
     def stop(self, *, timeout: float) -> bool:
@@ -94,19 +105,43 @@ class RowMover(threading.Thread):
         return max(LEAST_WAIT, min(self._look_every, due - self._clock.now()))
 
     def _move_to(self, queue: str, jobs: list[DelayedJob], table: DelayedJobs, lease: str) -> None:
-        try:
-            self._sender.send(queue, [(job.message, self._place(queue, job.message)) for job in jobs], bulk=False)
-        except Unavailable:
-            table.give_back(lease)
-            raise
-        except QueueError as error:
-            # Their lease keeps them away until it is over, so that others are moved meanwhile.
+        refused = dict(self._send(queue, jobs))
+        # One that is too large has those refused that travelled in its batch: each goes once more, alone.
+        for job in [job for job in jobs if len(jobs) > 1 and isinstance(refused.get(job.id), MessageTooLarge)]:
+            del refused[job.id]
+            refused.update(self._send(queue, [job]))
+        table.forget(lease, [job.id for job in jobs if job.id not in refused])
+        for error in refused.values():
+            if isinstance(error, Unavailable):
+                table.give_back(lease)
+                raise error
+        if refused:
+            table.set_aside(lease, list(refused))
             log.error(
                 "delayed jobs can't be moved; they stay in the table, and are tried again",
-                extra={"queue": queue, "jobs": len(jobs), "reason": str(error)},
+                extra={"queue": queue, "jobs": len(refused), "reason": str(next(iter(refused.values())))},
             )
-            return
-        table.forget(lease, [job.id for job in jobs])
+
+    def _send(self, queue: str, jobs: Sequence[DelayedJob]) -> Refusals:
+        """Produce jobs and wait for their reports; the error of each that is not known to have arrived."""
+        told: dict[str, QueueError | None] = {}
+        error: QueueError | None = None
+        for job in jobs:
+            try:
+                if error is None:
+                    self._sender.send_soon(queue, job.message, self._place(queue, job.message), _report(told, job.id))
+            except MessageTooLarge as too_large:
+                told[job.id] = too_large
+            except QueueError as met:
+                error = met  # the others would meet it, too
+            if error is not None:
+                told[job.id] = error
+        until = time.monotonic() + PATIENCE
+        while len(told) < len(jobs) and time.monotonic() < min(until, self._leave_by):
+            self._sender.serve(SERVE)
+        late = BrokerUnavailable(f"The brokers acknowledged nothing within {PATIENCE:g} s.")
+        outcomes = {job.id: told.get(job.id, late) for job in jobs}
+        return {id: error for id, error in outcomes.items() if error is not None}
 
     def _tell(self, error: LamplighterError) -> None:
         if str(error) != self._told:
@@ -116,3 +151,7 @@ class RowMover(threading.Thread):
 
 def _queue(job: DelayedJob) -> str:
     return job.queue
+
+
+def _report(told: dict[str, QueueError | None], id: str) -> Callable[[QueueError | None, Any], object]:
+    return lambda error, _: told.update({id: error})

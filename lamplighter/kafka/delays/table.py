@@ -92,13 +92,19 @@ class DelayedJobs:
             query = update(self._table).where(self._table.c.lease == lease)
             connection.execute(query.values(lease=None, leased_until=0))
 
+    def set_aside(self, lease: str, ids: Sequence[str]) -> None:
+        """They wait for the end of their lease like the others, but can be cancelled: nothing of them is on its way."""
+        with self._transaction() as connection:
+            query = update(self._table).where(self._table.c.lease == lease, self._table.c.id.in_(ids))
+            connection.execute(query.values(lease=None))
+
     def next_due(self, now: float) -> float | None:
         """When the next job is due, or a lease is over; None where there is nothing to wait for."""
         columns = self._table.c
         free = (
             self._mine().where(columns.leased_until <= _ms(now)).with_only_columns(func.min(columns.due_at).label("at"))
         )
-        leased = self._mine().where(columns.lease.is_not(None), columns.leased_until > _ms(now))
+        leased = self._mine().where(columns.leased_until > _ms(now))
         leased = leased.with_only_columns(func.min(columns.leased_until).label("at"))
         times = [row["at"] for query in (free, leased) for row in self._rows(query) if row["at"] is not None]
         return min(times) / 1000 if times else None
@@ -120,7 +126,7 @@ class DelayedJobs:
         query = delete(self._table).where(
             columns.connection == self._connection,
             or_(columns.id == id, columns.job_id == id),
-            columns.leased_until <= _ms(now),
+            or_(columns.leased_until <= _ms(now), columns.lease.is_(None)),
         )
         with self._transaction() as connection:
             return int(connection.execute(query).rowcount)

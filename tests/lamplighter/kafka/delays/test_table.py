@@ -149,6 +149,17 @@ def test_what_is_being_moved_can_not_be_cancelled(table: DelayedJobs) -> None:
     assert table.cancel(id, NOW) == 0
 
 
+def test_what_was_refused_waits_for_its_lease_and_can_be_cancelled(table: DelayedJobs) -> None:
+    id = table.put(job(), "orders", NOW)
+    lease, _ = table.claim(NOW, most=1)
+
+    table.set_aside(lease, [id])
+
+    assert table.claim(NOW + LEASE - 1, most=1)[1] == []
+    assert table.next_due(NOW) == NOW + LEASE
+    assert table.cancel(id, NOW) == 1
+
+
 def test_rows_of_another_connection_are_left_alone(databases: DatabaseManager, table: DelayedJobs) -> None:
     other = DelayedJobs(databases, connection="other", database=None, table="delayed_jobs")
     table.put(job(), "orders", NOW)
