@@ -311,7 +311,7 @@ class BoundInvoker(Generic[T]):
     def __call__(self, *arguments: object) -> T:
         leading = self._leading
         if not self._needs:
-            return self._function(*arguments[:leading])
+            return self._function(*(arguments if len(arguments) == leading else arguments[:leading]))
         values = {}
         for need, place in self._needs:
             if place >= 0:

@@ -1,6 +1,6 @@
 """Tells listeners what happened."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 E = TypeVar("E")
@@ -16,9 +16,9 @@ class Dispatcher:
         """Call `listener` with each event of exactly this class."""
         self._listeners.setdefault(event, []).append(listener)
 
-    def listens(self, event: type[Any]) -> bool:
-        """Whether anyone would hear of it, so that an event need not be made in vain."""
-        return event in self._listeners
+    def listeners(self, event: type[E]) -> Sequence[Callable[[E], object]]:
+        """Who would hear of it, so that an event need not be made in vain: a list that tells of later ones, too."""
+        return self._listeners.setdefault(event, [])
 
     def dispatch(self, event: object) -> None:
         """Call the listeners; what one raises reaches the caller."""

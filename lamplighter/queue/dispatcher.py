@@ -126,7 +126,7 @@ class Dispatcher:
         target = self._queues.connection(connection)
         name = queue or target.default_queue
         target.push(message, queue=name, delay=delay)
-        if self._events.listens(JobQueued):
+        if self._events.listeners(JobQueued):
             self._events.dispatch(JobQueued(target.connection, name, id, message.payload))
 
 

@@ -107,7 +107,7 @@ class Overdue:
         self._tell(JobFailed(start, elapsed, error))
 
     def _tell(self, event: JobTimedOut | JobFailed) -> None:
-        if self._events.listens(type(event)):
+        if self._events.listeners(type(event)):
             _within(LISTENERS, lambda: self._events.dispatch(event))
 
     def _print_stack(self, start: Start) -> None:

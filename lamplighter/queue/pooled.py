@@ -91,7 +91,7 @@ class PooledWorker(Worker):
         if self._paused or self._down:
             self._wait(self._options.sleep or 1)
             return False
-        if not self._running and self._events.listens(WorkerIdle):
+        if not self._running and self._events.listeners(WorkerIdle):
             self.settling.tell(WorkerIdle(self._queue.connection, self._options.queues))
         if self._asked or self._is_empty():
             return False
@@ -125,7 +125,7 @@ class PooledWorker(Worker):
 
     def _begin(self, start: Start) -> None:
         try:
-            if not start.is_told and self._events.listens(JobProcessing):
+            if not start.is_told and self._events.listeners(JobProcessing):
                 self._events.dispatch(JobProcessing(start))
         except Exception as error:
             self.settling.settle(start, error, 0.0)

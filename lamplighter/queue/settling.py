@@ -57,6 +57,7 @@ class Settling:
         self._queue = queue
         self._failing = failing
         self._events = events
+        self._who_hears_of_ends = events.listeners(JobProcessed)
         self._database_errors = database_errors
         self._hand = hand
 
@@ -84,7 +85,7 @@ class Settling:
     def done(self, start: "Start", duration: float) -> Literal[True]:
         """Let go of a job that has come to its end."""
         start.delivery.delete()
-        if self._events.listens(JobProcessed):
+        if self._who_hears_of_ends:
             try:
                 self._events.dispatch(JobProcessed(start, duration))
             except Exception:
@@ -100,7 +101,7 @@ class Settling:
         self.has_failed = True
         error = verdict.error or JobFailedError("The job failed in its slot.")
         start.delivery.fail(error)
-        if self._events.listens(JobFailed):
+        if self._events.listeners(JobFailed):
             self.tell(JobFailed(start, duration, error))
         return True
 
@@ -115,7 +116,7 @@ class Settling:
         if not self._hand.take(start):
             never_return()
         is_over = self._failing.settle(start, error, refusal)
-        if is_over and self._events.listens(JobFailed):
+        if is_over and self._events.listeners(JobFailed):
             self.tell(JobFailed(start, duration, error))
         return is_over
 
@@ -146,7 +147,7 @@ class Settling:
                 extra={"job": start.name, "position": start.delivery.position, "delay": delay, "counted": counted},
                 exc_info=error,
             )
-        if self._events.listens(JobReleased):
+        if self._events.listeners(JobReleased):
             self.tell(JobReleased(start, duration, delay, error))
         return False
 

@@ -27,7 +27,7 @@ class Hand:
 
     def __init__(self) -> None:
         self._held: dict[Start, float] = {}
-        self._armed_until = 0.0
+        self._armed = -NEVER  # the deadline that the C timer is set for
         self._arming = threading.Lock()
         self.limit = NEVER
 
@@ -38,8 +38,8 @@ class Hand:
         self._held[start] = deadline
         # C code that holds the GIL stops the watching thread too; only a C timer can end the process then.
         # It is set anew once a second, not for each job.
-        armed = self._armed_until - DEAD_MAN
-        if armed != deadline and not deadline - 1 <= armed <= deadline + 1 and (is_only or deadline < armed):
+        armed = self._armed
+        if not armed - 1 <= deadline <= armed + 1 and (is_only or deadline < armed):
             self._arm(deadline)
 
     def take(self, start: Start) -> bool:
@@ -62,19 +62,19 @@ class Hand:
         first = min(list(self._held.values()), default=None)
         if first is None:
             with self._arming:
-                if not self._armed_until or self._held:
+                if self._armed == -NEVER or self._held:
                     return
-                self._armed_until = 0.0
+                self._armed = -NEVER
                 faulthandler.cancel_dump_traceback_later()
         # A job that has come since the look found the timer still set, and left it as it was.
         first = min(list(self._held.values()), default=None)
-        if first is not None and not first - 1 <= self._armed_until - DEAD_MAN <= first + 1:
+        if first is not None and not self._armed - 1 <= first <= self._armed + 1:
             self._arm(first)
 
     def _arm(self, deadline: float) -> None:
         with self._arming:
-            self._armed_until = deadline + DEAD_MAN
-            seconds = max(self._armed_until - time.monotonic(), 0.001)
+            self._armed = deadline
+            seconds = max(deadline + DEAD_MAN - time.monotonic(), 0.001)
             if seconds > LONGEST:
                 faulthandler.cancel_dump_traceback_later()
                 return

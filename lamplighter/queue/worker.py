@@ -48,6 +48,7 @@ class Worker:
         self._queue = queue
         self._runner = runner
         self._events = events
+        self._who_hears_of_starts = events.listeners(JobProcessing)
         self._options = options
         self._maintenance = maintenance
         self._asked: set[StopReason] = set()
@@ -141,7 +142,7 @@ class Worker:
     def _pop_idle(self) -> DriverDelivery | None:
         job_context.set(None)
         self.beaten_at = time.monotonic()
-        if self._events.listens(WorkerIdle):
+        if self._events.listeners(WorkerIdle):
             self.settling.tell(WorkerIdle(self._queue.connection, self._options.queues))
         if self._asked or self._is_empty():
             return None
@@ -192,7 +193,7 @@ class Worker:
             self.hand.put(start, began + timeout if timeout else NEVER)
             error = None
             try:
-                if not start.is_told and self._events.listens(JobProcessing):
+                if self._who_hears_of_starts and not start.is_told:
                     self._events.dispatch(JobProcessing(start))
                 start.may_push_ahead = True
                 self._runner.run(start)
@@ -304,7 +305,7 @@ class Worker:
 
     def _tell_of(self, many: Many) -> bool:
         """Tell that the jobs of a call begin; False when none of them is left to be handled."""
-        if self._events.listens(JobProcessing):
+        if self._events.listeners(JobProcessing):
             for start in many.starts:
                 try:
                     self._events.dispatch(JobProcessing(start))
@@ -338,7 +339,9 @@ class Worker:
             start.attempts -= 1  # it comes back to be recorded, not to be started
         try:
             self._runner.read(start)
-            if failure is None and not start.policy.may_start(start.attempts, has_crashed=start.delivery.has_crashed):
+            # Its first start is always allowed.
+            if start.attempts > 1 and failure is None and not _may_start(start):
+                start.attempts -= 1  # it is not started once more
                 raise MaxAttemptsExceeded(_too_often(start))
         except (PayloadError, JobFailedError) as error:
             self.settling.fail(start, failure or error)
@@ -351,8 +354,12 @@ class Worker:
         return failure is None
 
 
+def _may_start(start: Start) -> bool:
+    return start.policy.may_start(start.attempts, has_crashed=start.delivery.has_crashed)
+
+
 def _too_often(start: Start) -> str:
     return (
-        f"{start.name} has been started {start.attempts - 1} times without coming to an end, "
-        f"and may be started {start.policy.tries} times."
+        f"{start.name} has been started {start.attempts} times without coming to an end; its tries are "
+        f"{start.policy.tries}."
     )

@@ -34,10 +34,11 @@ class Lines:
         self._waiting: list[str] = []
         self._is_cut = False
         self._lock = threading.Lock()
-        self._second = 0
+        self._second_ends = 0.0  # on the monotonic clock
         self._stamp = ""
         self._middles: dict[tuple[str, int], str] = {}
-        # Of the present second: the line with which jobs of a name begin, and how their last lines begin.
+        # Of the present second, by the job's name: the lines that begin a job, and those that end one that took so
+        # many hundredths of a millisecond.
         self._begins: dict[str, str] = {}
         self._ends: dict[tuple[str, int], str] = {}
         self._running = self._paint(YELLOW, "RUNNING")
@@ -69,9 +70,9 @@ class Lines:
     def on_processing(self, event: JobProcessing) -> None:
         """A job begins."""
         start = event.start
-        name = start.name if self._is_plain else self._long_name(start)
-        if not self._second <= time.time() < self._second + 1:
+        if start.began >= self._second_ends:
             self._next_second()
+        name = start.name if self._is_plain else self._long_name(start)
         line = self._begins.get(name)
         if line is None:
             line = self._begins[name] = f"  {self._stamp} {self._middle(name, START_MARGIN)} {self._running}\n"
@@ -79,31 +80,37 @@ class Lines:
 
     def on_processed(self, event: JobProcessed) -> None:
         """A job has come to its end."""
-        self._end(event.start, event.duration, GREEN, "DONE")
+        start, duration = event.start, event.duration
+        if start.began + duration >= self._second_ends:
+            self._next_second()
+        name = start.name if self._is_plain else self._long_name(start)
+        took = int(duration * 100_000 + 0.5)
+        line = self._ends.get((name, took))
+        if line is None:
+            line = self._ends[name, took] = self._end(name, took / 100_000, GREEN, "DONE")
+        self._add(line)
 
     def on_released(self, event: JobReleased) -> None:
         """A job will run again."""
         if event.error is None:
-            self._end(event.start, event.duration, GREEN, "DONE")
+            self._add_end(event.start, event.duration, GREEN, "DONE")
         else:
-            self._end(event.start, event.duration, YELLOW, "FAIL")
+            self._add_end(event.start, event.duration, YELLOW, "FAIL")
 
     def on_failed(self, event: JobFailed) -> None:
         """A job has failed for good."""
-        self._end(event.start, event.duration, RED, "FAIL")
+        self._add_end(event.start, event.duration, RED, "FAIL")
 
-    def _end(self, start: Start, duration: float, colour: str, word: str) -> None:
-        took = run_time(duration)
-        name = start.name if self._is_plain else self._long_name(start)
-        if not self._second <= time.time() < self._second + 1:
+    def _add_end(self, start: Start, duration: float, colour: str, word: str) -> None:
+        if time.monotonic() >= self._second_ends:
             self._next_second()
-        head = self._ends.get((name, len(took)))
-        if head is None:
-            head = f"  {self._stamp} {self._middle(name, END_MARGIN + len(took))} "
-            self._ends[name, len(took)] = head
-        if self._output.ansi:
-            took, word = self._paint(GRAY, took), self._paint(colour, word)
-        self._add(f"{head}{took} {word}\n")
+        name = start.name if self._is_plain else self._long_name(start)
+        self._add(self._end(name, duration, colour, word))
+
+    def _end(self, name: str, duration: float, colour: str, word: str) -> str:
+        took = run_time(duration)
+        middle = self._middle(name, END_MARGIN + len(took))
+        return f"  {self._stamp} {middle} {self._paint(GRAY, took)} {self._paint(colour, word)}\n"
 
     def _middle(self, name: str, margin: int) -> str:
         """A job's name and the dots behind it; the same for most jobs, so it is kept."""
@@ -130,8 +137,10 @@ class Lines:
         return f"{colour}{text}{RESET}" if self._output.ansi else text
 
     def _next_second(self) -> None:
-        self._second = int(time.time())
-        stamp = datetime.fromtimestamp(self._second, self._zone).strftime("%Y-%m-%d %H:%M:%S")
+        """Look at the clock: most jobs need not, they know how long they took."""
+        now = time.time()
+        self._second_ends = time.monotonic() + 1 - now % 1
+        stamp = datetime.fromtimestamp(int(now), self._zone).strftime("%Y-%m-%d %H:%M:%S")
         self._stamp = self._paint(GRAY, stamp)
         self._begins.clear()
         self._ends.clear()
