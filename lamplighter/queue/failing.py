@@ -79,6 +79,11 @@ class Failing:
             Unavailable: the hook could not reach what it needs; it is to be called again.
         """
         self._told = start
+        delivery = start.delivery
+        if delivery.has_crashed and not start.policy.may_start(start.attempts - 1, has_crashed=True):
+            # Each worker that dies in here counts one more start, and the next one comes here again.
+            log.error("failed() is not called: workers have died in it", extra={"job": start.name})
+            return
         try:
             self._runner.run_failed(start, error)
         except Unavailable:

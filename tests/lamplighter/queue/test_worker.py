@@ -225,6 +225,18 @@ def test_failed_is_told_of_the_start_that_failed_however_late_it_is_recorded(ben
     assert seen == [2]
 
 
+def test_a_failed_that_kills_its_worker_is_given_up(bench: Bench) -> None:
+    for retries in (3, 4, 5):  # three starts, then two workers that have died in failed()
+        delivery = bench.queue.add("raises", maxTries=3)
+        delivery.has_crashed, delivery.retries = True, retries
+
+    bench.worker(Raises).work()
+
+    assert told == ["failed MaxAttemptsExceeded key"] * 2
+    assert [record["attempts"] for record in bench.failed_jobs.records] == [3, 4, 5]
+    assert delivery.settled == [("fail", "MaxAttemptsExceeded")]
+
+
 def test_events_tell_the_life_of_a_job_in_order(bench: Bench) -> None:
     heard: list[str] = []
     for kind in (WorkerStarting, JobProcessing, JobProcessed, JobReleased, JobFailed, WorkerStopping):
