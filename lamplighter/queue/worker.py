@@ -342,7 +342,6 @@ class Worker:
             # Its first start is always allowed.
             if start.attempts > 1 and failure is None and not _may_start(start):
                 start.attempts -= 1  # it is not started once more
-                start.attempts -= 1  # it is not started once more
                 raise MaxAttemptsExceeded(_too_often(start))
         except (PayloadError, JobFailedError) as error:
             self.settling.fail(start, failure or error)
