@@ -2,6 +2,7 @@
 
 import base64
 import json
+import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from lamplighter.contracts import Databases, Headers, Message
 from lamplighter.database.errors import SqlAlchemyErrors, is_missing_table
 from lamplighter.database.manager import READ_ONLY
-from lamplighter.errors import MigrationError, Unavailable
+from lamplighter.errors import MigrationError, QueueError, Unavailable
 from lamplighter.kafka.delays.naming import told_by
 
 LEASE = 60.0  # seconds for which claimed rows are one mover's
@@ -36,7 +37,8 @@ class DelayedJob:
 class DelayedJobs:
     """The rows of one connection.
 
-    Every method raises MigrationError while the table is not there, and Unavailable while no database answers.
+    Every method raises MigrationError while the table is not there, Unavailable while no database answers, and
+    QueueError where another transaction keeps an SQLite file locked.
     """
 
     def __init__(self, databases: Databases, *, connection: str, database: str | None, table: str) -> None:
@@ -155,6 +157,13 @@ class DelayedJobs:
                 ) from error
             if SqlAlchemyErrors().is_lost_connection(error):
                 raise Unavailable("The database that keeps the delayed jobs does not answer; try again.") from error
+            if isinstance(error.orig, sqlite3.Error) and SqlAlchemyErrors().is_deadlock(error):
+                # Not its cause: a job would be run again for it without end, and lock out its own row each time.
+                raise QueueError(
+                    "The SQLite file that keeps the delayed jobs is locked. A job that has used its session must commit before "
+                    f"it dispatches one with a long delay; or set delay_store of the connection {self._connection!r} "
+                    f"to kafka (KAFKA_DELAY_STORE)."
+                ) from None
             raise
 
 

@@ -11,9 +11,10 @@ from sqlalchemy import text
 
 from lamplighter.config import Repository
 from lamplighter.contracts import Message
+from lamplighter.database.errors import SqlAlchemyErrors
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
-from lamplighter.errors import MigrationError
+from lamplighter.errors import MigrationError, QueueError
 from lamplighter.kafka.delays.table import LEASE, DelayedJobs
 
 MIGRATIONS = Path(__file__).parents[4] / "database/migrations"
@@ -172,3 +173,18 @@ def test_a_missing_table_is_told_with_what_to_do(databases: DatabaseManager) -> 
 
     with pytest.raises(MigrationError, match=r"nowhere.*run `migrate`"):
         table.put(job(), "orders", NOW)
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+def test_a_job_that_locks_its_own_row_out_is_told_what_to_do(databases: DatabaseManager, table: DelayedJobs) -> None:
+    impatient = databases.engine().connect()
+    impatient.exec_driver_sql("PRAGMA busy_timeout = 0")
+    impatient.rollback()
+
+    with databases.engine().begin():
+        impatient.close()  # the table is given this one
+
+        with pytest.raises(QueueError, match="must commit before it dispatches") as told:
+            table.put(job(), "orders", NOW)
+
+    assert not SqlAlchemyErrors().is_deadlock(told.value)
