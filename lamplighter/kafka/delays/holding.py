@@ -66,8 +66,9 @@ class Holding:
         """
         if not math.isfinite(delay) or delay > LONGEST:
             raise UnsupportedDelay(
-                f"The connection {self._connection!r} holds a job back for {LONGEST / DAY:g} days at most; {delay:g} s "
-                f"is {delay / DAY:.1f}. Dispatch it with a shorter delay, and let it release itself."
+                f"The connection {self._connection!r} holds a job back for {LONGEST / DAY:g} days at most, which is "
+                f"{LONGEST:,.0f} s, and not for {delay:,.10g} s. Dispatch it with a shorter delay, and let it release "
+                f"itself."
             )
         return delay > self._settings.delay_short and self._settings.delay_store == "database"
 
@@ -90,8 +91,8 @@ class Holding:
         retention = self._retention(topic)
         if retention is not None and delay > retention:
             raise UnsupportedDelay(
-                f"The topic {topic} keeps records for {retention:g} s (retention.ms), and a job can't wait there for "
-                f"{delay:g} s. Raise its retention; `python artisan.py kafka:topics` tells what is needed."
+                f"The topic {topic} keeps records for {retention:,.10g} s (retention.ms), and a job can't wait there "
+                f"for {delay:,.10g} s. Raise its retention; `python artisan.py kafka:topics` tells what is needed."
             )
         now = self._clock.now()
         return topic, wrap(message, queue, due=now + delay, sent=now, wait=delay)

@@ -160,9 +160,9 @@ class DelayedJobs:
             if isinstance(error.orig, sqlite3.Error) and SqlAlchemyErrors().is_deadlock(error):
                 # Not its cause: a job would be run again for it without end, and lock out its own row each time.
                 raise QueueError(
-                    "The SQLite file that keeps the delayed jobs is locked. A job that has used its session must commit before "
-                    f"it dispatches one with a long delay; or set delay_store of the connection {self._connection!r} "
-                    f"to kafka (KAFKA_DELAY_STORE)."
+                    "The SQLite file that keeps the delayed jobs is locked. A job that has used its session must "
+                    "commit before it dispatches with a long delay; or set delay_store of the connection "
+                    f"{self._connection!r} to kafka (KAFKA_DELAY_STORE)."
                 ) from None
             raise
 
