@@ -13,6 +13,7 @@ from lamplighter.errors import ConsoleError
 from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.ending import Overdue, bounded
 from lamplighter.queue.failing import Failing
+from lamplighter.queue.garbage import spare_the_collector
 from lamplighter.queue.health import Heartbeat
 from lamplighter.queue.options import StopReason, WorkerOptions
 from lamplighter.queue.pooled import PooledWorker
@@ -52,6 +53,7 @@ class WorkerProcess:
             self.worker.prepare()
             self.queue.open(self.options.queues, self.worker.bell)
             watch.start()
+            spare_the_collector()
             self.restart.begin(lambda: self.worker.ask_to_stop(StopReason.RESTART_SIGNAL))
             try:
                 status = self.worker.work()

@@ -4,8 +4,8 @@ import faulthandler
 import importlib
 import json
 import signal
-import socket
 import sys
+import threading
 
 from lamplighter.contracts import Application, DatabaseErrors, Maintenance
 from lamplighter.events import Dispatcher as Events
@@ -14,9 +14,10 @@ from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.events import JobFailed, JobReleased
 from lamplighter.queue.failed import FailedJobs
 from lamplighter.queue.failing import Failing
+from lamplighter.queue.garbage import spare_the_collector
 from lamplighter.queue.manager import QueueManager
 from lamplighter.queue.options import WorkerOptions
-from lamplighter.queue.pools.slot import SlotQueue, SlotWorker, leave_signals_to_the_worker
+from lamplighter.queue.pools.slot import SlotQueue, SlotWorker, join_the_worker, leave_signals_to_the_worker
 from lamplighter.queue.registry import Registry
 from lamplighter.queue.retries import Policy
 from lamplighter.queue.runner import Runner
@@ -39,18 +40,20 @@ def command(app: Application, connection: str, defaults: Policy) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Boot the application once, then run what comes over the socket until its other end is closed."""
-    leave_signals_to_the_worker()
+    told = threading.Event()
+    leave_signals_to_the_worker(told)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     settings = json.loads(arguments[0])
-    connection = socket.socket(fileno=int(arguments[1].removeprefix("--fd=")))
+    connection = join_the_worker(int(arguments[1].removeprefix("--fd=")))
     sys.path.insert(0, settings["folder"])
     app: Application = importlib.import_module("bootstrap.app").create_app().bootstrap()
     target = app.make(QueueManager).connection(settings["connection"])
     assert isinstance(target, WorkQueue)  # the worker works it, too
-    queue = SlotQueue(connection, target)
+    queue = SlotQueue(connection, target, told)
     defaults = Policy(settings["tries"], tuple(settings["backoff"]), settings["timeout"])
     worker = _worker(app, queue, target, defaults)
     queue.open((), worker.bell)
+    spare_the_collector()
     status = worker.work()
     queue.close(timeout=10)
     return status
