@@ -10,12 +10,21 @@ TIMEOUT = 2.0  # seconds; a text may be without its number
 
 
 def too_large_text(config: Mapping[str, Any], topic: str, reason: str) -> str:
-    """What to do about a message that the client or the topic refused, with the limit where the brokers tell it."""
+    """What to do about a message that the topic refused, with the limit where the brokers tell it."""
     limit = _limit(config, topic)
     takes = "" if limit is None else f", which is {limit:,} bytes"
     return (
         f"A message is larger than the topic {topic} takes{takes}: {reason}. Raise the topic's max.message.bytes, or "
         f"lower max_message_bytes and claim_above of the connection, so that it is not sent."
+    )
+
+
+def too_large_to_send_text(config: Mapping[str, Any], topic: str) -> str:
+    """What to do about a message that the client itself did not send."""
+    return (
+        f"A message for {topic} is too large with its headers: the connection sends "
+        f"{int(config['message.max.bytes']):,} bytes (max_message_bytes). Make it smaller, or give the connection a "
+        f"claim_check."
     )
 
 

@@ -14,7 +14,7 @@ from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, MessageTooLarge, QueueError
 from lamplighter.kafka.clientlog import client_logger
 from lamplighter.kafka.commits import is_fatal
-from lamplighter.kafka.limits import too_large_text
+from lamplighter.kafka.limits import too_large_text, too_large_to_send_text
 from lamplighter.kafka.metadata import missing_text
 from lamplighter.queue.pushes import Pushes
 
@@ -220,6 +220,8 @@ class KafkaProducer:
                 producer.poll(SERVE)
                 continue
             except KafkaException as error:
+                if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                    raise MessageTooLarge(too_large_to_send_text(self._config, topic)) from error
                 raise self._translate(error.args[0], topic) from error
             return
 

@@ -1,6 +1,7 @@
 """Payloads too large for a message, against a real Apache Kafka: refused with the limit, or put aside."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -185,6 +186,19 @@ def test_without_a_claim_check_a_large_job_is_refused_with_the_limit(project: Pr
         assert done.returncode == 3, done.stderr
         assert "1,000,000 (max_message_bytes)" in done.stdout
         assert topic in done.stdout
+
+
+def test_what_only_its_frame_makes_too_large_is_told_the_limit_of_the_connection(project: Project) -> None:
+    project.configure(claim_check="")
+    size = 999_900
+    [told] = re.findall(r"of ([\d,]+) bytes", dispatch(project, size).stdout)
+    over = int(told.replace(",", "")) - 1_000_000
+
+    done = dispatch(project, size - over)
+
+    assert done.returncode == 3, done.stderr
+    assert "with its headers" in done.stdout
+    assert "1,000,000 bytes (max_message_bytes)" in done.stdout
 
 
 def test_a_topic_that_takes_less_is_named_with_its_limit(project: Project, kafka: Broker) -> None:
