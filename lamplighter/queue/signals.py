@@ -54,7 +54,7 @@ def handled(worker: Worker) -> Iterator[Callable[[], None]]:
         before_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         handling = [True]
-        os.register_at_fork(after_in_child=lambda: _leave_to_their_defaults(handlers) if handling else None)
+        os.register_at_fork(after_in_child=lambda: leave_to_their_defaults(handlers) if handling else None)
         try:
             yield look
         finally:
@@ -64,7 +64,7 @@ def handled(worker: Worker) -> Iterator[Callable[[], None]]:
             signal.set_wakeup_fd(before_fd)
 
 
-def _leave_to_their_defaults(numbers: Iterable[int]) -> None:
+def leave_to_their_defaults(numbers: Iterable[int]) -> None:
     """In a child that a job has forked: its signals are not the worker's, whose socket it shares."""
     signal.set_wakeup_fd(-1)
     for number in numbers:

@@ -49,6 +49,39 @@ class Greedy(Job):
     def handle(self) -> None:
         self.kept.append(bytearray(os.urandom(1 << 20) * self.megabytes))
         note("end", n=self.n)
+
+
+@dataclass(frozen=True)
+class Parent(Job):
+    """Leaves processes behind that have all its files, and dies."""
+
+    name = "parent"
+
+    n: int = 0
+
+    def handle(self) -> None:
+        os.system("sleep 20 &")
+        child = os.fork()
+        if child == 0:
+            time.sleep(20)
+            os._exit(0)
+        note("start", n=self.n, child=child)
+        os._exit(7)
+
+
+@dataclass(frozen=True)
+class Tidy(Job):
+    """Runs for too long, and puts its things away when it is told to end."""
+
+    name = "tidy"
+
+    n: int = 0
+
+    def handle(self) -> None:
+        try:
+            time.sleep(60)
+        finally:
+            note("tidied", n=self.n)
 '''
 )
 
@@ -112,16 +145,20 @@ def test_a_signal_to_the_whole_group_drains(project: Project, pool: str, slots: 
             stdout=log,
             stderr=log,
             start_new_session=True,
+            text=True,
         )
     wait_for(lambda: "partitions assigned" in project.log(), what="a worker")
     broker(project).jobs("store", {"n": 1, "sleep": 1.5}, {"n": 2, "sleep": 1.5})
     wait_for(lambda: len(project.events("start")) == 2)
 
+    slots_ = slots_of(process)
     os.killpg(process.pid, number)
+    for slot in slots_:  # as systemd does with KillMode=control-group
+        slot.send_signal(number)
     status = process.wait(40)
 
     assert status == 0, project.log()
-    assert sorted(project.numbers("end")) == [1, 2]
+    assert sorted(project.numbers("start")) == sorted(project.numbers("end")) == [1, 2]
     assert project.log().count(" DONE") == 2
     assert "Traceback" not in project.log()
     assert "store" in next(line for line in project.log().splitlines() if "RUNNING" in line)
@@ -184,6 +221,28 @@ def test_a_slot_that_is_killed_harms_its_job_alone(project: Project) -> None:
     assert status == 0
     assert sorted((line["n"], line["attempts"]) for line in project.events("start")) == [(1, 1), (1, 2), (2, 1)]
     assert "ended by SIGKILL while the job was running" in project.log()
+
+
+def test_a_slot_that_dies_is_missed_though_what_it_has_started_lives(project: Project) -> None:
+    working(project, "--tries=1")
+
+    broker(project).jobs("store", {"n": 1}, name="parent")
+    wait_for(lambda: "FAIL" in project.log(), seconds=10)
+
+    (start,) = project.events("start")
+    assert psutil.pid_exists(start["child"])
+    assert "exit code 7" in project.log()
+    os.kill(start["child"], signal.SIGKILL)
+
+
+def test_an_overdue_job_in_a_slot_may_put_its_things_away(project: Project) -> None:
+    working(project, "--timeout=0.5", "--tries=1")
+
+    broker(project).jobs("store", {"n": 1}, name="tidy")
+    wait_for(lambda: "FAIL" in project.log(), seconds=10)
+
+    assert project.numbers("tidied") == [1]
+    assert "JobTimedOut" in project.log()
 
 
 def test_a_timeout_ends_its_slot_alone_and_shows_where_it_hung(project: Project) -> None:

@@ -136,32 +136,26 @@ class ProcessPool:
         """End all processes: by asking, then by TERM, then by KILL."""
         if self._is_closing.is_set():
             return
-        self._is_closing.set()
-        self._thread.join(KILL_AFTER)
         with self._lock:
-            slots = list(self._slots)
-            for slot in slots:
+            self._is_closing.set()
+            for slot in self._slots:
                 _send(slot, Stop())
-        until = time.monotonic() + LEAVE
-        for number in (None, signal.SIGTERM, signal.SIGKILL):
-            for slot in slots:
-                if number is not None:
+        self._thread.join(LEAVE)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with self._lock:
+                for slot in self._slots:
                     _signal(slot, number)
-            for slot in slots:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    slot.process.wait(max(0.1, until - time.monotonic()))
-            until = time.monotonic() + KILL_AFTER
-        for slot in slots:
-            slot.connection.close()
-        self._selector.close()
+            self._thread.join(KILL_AFTER)
 
     # the thread of the slots ───────────────────────────────────────────────────────────────────────────────────────
 
     def _serve(self) -> None:
-        while not self._is_closing.is_set():
+        # As long as a slot is there: on Linux those that a thread has started are killed at its end.
+        while self._slots or not self._is_closing.is_set():
             for key, _ in self._selector.select(0.1):
                 self._read(key.data)
             self._end_what_is_overdue()
+        self._selector.close()
 
     def _read(self, slot: Slot) -> None:
         data = receive(slot.connection)
@@ -209,11 +203,11 @@ class ProcessPool:
             if start is not None and not slot.has_begun:
                 self._waiting.appendleft(start)
                 start = None
-            if not slot.is_ready:
-                self._failed_boots += 1
+            if not slot.is_ready and (slot.timed_out or status != -signal.SIGTERM):
+                self._failed_boots += 1  # else its whole service was told to end
             if self._failed_boots >= MOST_FAILED_BOOTS:
                 self.failure = ConsoleError(_no_slots(status))
-            elif not self._is_closing.is_set() and not slot.is_retiring:
+            elif not slot.is_retiring:
                 self._spawn()
         if start is not None:
             self._ended(start, self._outcome(slot, start, status))
@@ -225,8 +219,6 @@ class ProcessPool:
         if slot.timed_out:
             # As in the other pools: the grace period is over, the start counts, and the next worker runs it again.
             return Verdict("release", error=Unavailable(f"{start.name} has not ended within the grace period."))
-        if status == -signal.SIGTERM or self._is_closing.is_set():
-            return Unavailable(f"The process of {start.name} was told to end.")
         return SlotDied(f"The process of {start.name} ended {_how(status)} while the job was running.")
 
     def _end_what_is_overdue(self) -> None:
@@ -275,6 +267,8 @@ class ProcessPool:
         )
 
     def _spawn(self) -> None:
+        if self._is_closing.is_set():
+            return
         ours, theirs = socket.socketpair()
         ours.settimeout(PATIENCE)
         with theirs:
@@ -319,9 +313,10 @@ def _send(slot: Slot, message: Run | RunMany | Stop) -> None:
 
 
 def _overrun(slot: Slot) -> None:
-    """Have a slot end: first its stack, for whoever reads the log."""
+    """Have a slot end: first its stack, for whoever reads the log. It obeys TERM only when it was told to stop."""
     slot.timed_out, slot.until = True, NEVER
     slot.kill_at = time.monotonic() + KILL_AFTER
+    _send(slot, Stop())
     _signal(slot, signal.SIGUSR1)
     threading.Timer(0.1, _signal, (slot, signal.SIGTERM)).start()
 

@@ -8,12 +8,15 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import NoReturn
 
 from lamplighter.contracts import Headers, Message
 from lamplighter.queue.delivery import DriverDelivery, WorkQueue
 from lamplighter.queue.many import Many
 from lamplighter.queue.pools.wire import Began, Ended, Frames, Ready, Run, RunMany, Stop, frame, receive, to_slot
 from lamplighter.queue.runner import Start
+from lamplighter.queue.signals import QUIT, leave_to_their_defaults
 from lamplighter.queue.worker import Worker
 
 GONE = 1  # exit code of a slot whose worker is gone
@@ -72,9 +75,12 @@ class SlotDelivery:
 
 
 class SlotQueue:
-    """The connection as a slot sees it: deliveries come over the socket, pushes go to the brokers themselves."""
+    """The connection as a slot sees it: deliveries come over the socket, pushes go to the brokers themselves.
 
-    def __init__(self, connection: socket.socket, target: WorkQueue) -> None:
+    `told` is set when the worker says that the slot has to end.
+    """
+
+    def __init__(self, connection: socket.socket, target: WorkQueue, told: threading.Event) -> None:
         self.connection = target.connection
         self.default_queue = target.default_queue
         self.max_message_bytes = target.max_message_bytes
@@ -82,6 +88,7 @@ class SlotQueue:
         self.is_over = False
         self._socket = connection
         self._target = target
+        self._told = told
         self._inbox: SimpleQueue[Run | RunMany | Stop] = SimpleQueue()
         self._sending = threading.Lock()
         self._ends: list[Ended] = []
@@ -156,13 +163,19 @@ class SlotQueue:
         frames = Frames()
         while data := receive(self._socket):
             for one in frames.feed(data):
-                self._inbox.put(to_slot.decode(one))
+                message = to_slot.decode(one)
+                if isinstance(message, Stop):
+                    self._told.set()
+                self._inbox.put(message)
         # Whoever started us is gone, and with it the right to settle anything: an orphan must not work on.
         os._exit(GONE)
 
 
 class SlotWorker(Worker):
     """A worker that is told which jobs it runs in one call."""
+
+    def _leave(self, start: Start, leaving: BaseException) -> NoReturn:
+        raise leaving  # the worker that started this process tells what becomes of the job
 
     def _gather(self, first: Start) -> Many:
         many = self._many(first)
@@ -182,13 +195,30 @@ def _text(error: BaseException) -> str:
         return ""  # an exception may have anything for a text
 
 
-def leave_signals_to_the_worker() -> None:
-    """Ctrl-C reaches the whole terminal; the worker tells its slots when they have to end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGQUIT, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def leave_signals_to_the_worker(told: threading.Event) -> None:
+    """A signal may reach every process of a terminal or a service; the worker tells its slots when they have to end.
+
+    TERM then ends the job in hand as an exception would, so that it can put its things away.
+    """
+
+    def obey(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGTERM and told.is_set():
+            sys.exit(128 + number)
+
+    # Handlers, since what is ignored would be ignored by the programs that jobs start, too.
+    handled = (*QUIT, signal.SIGUSR2)
+    for number in handled:
+        signal.signal(number, obey)
+    os.register_at_fork(after_in_child=lambda: leave_to_their_defaults(handled))
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def join_the_worker(descriptor: int) -> socket.socket:
+    """The socket to the worker. No process that a job starts has it, so that the worker sees when the slot is gone."""
+    os.set_inheritable(descriptor, False)
+    connection = socket.socket(fileno=descriptor)
+    os.register_at_fork(after_in_child=connection.close)
+    return connection
