@@ -230,11 +230,11 @@ class Lanes:
         if not counted:
             # What comes next would meet the same service: it is spared the attempt.
             partition.waits_for = delivery
-        elif self._is_blocked_for_too_long(delivery, delay):
+        elif delivery.failure is None and self._is_blocked_for_too_long(delivery, delay):
             if self._block_action == "stop":
                 partition.is_stopped = True
             else:
-                delivery.failure = delivery.failure or LaneBlocked(_too_long(delivery, self._block_limit))
+                delivery.failure = LaneBlocked(_too_long(delivery, self._block_limit))
                 delay = 0
         self._wait(delivery, delay)
 

@@ -3,7 +3,7 @@
 import logging
 from typing import TYPE_CHECKING
 
-from lamplighter.errors import Unavailable
+from lamplighter.errors import MessageTooLarge, Unavailable
 from lamplighter.queue.failed.trace import one_line
 from lamplighter.queue.runner import Runner, Start
 
@@ -43,9 +43,13 @@ class Failing:
             return True
         # Nothing may be settled before the failure is written down; the held delivery comes back with its failure
         # and is not run again.
-        first = delivery.failure is None
+        counted = delivery.failure is None
         delivery.failure = error
-        delivery.release(STORE_AWAY, counted=first)
+        if isinstance(refusal, MessageTooLarge) and not counted:
+            # The store takes others: this one must hold up no more than a retry does, and was not started once more.
+            delivery.retries -= 1
+            counted = True
+        delivery.release(STORE_AWAY, counted=counted)
         log.error(
             "a failed job can't be recorded; it stays uncommitted and is recorded as soon as that works",
             extra={"job": start.name, "position": delivery.position, "reason": one_line(refusal)},

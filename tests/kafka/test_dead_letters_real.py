@@ -204,7 +204,9 @@ def test_poison_that_no_letter_can_hold_waits_until_the_topic_takes_it(
     noise = os.urandom(4000)
     kafka.publish(topic, [(b"k", noise)])
     worker = project.worker("-q")
-    wait_for(lambda: "Raise its max.message.bytes" in project.log(), what="the advice")
+    wait_for(lambda: project.log().count("Raise its max.message.bytes") >= 2, what="the advice")
+    kafka.jobs(topic, *({"n": n} for n in range(20)))
+    wait_for(lambda: len(project.events("end")) == 20, what="the jobs behind it")
 
     admin = AdminClient({"bootstrap.servers": kafka.address})
     entry = ConfigEntry("max.message.bytes", "100000", incremental_operation=AlterConfigOpType.SET)
