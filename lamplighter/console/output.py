@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TextIO, TypeVar
 
 from lamplighter.console.options import QUIET, GlobalOptions
@@ -60,7 +61,8 @@ class Output:
     def for_terminal(cls, options: GlobalOptions) -> "Output":
         """The output of this process, as its terminal, its environment and the options want it."""
         return cls(
-            sys.stdout,
+            # Python has none where it was closed, as by `>&-`.
+            sys.stdout or Path(os.devnull).open("w", encoding="utf-8"),
             sys.stderr,
             stdin=sys.stdin,
             verbosity=options.verbosity,

@@ -315,6 +315,17 @@ def test_a_reader_that_has_gone_away_ends_nothing(tmp_path: Path) -> None:
     assert done.exists()
 
 
+def test_a_command_without_a_standard_output_ends_as_any_other() -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} artisan.py list >&-"],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_the_golden_info_line_is_the_one_that_laravel_printed() -> None:
     golden = Path(__file__).parents[2] / "golden" / "queue_work_output.json"
     if not golden.exists():
