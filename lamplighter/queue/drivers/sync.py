@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from contextvars import Context
 
 from lamplighter.contracts import Headers, Message
+from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import DriverDelivery, Failed
 from lamplighter.queue.runner import Runner
 
@@ -79,6 +80,7 @@ class SyncQueue:
 
     def _run(self, message: Message, queue: str) -> None:
         start = self._runner.start(SyncDelivery(message, self.connection, queue))
+        job_context.set(start)
         try:
             self._runner.read(start)
             self._runner.run(start)

@@ -11,6 +11,7 @@ from lamplighter.container import Container
 from lamplighter.contracts import Delivery
 from lamplighter.errors import ConfigError
 from lamplighter.events import Dispatcher as Events
+from lamplighter.logging.context import job_fields
 from lamplighter.queue.dispatcher import UNSET, Dispatcher, Key
 from lamplighter.queue.drivers.null import NullQueue
 from lamplighter.queue.drivers.sync import SyncQueue
@@ -44,6 +45,7 @@ class Letter(Job):
 
 
 ran: list[Any] = []
+told: list[dict[str, object]] = []
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Failing(Job):
     def handle(self, delivery: Delivery) -> None:
         """Raise."""
         ran.append(delivery.attempts)
+        told.append(job_fields())
         raise RuntimeError("boom")
 
     def failed(self, error: BaseException) -> None:
@@ -151,6 +154,16 @@ def test_a_job_on_the_sync_connection_runs_at_once_and_its_error_is_the_dispatch
 
 def test_the_null_connection_takes_everything(dispatcher: Dispatcher) -> None:
     assert dispatcher.dispatch(Letter(), connection="null") == "you"
+
+
+def test_log_records_of_a_job_on_the_sync_connection_say_which_job_it_is(dispatcher: Dispatcher) -> None:
+    told.clear()
+
+    with pytest.raises(RuntimeError):
+        dispatcher.dispatch(Failing(), connection="sync", key="k")
+
+    assert told == [{"job": "failing", "id": "k", "attempt": 1, "position": "sync"}]
+    assert job_fields() == {}
 
 
 @pytest.mark.parametrize(
