@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -263,6 +270,14 @@ class Broker:
         for future in admin.create_topics([NewTopic(name, partitions, -1, config=config)]).values():
             future.result(20)
         return name
+
+    def alter(self, topic: str, key: str, value: str) -> None:
+        """Change one setting of a topic."""
+        entry = ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+        admin = AdminClient({"bootstrap.servers": self.address})
+        for future in admin.incremental_alter_configs([resource]).values():
+            future.result(20)
 
     def publish(self, topic: str, messages: list[tuple[bytes | None, bytes | None]], partition: int = -1) -> None:
         """Put (key, value) pairs onto a topic, as another program would."""

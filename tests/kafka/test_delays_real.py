@@ -13,6 +13,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from lamplighter.kafka.delays.retention import ASK_AGAIN, Retention
 from lamplighter.kafka.delays.tiers import SHORT
 from tests.harness import Broker, Node, Project, free_ports, stop, wait_for
 
@@ -348,6 +349,19 @@ def test_what_is_never_kept_is_refused_at_dispatch(delaying: Delaying, kafka: Br
     assert told.returncode == 1
     assert "retention.ms is 60,000" in told.stdout
     assert not delaying.project.events("sent")
+
+
+def test_a_retention_that_was_raised_is_noticed(kafka: Broker) -> None:
+    topic, now = kafka.topic(partitions=1, **{"retention.ms": "60000"}), 0.0
+    retention = Retention(lambda: {"bootstrap.servers": kafka.address}, monotonic=lambda: now)
+    before = retention(topic, 120)
+
+    kafka.alter(topic, "retention.ms", "600000")
+    at_once = retention(topic, 120)
+    now = ASK_AGAIN
+    later = retention(topic, 120)
+
+    assert (before, at_once, later) == (60, 60, 600)
 
 
 @pytest.mark.parametrize("store", ["database", "kafka"])

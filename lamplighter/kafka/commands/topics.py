@@ -57,6 +57,6 @@ class TopicsCommand(Command):
 
 def _row(topic: Topic, problems: list[str]) -> list[object]:
     retention = topic.config.get("retention.ms", "")
-    days = f"{int(retention) / DAY_MS:g} d" if retention.isdigit() else ("for ever" if retention == "-1" else "")
+    days = f"{int(retention) / DAY_MS:.3g} d" if retention.isdigit() else ("for ever" if retention == "-1" else "")
     told = [topic.config.get(key, "") for key in ("min.insync.replicas", "max.message.bytes")]
     return [topic.name, topic.partitions, topic.replicas, days, *told, "; ".join(problems)]

@@ -183,5 +183,5 @@ def _held(position: str, waiting: Waiting) -> HeldJob:
     return HeldJob(position, job_id, name, waiting.topic, waiting.due, can_cancel=False)
 
 
-def _for_ever(topic: str) -> None:
+def _for_ever(topic: str, delay: float) -> None:
     """What is not known."""

@@ -36,7 +36,8 @@ class Holding:
     Args:
         producer: makes the connection's producer.
         rows: makes the table; called only where delays are kept in one.
-        retention: how long a delay topic keeps records, in seconds; None where that is not known, or without end.
+        retention: how long a delay topic keeps records, in seconds, in view of a delay; None where that is not known,
+            or without end.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Holding:
         *,
         producer: Callable[[], KafkaProducer],
         rows: Callable[[], Rows],
-        retention: Callable[[str], float | None],
+        retention: Callable[[str, float], float | None],
     ) -> None:
         self._connection = connection
         self._settings = settings
@@ -88,7 +89,7 @@ class Holding:
             UnsupportedDelay: the topic keeps nothing for so long.
         """
         topic = self._tiers.topic(self._tiers.choose(delay))
-        retention = self._retention(topic)
+        retention = self._retention(topic, delay)
         if retention is not None and delay > retention:
             raise UnsupportedDelay(
                 f"The topic {topic} keeps records for {retention:,.10g} s (retention.ms), and a job can't wait there "

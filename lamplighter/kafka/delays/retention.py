@@ -13,29 +13,36 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the stubs n
 )
 
 TIMEOUT = 5.0  # seconds for the brokers' answer
-ASK_AGAIN = 60.0  # seconds until brokers that gave none are asked again
+ASK_AGAIN = 60.0  # seconds until brokers are asked again
 
 
 class Retention:
-    """Asks for each topic once in a process, and not often where the answer does not come."""
+    """Asks for each topic once in a process, and not often where the answer does not come, or has to be a no."""
 
-    def __init__(self, config: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(
+        self, config: Callable[[], Mapping[str, Any]], *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._config = config
+        self._monotonic = monotonic
         self._known: dict[str, float | None] = {}
-        self._ask_at = 0.0
+        self._again_at: dict[str, float] = {}
+        self._away_until = 0.0
 
-    def __call__(self, topic: str) -> float | None:
-        """Seconds; None where it keeps all, where it is missing, and where we may not ask."""
-        if topic in self._known:
-            return self._known[topic]
-        if time.monotonic() < self._ask_at:
-            return None
+    def __call__(self, topic: str, delay: float) -> float | None:
+        """Seconds; None where it keeps all, where it is missing, and where we may not ask.
+
+        One that is too short for a delay may have been raised meanwhile.
+        """
+        known, now = self._known.get(topic), self._monotonic()
+        is_enough = topic in self._known and (known is None or delay <= known)
+        if is_enough or now < max(self._away_until, self._again_at.get(topic, 0.0)):
+            return known
+        self._again_at[topic] = now + ASK_AGAIN
         try:
-            found = self._known[topic] = self._ask(topic)
+            known = self._known[topic] = self._ask(topic)
         except (KafkaException, FutureTimeout, KeyError):
-            self._ask_at = time.monotonic() + ASK_AGAIN
-            return None
-        return found
+            self._away_until = now + ASK_AGAIN
+        return known
 
     def _ask(self, topic: str) -> float | None:
         admin = AdminClient({**self._config(), "log_level": 0})

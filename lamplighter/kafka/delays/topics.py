@@ -15,6 +15,7 @@ def config_of(settings: KafkaSettings) -> dict[str, str]:
     return {
         "cleanup.policy": "delete",
         "retention.ms": str(max(settings.retention_days * DAY_MS, _longest_ms(settings) + SPARE_MS)),
+        "retention.bytes": "-1",
         # A job is due so long after it was appended, whatever the clock of its sender says.
         "message.timestamp.type": "LogAppendTime",
     }
@@ -32,6 +33,9 @@ def problems(settings: KafkaSettings, config: Mapping[str, str]) -> list[str]:
     longest = _longest_ms(settings)
     if 0 < retention <= longest:
         found.append(f"retention.ms is {retention:,}: a job may have to wait there for {longest:,}")
+    size = int(config.get("retention.bytes", "-1"))
+    if size > 0:
+        found.append(f"retention.bytes is {size:,}: jobs beyond it are deleted while they wait")
     if config.get("message.timestamp.type", "LogAppendTime") != "LogAppendTime":
         found.append("message.timestamp.type is not LogAppendTime: jobs run early where a sender's clock is slow")
     return found

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from lamplighter.contracts import Headers, Message
 from lamplighter.kafka.delays.shelf import Shelf, is_question
 from lamplighter.kafka.delays.tiers import CLOCK, HEADER, LONG, SHORT, Tiers, unwrap, wrap
+from lamplighter.kafka.delays.topics import config_of, problems
+from lamplighter.kafka.settings import KafkaSettings
 
 TIERS = Tiers("shop.delay.", SHORT)
 
@@ -149,3 +151,12 @@ def test_what_can_not_be_read_waits_for_nothing() -> None:
 
     assert shelf.next_at() == 0.0
     assert shelf.take()[1] is None
+
+
+@pytest.mark.parametrize("wrong", ["retention.ms", "retention.bytes", "message.timestamp.type"])
+def test_a_delay_topic_that_would_lose_jobs_or_run_them_early_is_told(wrong: str) -> None:
+    settings = KafkaSettings()
+    good = config_of(settings)
+
+    assert problems(settings, good) == []
+    assert [problem.split()[0] for problem in problems(settings, {**good, wrong: "1"})] == [wrong]
