@@ -36,6 +36,11 @@ class Ends:
 
     def lag(self, partition: Partition) -> int:
         """How much of a partition is not finished: delivered messages, and what is still to be fetched."""
-        place = (partition.topic, partition.number)
-        got = max(partition.expected, partition.position, self._read.get(place, 0))
-        return partition.tracker.left + max(0, self._high.get(place, 0) - got)
+        return partition.tracker.left + self.end(partition) - self._got(partition)
+
+    def end(self, partition: Partition) -> int:
+        """The end of a partition, at least what has come of it."""
+        return max(self._high.get((partition.topic, partition.number), 0), self._got(partition))
+
+    def _got(self, partition: Partition) -> int:
+        return max(partition.expected, partition.position, self._read.get((partition.topic, partition.number), 0))

@@ -1,7 +1,7 @@
 """What is left to do of each partition, and what holds it up: the numbers, wherever they come from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lamplighter.kafka.handover import Handover, Mark
@@ -132,9 +132,15 @@ def measure(
 def measure_own(partition: Partition, *, end: int) -> PartitionLag:
     """The numbers of a partition that this process owns, as its last acknowledged commit tells them."""
     committed, metadata = partition.committed
-    return measure(
-        partition.topic, partition.number, committed=committed, metadata=metadata, start=max(0, committed), end=end
+    found = measure(
+        partition.topic,
+        partition.number,
+        committed=committed,
+        metadata=metadata,
+        start=max(0, partition.position),
+        end=end,
     )
+    return replace(found, blocking=partition.tracker.first_open)
 
 
 def _retry(offset: int, mark: Mark) -> Retry:

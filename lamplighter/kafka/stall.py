@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from lamplighter.kafka.ends import Ends
+from lamplighter.kafka.lag import measure_own
 from lamplighter.kafka.partition import Partition
 
 KNOCK = 1.0  # seconds for a connection to a broker
@@ -79,14 +80,18 @@ class Stall:
     def _told(self, partitions: Sequence[Partition], now: float) -> str:
         polling = self._polling
         behind = sorted(partitions, key=polling.ends.lag, reverse=True)
-        lags = [f"{partition}: {polling.ends.lag(partition)}" for partition in behind if polling.ends.lag(partition)]
+        lags = [
+            measure_own(partition, end=polling.ends.end(partition)).line(time.time())
+            for partition in behind
+            if polling.ends.lag(partition)
+        ]
         return "; ".join(
             (
                 f"nothing for {now - self._since:.0f} s",
                 f"assigned {_some(map(str, polling.assigned()))}",
                 f"lost {_some(map(str, polling.lost))}",
                 f"paused {_some(str(partition) for partition in partitions if partition.is_paused)}",
-                f"lag {_some(lags)}",
+                f"behind {_some(lags)}",
                 f"begun and not finished {sum(_in_hand(partition) for partition in partitions)}",
                 f"held {sum(partition.held for partition in partitions)}",
                 f"last poll {now - polling.polled_at:.0f} s ago",

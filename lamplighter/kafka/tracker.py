@@ -62,6 +62,14 @@ class Tracker:
         """How many are delivered and not finished."""
         return max(0, len(self._open) - len(self._finished))
 
+    @property
+    def first_open(self) -> int:
+        """The offset that the commit waits for; -1 where nothing is open. Any thread may look."""
+        try:
+            return self._open[0]
+        except IndexError:
+            return -1
+
     def beyond(self) -> tuple[int | None, int, tuple[int, ...]]:
         """The position, a frontier, and the delivered offsets below it that are not finished: all else there is."""
         # A copy of one moment: what finishes from here on is told as unfinished, never the other way round.

@@ -78,7 +78,7 @@ def test_a_frozen_broker_is_a_stall_with_what_is_seen_and_an_exit_of_its_own(
 
     assert status == STALLED, project.log()
     [line] = [line for line in project.log().splitlines() if "stands still" in line]
-    for word in (f"{topic}[0]: ", "assigned", "paused", "lag", "held", "last commit error"):
+    for word in (f"{topic}[0] committed", "assigned", "paused", "lag", "held", "last commit error"):
         assert word in line
 
 

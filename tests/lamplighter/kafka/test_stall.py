@@ -55,7 +55,8 @@ def test_lag_without_progress_is_a_stall_that_tells_what_is_seen() -> None:
 
     assert told[:2] == [None, None]
     assert told[2] is not None
-    for words in ("nothing for 60 s", "assigned store[0]", "store[0]: 5", "Coordinator load in progress"):
+    numbers = "behind store[0] committed 10 end 15 lag 5 beyond 0 retries 0 held 0"
+    for words in ("nothing for 60 s", "assigned store[0]", numbers, "Coordinator load in progress"):
         assert words in told[2]
 
 
