@@ -6,7 +6,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from lamplighter.contracts import Databases, Message
-from lamplighter.errors import MessageTooLarge, QueueError
+from lamplighter.errors import ConfigError, MessageTooLarge, QueueError
 from lamplighter.kafka.claims import KafkaClaims
 from lamplighter.kafka.consumer import PollingThread
 from lamplighter.kafka.delays.clock import BrokerClock
@@ -136,6 +136,12 @@ class KafkaQueue:
         """Join the group and begin to fetch."""
         self._bell = bell
         topics = weights(names)
+        if self._settings.dead_letter_topic in topics:
+            raise ConfigError(
+                f"The topic {self._settings.dead_letter_topic} is the dead_letter_topic of the connection "
+                f"{self.connection!r}: a worker would have its failed jobs come again for ever. Name another one; "
+                f"`queue:retry` puts failed jobs back."
+            )
         self._lanes = Lanes(
             topics,
             block_limit=self._settings.key_block_limit,

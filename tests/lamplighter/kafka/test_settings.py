@@ -1,5 +1,6 @@
 """The options of a Kafka connection."""
 
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from confluent_kafka import Consumer
 
 from lamplighter.errors import ConfigError
 from lamplighter.kafka.merge import Merge
+from lamplighter.kafka.queue import KafkaQueue
 from lamplighter.kafka.settings import KafkaSettings, read_settings, with_ports
 
 
@@ -172,3 +174,11 @@ def test_secrets_are_not_shown() -> None:
     shown = repr(settings(sasl_password="hunter2", sasl_plain_password="hunter2", options={"sasl.password": "hunter2"}))
 
     assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize("names", [["dead"], ["store", "dead:2"]])
+def test_failed_jobs_are_not_worked_where_they_are_written_to(names: list[str]) -> None:
+    queue = KafkaQueue("kafka", settings(brokers="127.0.0.1:1", dead_letter_topic="dead"), address=lambda: None)
+
+    with pytest.raises(ConfigError, match=r"dead is the dead_letter_topic .*`queue:retry`"):
+        queue.open(names, SimpleQueue())
