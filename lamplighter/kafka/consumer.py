@@ -27,7 +27,7 @@ from lamplighter.kafka.identity import Identity
 from lamplighter.kafka.membership import Membership, refusal
 from lamplighter.kafka.memory import fix_thresholds
 from lamplighter.kafka.partition import Chunk, Ordering, Partition
-from lamplighter.kafka.starting import look_for_topics, read_committed
+from lamplighter.kafka.starting import look_for_topics, no_offset_text, read_committed
 
 log = logging.getLogger(__name__)
 
@@ -279,6 +279,8 @@ class PollingThread(threading.Thread):
                 self._changed()
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             log.error("a topic is missing", extra={"topic": message.topic(), "brokers": self.brokers})
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            self._fail(QueueError(no_offset_text(message, self._config["group.id"])))
         elif is_fatal(error):
             self._fail(refusal(error, self._config))
         else:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
 
 from lamplighter.errors import QueueError
 from lamplighter.kafka.commits import Verdict, judge
@@ -35,6 +35,15 @@ def look_for_topics(consumer: Consumer, topics: Sequence[str], needed: Sequence[
         )
     if missing:
         raise QueueError(missing_text(missing, brokers))
+
+
+def no_offset_text(message: Message, group: str) -> str:
+    """What to do where the settings leave it to somebody to say where a group begins."""
+    return (
+        f"The group {group} has no committed offset of {message.topic()}[{message.partition()}] that the log still "
+        f"has, and auto_offset_reset of the connection is error. Set it to earliest or latest, or commit an offset "
+        f"for the group."
+    )
 
 
 def read_committed(

@@ -105,6 +105,18 @@ def test_latest_with_a_new_group_goes_on_committing(project: Project, kafka: Bro
     assert set(project.numbers("end")) == {5}
 
 
+def test_a_new_group_that_may_not_choose_where_to_begin_says_so(project: Project, kafka: Broker, topic: str) -> None:
+    project.configure(auto_offset_reset="error")
+    kafka.jobs(topic, {"n": 1}, partition=0)
+
+    status = project.worker().wait(60)
+
+    assert status == 1
+    assert f"{topic}[" in project.log()
+    assert "Set it to earliest or latest" in " ".join(project.log().split())
+    assert not project.events("start")
+
+
 @pytest.mark.usefixtures("protocol")
 def test_partitions_that_are_added_are_worked_from_their_beginning(
     project: Project, kafka: Broker, topic: str, admin: AdminClient
