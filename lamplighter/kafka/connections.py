@@ -1,9 +1,10 @@
 """The Kafka connections of the configuration: their settings, and where their brokers are."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from lamplighter.contracts import Config, Databases, Message
+from lamplighter.contracts import Application, Config, Databases, Message
 from lamplighter.errors import ConfigError
 from lamplighter.kafka.deadletters.letters import DeadLetters
 from lamplighter.kafka.delays.clock import BrokerClock
@@ -30,12 +31,14 @@ class KafkaConnections:
 
     def __init__(
         self,
+        app: Application,
         config: Config,
         merge: Merge,
         embedded: EmbeddedBroker,
         clock: BrokerClock,
         databases: LazyDatabases,
     ) -> None:
+        self._app = app
         self._config = config
         self._merge = merge
         self._embedded = embedded
@@ -51,7 +54,12 @@ class KafkaConnections:
         options = self._config.get(f"queue.connections.{name}")
         if not isinstance(options, dict) or options.get("driver") != "kafka":
             raise ConfigError(f"config/queue.py and config/kafka.py have no connection {name!r} with the driver kafka.")
-        return read_settings(options, where=self._merge.origin(name))
+        settings = read_settings(options, where=self._merge.origin(name))
+        certificates = settings.ssl_ca_location
+        if certificates in ("", "probe"):  # librdkafka's word for the usual places
+            return settings
+        # Commands work from any folder; librdkafka would look in the current one.
+        return replace(settings, ssl_ca_location=str(self._app.path(certificates)))
 
     def client_config(self, name: str) -> dict[str, Any]:
         """What any client of the connection's brokers is told; starts the embedded broker where it is meant."""

@@ -49,7 +49,8 @@ class KafkaSettings:
         claim_check: a folder that every dispatcher and worker reaches: payloads of more than `claim_above` bytes are
             kept there, and the message names the file; empty is off.
         stall_after: how long nothing may go on in a worker that has something to do, until it ends; 0 is for ever.
-        security_protocol, sasl_mechanisms, sasl_username, sasl_password, ssl_ca_location: as librdkafka's.
+        security_protocol, sasl_mechanisms, sasl_username, sasl_password, ssl_ca_location: as librdkafka's; a relative
+            path is one of the project's folder.
         sasl_enable, sasl_plain_username, sasl_plain_password: the PHP driver's names for SASL with PLAIN.
         options, consumer_options, producer_options: librdkafka's own settings, which win over everything.
     """
