@@ -9,6 +9,7 @@ from lamplighter.errors import ConfigError
 from lamplighter.kafka.deadletters.letters import DeadLetters
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
+from lamplighter.kafka.embedded.pushes import LargePushes
 from lamplighter.kafka.embedded.room import Room
 from lamplighter.kafka.merge import Merge
 from lamplighter.kafka.queue import KafkaQueue, Place, any_partition
@@ -77,6 +78,7 @@ class KafkaConnections:
             is_gone=self._has_ended if settings.is_embedded else lambda address: False,
             clock=self._clock,
             databases=self._databases,
+            names=self._app.path("storage/framework/movers"),
         )
 
     def dead_letters(self, name: str) -> DeadLetters:
@@ -101,14 +103,17 @@ class KafkaConnections:
         """What keeps the pushes of a connection within the embedded broker."""
         connections = self._config.mapping("queue.connections", {})
         every = [self.settings(name) for name, options in connections.items() if options.get("driver") == "kafka"]
+        groups: dict[str, dict[str, None]] = {}
+        for each in every:
+            groups.setdefault(each.queue, {})[each.consumer_group_id] = None
+            for topic in each.tiers.topics():
+                groups.setdefault(topic, {})[each.delays_group] = None
         return Room(
             settings.client_config(self._address(settings)),
-            {
-                **{each.queue: each.consumer_group_id for each in every},
-                **{topic: each.delays_group for each in every for topic in each.tiers.topics()},
-            },
+            {topic: tuple(readers) for topic, readers in groups.items()},
             group=settings.consumer_group_id,
             written={topic for each in every for topic in each.topics},
+            pushes=LargePushes(self._embedded.folder.path),
         )
 
     def _has_ended(self, address: str) -> bool:

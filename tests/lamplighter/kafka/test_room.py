@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -15,15 +17,19 @@ from lamplighter.errors import BrokerUnavailable, EmbeddedBrokerFull
 from lamplighter.kafka.embedded import reader as reader_module
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.embedded.partitioner import partition_for
+from lamplighter.kafka.embedded.pushes import ARRIVAL, LargePushes
 from lamplighter.kafka.embedded.reader import size_of
-from lamplighter.kafka.embedded.room import ARRIVAL, LIMIT, Room
+from lamplighter.kafka.embedded.room import LIMIT, Room
 
 FORK = """
 import os, sys
+from pathlib import Path
 from lamplighter.contracts import Message
+from lamplighter.kafka.embedded.pushes import LargePushes
 from lamplighter.kafka.embedded.room import Room
 
-room = Room({"bootstrap.servers": sys.argv[1]}, {"store": "workers"}, group="workers", written=())
+config, pushes = {"bootstrap.servers": sys.argv[1]}, LargePushes(Path(sys.argv[2]))
+room = Room(config, {"store": ["workers"]}, group="workers", written=(), pushes=pushes)
 parent = room.place("store", Message(b"x", b"key"))
 if os.fork() == 0:
     os._exit(0 if room.place("store", Message(b"x" * 100_000, b"key")) == parent else 1)
@@ -31,7 +37,7 @@ sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
 """
 KEY = b"one partition"
 NUMBER = partition_for(KEY, 4)
-GROUPS = {"store": "workers"}
+GROUPS = {"store": ("workers",)}
 
 
 @pytest.fixture
@@ -41,9 +47,14 @@ def address(broker: EmbeddedBroker) -> str:
 
 
 @pytest.fixture
-def room(address: str) -> Room:
+def room(address: str, tmp_path: Path) -> Room:
     """The room of a process whose group `workers` reads `store`."""
-    return Room({"bootstrap.servers": address}, GROUPS, group="workers", written=["api"])
+    return room_of(address, tmp_path)
+
+
+def room_of(address: str, folder: Path, groups: Mapping[str, Sequence[str]] = GROUPS) -> Room:
+    config = {"bootstrap.servers": address}
+    return Room(config, groups, group="workers", written=["api"], pushes=LargePushes(folder))
 
 
 def producer_of(address: str, **settings: int) -> Producer:
@@ -185,6 +196,39 @@ def test_what_other_processes_push_beside_us_counts(room: Room, address: str) ->
     assert 80 < count < 100
 
 
+def test_large_messages_that_many_processes_push_at_once_count(address: str, tmp_path: Path) -> None:
+    message = Message(b"x" * 900_000, KEY)
+    rooms = [room_of(address, tmp_path) for _ in range(6)]
+    for room in rooms:
+        room.place("store", Message(b"x", KEY))
+    start = threading.Barrier(len(rooms))
+
+    def push(room: Room) -> None:
+        producer = producer_of(address)
+        start.wait()
+        with suppress(EmbeddedBrokerFull):
+            producer.produce("store", message.payload, KEY, room.place("store", message))
+            producer.flush(10)
+
+    threads = [threading.Thread(target=push, args=(room,)) for room in rooms]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert kept(address) == (0, 4)
+
+
+def test_each_group_that_reads_a_topic_has_its_jobs_kept(address: str, tmp_path: Path) -> None:
+    room = room_of(address, tmp_path, {"store": ("workers", "auditors")})
+    count = push_until_full(room, producer_of(address), 500_000)
+    with client(address) as consumer:
+        consumer.commit(offsets=[TopicPartition("store", NUMBER, count)], asynchronous=False)
+
+    with pytest.raises(EmbeddedBrokerFull, match="the group 'auditors' has not read"):
+        room.place("store", Message(b"x" * 500_000, KEY))
+
+
 def test_large_headers_count(room: Room) -> None:
     with pytest.raises(EmbeddedBrokerFull):
         room.place("store", Message(b"x", KEY, (("trace", b"x" * LIMIT),)))
@@ -229,15 +273,15 @@ def test_looking_moves_no_offset_of_the_group(room: Room, address: str) -> None:
     assert found[0].offset < 0
 
 
-def test_a_broker_that_is_gone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broker_that_is_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader_module, "TIMEOUT", 0.3)
-    room = Room({"bootstrap.servers": "127.0.0.1:1"}, GROUPS, group="workers", written=())
+    room = room_of("127.0.0.1:1", tmp_path)
 
     with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:1"):
         room.place("store", Message(b"x"))
 
 
-def test_a_forked_child_looks_for_itself(address: str) -> None:
-    done = subprocess.run([sys.executable, "-c", FORK, address], timeout=30, check=False)
+def test_a_forked_child_looks_for_itself(address: str, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FORK, address, tmp_path], timeout=30, check=False)
 
     assert done.returncode == 0

@@ -1,0 +1,52 @@
+"""What the processes of one project push to the embedded broker at this moment, as far as it is large."""
+
+import fcntl
+import json
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LARGE = 65_536  # bytes of a message, from which on all processes know of it
+ARRIVAL = 1.0  # seconds in which what was given a place arrives, or has failed
+
+
+class LargePushes:
+    """Large messages that were given a place and are not seen there yet, whoever pushes them.
+
+    A few of them make a partition full, so that no process may leave those of the others out of account.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "embedded-pushes.json"
+        self._lock = folder / "embedded-pushes.lock"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let no other process find room meanwhile."""
+        self._lock.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def under_way(self, place: str, seen: Iterable[tuple[int, int]]) -> int:
+        """How many bytes are still to arrive at a place, where these offsets and sizes are seen."""
+        told = self._told().get(place)
+        if told is None:
+            return 0
+        end, size, _ = told
+        return max(0, size - sum(one for offset, one in seen if offset >= end and one > LARGE))
+
+    def add(self, place: str, *, end: int, size: int) -> None:
+        """From now on so many bytes are to arrive at a place, behind `end`. Only for who is alone."""
+        draft = self._file.with_suffix(".draft")
+        draft.write_text(json.dumps({**self._told(), place: (end, size, time.time())}), encoding="utf-8")
+        draft.replace(self._file)
+
+    def _told(self) -> dict[str, tuple[int, int, float]]:
+        now = time.time()
+        try:
+            told = json.loads(self._file.read_text(encoding="utf-8"))
+            return {place: (end, size, at) for place, (end, size, at) in told.items() if 0 <= now - at < ARRIVAL}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return {}  # nobody has, or the disk was full
