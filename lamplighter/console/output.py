@@ -33,6 +33,9 @@ class Output:
 
     Each call is one write, flushed, so that lines of several processes do not mix and none waits in a buffer. With
     verbosity -1 only errors are written. A reader that has gone away (`| head`) ends nothing: the rest is dropped.
+
+    Attributes:
+        has_reader: whether nobody who reads has gone away yet; what goes on without end is to end without one.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Output:
         self._ansi_errors = ansi if ansi_errors is None else ansi_errors
         self.width = min(width, MAX_WIDTH)
         self.interactive = interactive
+        self.has_reader = True
         self._stdout = stdout
         self._stderr = stderr if stderr is not None else stdout
         self._stdin = stdin
@@ -173,6 +177,7 @@ class Output:
             _write(stream, text)
             stream.flush()
         except BrokenPipeError:
+            self.has_reader = False
             # What is left in the stream's buffer would fail again when the interpreter ends.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())

@@ -167,3 +167,19 @@ def test_watching_goes_on_until_it_is_ended(project: Project, kafka: Broker, top
     assert (first["lag"], seen) == (0, 1)
     assert watching.wait(20) == 0
     watching.stdout.close()
+
+
+def test_watching_ends_when_nobody_reads_any_more(project: Project) -> None:
+    watching = subprocess.Popen(
+        [sys.executable, "artisan.py", "kafka:lag", "--watch", "--every=0.2", "--json"],
+        cwd=project.folder,
+        env=project.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    assert watching.stdout is not None
+    watching.stdout.readline()
+
+    watching.stdout.close()
+
+    assert watching.wait(20) == 0

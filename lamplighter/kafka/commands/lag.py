@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 HEADERS = ("partition", "committed", "end", "lag", "beyond", "held", "retries", "blocked at", "age", "owner")
 MOST_RETRIES = 20  # that are listed; --json has all
 EMBEDDED_CANNOT = "The embedded broker can't tell who is in a group, nor for certain how the last owners have left."
+DAY = 86_400.0  # seconds
 COUNT_EVERY = 10.0  # seconds: counting what is delayed reads the delay topics
 
 
@@ -55,8 +56,8 @@ class LagCommand(Command):
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object a look")] = False,
     ) -> None:
         """The committed offsets of a group, whether anybody is in it or not."""
-        if every < 0.1:
-            raise ConsoleError(f"--every is {every:g} seconds, and has to be 0.1 at least.")
+        if not 0.1 <= every <= DAY:
+            raise ConsoleError(f"--every is {every:g} seconds, and has to be 0.1 at least, and a day at most.")
         settings = self._connections.settings(connection)
         topics = [name.strip() for name in topic.split(",") if name.strip()]
         reader = GroupReader(settings, self._connections.client_config(connection), group=group)
@@ -81,14 +82,14 @@ class LagCommand(Command):
     def _watch(
         self, reader: GroupReader, connection: str, topics: Sequence[str], *, every: float, as_json: bool
     ) -> None:
-        """Until Ctrl-C or TERM, which leave the terminal as it was."""
+        """Until Ctrl-C or TERM, which leave the terminal as it was, or until nobody reads any more."""
         ended = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: ended.set())
         if not as_json and self.output.is_terminal:
             self._draw(reader, connection, topics, every=every, ended=ended)
             return
-        while not ended.is_set():
+        while not ended.is_set() and self.output.has_reader:
             try:
                 self._show(reader.read(topics), connection, as_json=as_json)
             except QueueError as error:
