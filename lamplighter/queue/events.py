@@ -1,22 +1,21 @@
 """What happens to jobs and workers; listeners are named by these classes."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from lamplighter.queue.runner import Start
 
 
-@dataclass(slots=True)
-class WorkerStarting:
+class WorkerStarting(msgspec.Struct):
     """A worker is about to take its first job."""
 
     connection: str
     queues: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class WorkerStopping:
+class WorkerStopping(msgspec.Struct):
     """A worker has taken its last job; `reason` is the value of a StopReason."""
 
     status: int
@@ -24,31 +23,27 @@ class WorkerStopping:
     jobs_processed: int
 
 
-@dataclass(slots=True)
-class WorkerIdle:
+class WorkerIdle(msgspec.Struct):
     """A worker found nothing to do."""
 
     connection: str
     queues: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class JobProcessing:
+class JobProcessing(msgspec.Struct, gc=False):
     """A job is about to be handled."""
 
     start: "Start"
 
 
-@dataclass(slots=True)
-class JobProcessed:
+class JobProcessed(msgspec.Struct, gc=False):
     """A handler came to its end without an exception, after `duration` seconds."""
 
     start: "Start"
     duration: float
 
 
-@dataclass(slots=True)
-class JobReleased:
+class JobReleased(msgspec.Struct):
     """A job will run again in `delay` seconds: after an exception, or as its handler asked (`error` is None)."""
 
     start: "Start"
@@ -57,8 +52,7 @@ class JobReleased:
     error: BaseException | None
 
 
-@dataclass(slots=True)
-class JobFailed:
+class JobFailed(msgspec.Struct):
     """A job is among the failed jobs."""
 
     start: "Start"
@@ -66,16 +60,14 @@ class JobFailed:
     error: BaseException
 
 
-@dataclass(slots=True)
-class JobTimedOut:
+class JobTimedOut(msgspec.Struct):
     """A job ran longer than its timeout; its worker is about to end."""
 
     start: "Start"
     timeout: float
 
 
-@dataclass(slots=True)
-class QueueBusy:
+class QueueBusy(msgspec.Struct):
     """`queue:monitor` has found as many jobs as it was told not to let pass, or more."""
 
     connection: str
@@ -83,8 +75,7 @@ class QueueBusy:
     size: int
 
 
-@dataclass(slots=True)
-class JobQueued:
+class JobQueued(msgspec.Struct):
     """A message was pushed and is safe."""
 
     connection: str

@@ -86,8 +86,10 @@ class Settling:
         """Let go of a job that has come to its end."""
         start.delivery.delete()
         if self._who_hears_of_ends:
+            event = JobProcessed(start, duration)
             try:
-                self._events.dispatch(JobProcessed(start, duration))
+                for listener in self._who_hears_of_ends:
+                    listener(event)
             except Exception:
                 log.exception(LISTENER)
         return True

@@ -194,7 +194,9 @@ class Worker:
             error = None
             try:
                 if self._who_hears_of_starts and not start.is_told:
-                    self._events.dispatch(JobProcessing(start))
+                    event = JobProcessing(start)
+                    for listener in self._who_hears_of_starts:
+                        listener(event)
                 start.may_push_ahead = True
                 self._runner.run(start)
             except Exception as raised:
