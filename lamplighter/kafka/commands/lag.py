@@ -241,9 +241,10 @@ def _drawn(found: GroupLag, delayed: Delayed, error: str) -> "RenderableType":
     from rich.text import Text
 
     now = time.time()
-    table = Table(title=f"{found.group}  {time.strftime('%H:%M:%S')}")
+    # Without a frame it fits into 80 columns.
+    table = Table(title=f"{found.group}  {time.strftime('%H:%M:%S')}", box=None, pad_edge=False)
     for header in HEADERS:
-        table.add_column(header, justify="left" if header in ("partition", "owner") else "right")
+        table.add_column(header, justify="left" if header in ("partition", "owner") else "right", no_wrap=True)
     for row in _rows(found, now):
         table.add_row(*(Text(cell) for cell in row))
     below = [Text(line) for line in _summary(found, delayed, now)] if found.group else []
