@@ -12,7 +12,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the stubs n
     ResourceType,
 )
 
-TIMEOUT = 5.0  # seconds for the brokers' answer
+TIMEOUT = 2.0  # seconds for the brokers' answer: whoever dispatches waits for it
 ASK_AGAIN = 60.0  # seconds until brokers are asked again
 
 
@@ -48,5 +48,5 @@ class Retention:
         admin = AdminClient({**self._config(), "log_level": 0})
         resource = ConfigResource(ResourceType.TOPIC, topic)
         future = admin.describe_configs([resource], request_timeout=TIMEOUT)[resource]
-        milliseconds = int(future.result(TIMEOUT + 1)["retention.ms"].value)
+        milliseconds = int(future.result(TIMEOUT)["retention.ms"].value)
         return None if milliseconds < 0 else milliseconds / 1000
