@@ -242,7 +242,8 @@ def _drawn(found: GroupLag, delayed: Delayed, error: str) -> "RenderableType":
 
     now = time.time()
     # Without a frame it fits into 80 columns.
-    table = Table(title=f"{found.group}  {time.strftime('%H:%M:%S')}", box=None, pad_edge=False)
+    title = f"{found.group}  {time.strftime('%H:%M:%S')}"
+    table = Table(title=title, box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for header in HEADERS:
         table.add_column(header, justify="left" if header in ("partition", "owner") else "right", no_wrap=True)
     for row in _rows(found, now):
