@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 SINGLE_LINGER = 0  # ms
 BULK_LINGER = 20  # ms
 LOOK = 1.0  # seconds of one look at a topic
+CREATING = 2.0
 SERVE = 0.05  # seconds of one poll; another thread's poll may have served our report
 
 _MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
@@ -50,18 +51,24 @@ class Reports:
 class KafkaProducer:
     """Producers of one connection, each made when it is first needed and warmed then; safe to use from any thread.
 
+    Args:
+        timeout: seconds for one push.
+        creating: seconds that a topic may take to be there which brokers make by themselves.
+
     Attributes:
         ahead: how many messages are sent whose reports nobody waits for in `send`.
+        is_leaving: whoever pushes is about to end, and waits for nothing that is not there.
     """
 
-    def __init__(self, config: Mapping[str, Any], *, timeout: float) -> None:
+    def __init__(self, config: Mapping[str, Any], *, timeout: float, creating: float = CREATING) -> None:
         self._config = dict(config)
         self._timeout = timeout
+        self._creating = creating
         self._producers: dict[int, Producer] = {}
         self._known: set[str] = set()
         self._refusal: KafkaError | None = None
         self.ahead = 0
-        self._is_leaving = False
+        self.is_leaving = False
         self._pid = os.getpid()
         self._lock = threading.Lock()
 
@@ -148,7 +155,7 @@ class KafkaProducer:
 
     def leave(self) -> None:
         """Wait for no topic any more that is not there: whoever pushes is about to end."""
-        self._is_leaving = True
+        self.is_leaving = True
 
     def close(self, *, timeout: float) -> bool:
         """Wait for what is still on its way; False when something is left."""
@@ -190,14 +197,14 @@ class KafkaProducer:
                 found = producer.list_topics(topic, timeout=max(0.1, min(left, LOOK))).topics.get(topic)
             except KafkaException as error:
                 producer.poll(0)  # serves the error callback, which alone is told of wrong credentials
-                if self._refusal is None and left > LOOK and not is_fatal(error.args[0]):
+                if self._refusal is None and left > LOOK and not is_fatal(error.args[0]) and not self.is_leaving:
                     continue
                 raise self._translate(self._refusal or error.args[0], topic) from error
             if found is not None and found.partitions:
                 self._known.add(topic)
                 return
             # A broker that makes topics by itself says "unknown" once more before it has it.
-            if self._is_leaving or self._timeout - left > 2.0 or left <= 0:
+            if self.is_leaving or self._timeout - left > self._creating or left <= 0:
                 raise QueueError(missing_text([topic], self.brokers))
             time.sleep(0.05)
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from lamplighter.contracts import Databases, Message
@@ -52,6 +53,7 @@ class KafkaQueue:
         is_gone: Callable[[str], bool] = lambda address: False,
         clock: BrokerClock | None = None,
         databases: Callable[[], Databases] | None = None,
+        names: Path | None = None,
     ) -> None:
         self.connection = connection
         self.default_queue = settings.queue
@@ -77,6 +79,7 @@ class KafkaQueue:
             producer=self._get_producer,
             clock=clock,
             databases=databases,
+            names=names,
         )
 
     # pushing ───────────────────────────────────────────────────────────────────────────────────────────────────────

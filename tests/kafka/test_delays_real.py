@@ -282,18 +282,64 @@ def test_a_retry_that_can_not_be_published_waits_in_its_place(delaying: Delaying
 
 def test_a_queue_that_is_missing_holds_up_its_own_jobs_alone(delaying: Delaying, kafka: Broker, topic: str) -> None:
     delaying.create_topics()
-    delaying.project.worker("-q", f"--queue={topic}")
+    worker = delaying.project.worker("-q", f"--queue={topic}")
     later = f"{topic}-later"
     delaying.later(({"n": 1}, 0.5), queue=later)
     wait_for(lambda: "can't be moved" in delaying.project.log(), what="the error line")
 
     delaying.later(*(({"n": n}, 0.5) for n in range(10, 20)))
     wait_for(lambda: delaying.is_done(range(10, 20)), what="the others' ends")
+    # What can't be moved goes round, so that the commit goes on, and a restart repeats none of the others.
+    assert stop(worker) == 0
+    delaying.project.worker("-q", f"--queue={topic}")
+    delaying.later(({"n": 20}, 0.5))
+    wait_for(lambda: delaying.is_done(range(10, 21)), what="the end of the next")
+    assert sorted(delaying.project.numbers("end")) == [*range(10, 21)]
     admin = AdminClient({"bootstrap.servers": kafka.address})
     admin.create_topics([NewTopic(later, 1, 1)])[later].result(20)
     wait_for(lambda: kafka.ends(later), seconds=60, what="its arrival")
 
     assert [body["data"]["n"] for _, body in kafka.read(later)] == [1]
+
+
+def test_a_mover_that_is_gone_makes_nobody_wait_for_its_session(delaying: Delaying, kafka: Broker, topic: str) -> None:
+    delaying.project.configure(session_timeout=25)
+    delaying.create_topics()
+    arrivals = kafka.topic()
+    first, second = (delaying.project.worker("-q", log=f"worker{n}.log") for n in range(2))
+    delaying.later(*(({"n": n}, 0.2) for n in range(20)), queue=arrivals)
+    wait_for(lambda: sum(kafka.ends(arrivals).values()) == 20, what="the first arrivals")
+
+    began = time.monotonic()
+    first.kill()
+    first.wait(10)
+    delaying.project.worker("-q", log="worker0.log")
+    delaying.later(*(({"n": n}, 0.2) for n in range(20)), queue=arrivals)
+    wait_for(lambda: sum(kafka.ends(arrivals).values()) >= 40, what="what the killed one would have moved")
+    assert stop(second) == 0
+    delaying.later(*(({"n": n}, 0.2) for n in range(20)), queue=arrivals)
+    wait_for(lambda: sum(kafka.ends(arrivals).values()) >= 60, what="what the one that has left would have moved")
+
+    assert time.monotonic() - began < 20
+
+
+def test_a_mover_whose_name_somebody_else_has_takes_another(delaying: Delaying, kafka: Broker, topic: str) -> None:
+    delaying.create_topics()
+    worker = delaying.project.worker("-q")
+    delaying.warm_up()
+    [file] = (delaying.project.folder / "storage/framework/movers").iterdir()
+    name = file.read_text()
+
+    config = {"bootstrap.servers": kafka.address, "group.id": f"{topic}.delays", "group.instance.id": name}
+    other = Consumer({**config, "session.timeout.ms": 3000, "partition.assignment.strategy": "cooperative-sticky"})
+    other.subscribe([f"{topic}.delay.1"])
+    wait_for(lambda: other.poll(0.1) or file.read_text() != name, what="the new name")
+    other.close()
+    delaying.later(*(({"n": n}, 0.5) for n in range(10)))
+    wait_for(lambda: delaying.is_done(range(10)), what="their ends")
+
+    assert "it has a new one" in delaying.project.log()
+    assert stop(worker) == 0
 
 
 def test_what_others_write_into_a_delay_topic_becomes_a_failed_job(

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamplighter.contracts import Databases, Message
@@ -10,6 +12,7 @@ from lamplighter.kafka.delays.clock import BrokerClock, HostClock
 from lamplighter.kafka.delays.copies import Copies
 from lamplighter.kafka.delays.holding import Holding
 from lamplighter.kafka.delays.mover import Mover
+from lamplighter.kafka.delays.names import HeldName, take_name
 from lamplighter.kafka.delays.naming import told_by
 from lamplighter.kafka.delays.retention import Retention
 from lamplighter.kafka.delays.tiers import Waiting
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from lamplighter.kafka.delays.table import DelayedJobs
 
 PATIENCE = 2.0  # seconds that the mover waits for one answer; it can ask again
-LEAVE = 5.0  # seconds for the end of the threads
+LEAVE = 5.0  # seconds in which the threads are to end
 QUEUED_KILOBYTES = 4_096  # that librdkafka fetches ahead for the mover
 
 Place = Callable[[str, Message], int]
@@ -42,6 +45,7 @@ class Delays:
         producer: Callable[[], KafkaProducer],
         clock: BrokerClock | None = None,
         databases: Callable[[], Databases] | None = None,
+        names: Path | None = None,
     ) -> None:
         clock = clock or BrokerClock()
         self.clock = HostClock(clock.shift) if settings.is_embedded else clock
@@ -51,6 +55,8 @@ class Delays:
         self._place = place
         self._producer = producer
         self._databases = databases
+        self._names = names
+        self._name: HeldName | None = None
         self._table: DelayedJobs | None = None
         self._mover: Mover | None = None
         self._row_mover: RowMover | None = None
@@ -128,14 +134,17 @@ class Delays:
         """Begin to move what is due."""
         settings = self._settings
         # A producer of its own: reports are taken by the thread that owns what they are about.
-        producer = KafkaProducer(settings.producer_config(self._address()), timeout=PATIENCE)
+        producer = KafkaProducer(settings.producer_config(self._address()), timeout=PATIENCE, creating=0)
+        config = self._consumer_config()
+        self._name = self._take_name(config)
         self._mover = mover = Mover(
-            self._consumer_config(),
+            config,
             settings.tiers,
             self.clock,
             producer,
             default_queue=settings.queue,
             place=self._place,
+            name=self._name,
         )
         mover.start()
         if self.has_table and self._databases is not None:
@@ -159,14 +168,17 @@ class Delays:
 
     def stop(self, *, timeout: float) -> bool:
         """Wait for the end of both threads; False when that has not come in time."""
-        until = time.monotonic() + min(timeout, LEAVE)
+        until = time.monotonic() + timeout
         threads = [thread for thread in (self._row_mover, self._mover) if thread is not None]
         self._row_mover = self._mover = None
         ended = [thread.stop(timeout=max(0.0, until - time.monotonic())) for thread in threads]
+        if self._name is not None and all(ended):
+            self._name.release()
         return all(ended)
 
     def _consumer_config(self) -> dict[str, Any]:
-        settings = self._settings
+        # With the protocol `consumer` a name is not free before the session of whoever was killed has ended.
+        settings = replace(self._settings, group_protocol="classic")
         return {
             **settings.consumer_config(self._address()),
             "group.id": settings.delays_group,
@@ -176,6 +188,12 @@ class Delays:
             # The embedded broker answers a waiting fetch only when its wait is over.
             **({"fetch.wait.max.ms": 100} if settings.is_embedded else {}),
         }
+
+    def _take_name(self, config: dict[str, Any]) -> HeldName | None:
+        """One of this host's names, so that nothing waits for the session of one that was killed and started again."""
+        if "group.instance.id" in config or self._settings.is_embedded or self._names is None:
+            return None
+        return take_name(self._names, self._settings.delays_group)
 
 
 def _held(position: str, waiting: Waiting) -> HeldJob:

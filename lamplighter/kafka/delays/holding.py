@@ -124,7 +124,7 @@ def ask(producer: KafkaProducer, topic: str, clock: BrokerClock) -> bool:
 
     producer.send_soon(topic, Message(b"", None, [(CLOCK, b"")]), -1, report)
     until = time.monotonic() + ASK
-    while not told and time.monotonic() < until:
+    while not told and time.monotonic() < until and not producer.is_leaving:
         producer.serve(0.05)
     if not told:
         raise BrokerUnavailable(f"{producer.brokers} did not tell their time within {ASK:g} s.")

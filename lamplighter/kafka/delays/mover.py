@@ -7,17 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.contracts import Message
-from lamplighter.errors import QueueError, Unavailable
+from lamplighter.errors import MessageTooLarge, QueueError, Unavailable
 from lamplighter.kafka.clientlog import client_logger
 from lamplighter.kafka.commits import Verdict, judge
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.holding import ASK_AGAIN, ask, learn
+from lamplighter.kafka.delays.names import HeldName
 from lamplighter.kafka.delays.shelf import MOST_IN_HAND, Shelf
 from lamplighter.kafka.delays.tiers import Tiers, Waiting, wrap
 from lamplighter.kafka.metadata import missing_topics
@@ -29,10 +31,12 @@ BATCH = 100  # records of one call
 IDLE = 0.1  # seconds that a poll waits at most
 COMMIT_EVERY = 0.2  # seconds
 REFUSED = 5.0  # seconds until a topic is tried again that did not take a record
+ROUND = 15.5  # seconds that a record waits once more which its topic refuses: in one topic, the rest in hand
 LOOK = 1.0  # seconds of one look whether a topic is there
 ASK_SOON = 1.0  # seconds until brokers that did not answer are asked for their time again
 AWAY = 5.0  # seconds until moving begins anew after it has ended with an error
 LEAVE = 2.0  # seconds for what is on its way, when partitions go
+GO = 0.1  # seconds for what is on its way at the very end: it is moved again
 
 Place = Callable[[str, Message], int]
 
@@ -56,10 +60,12 @@ class Mover(threading.Thread):
         *,
         default_queue: str,
         place: Place,
+        name: HeldName | None = None,
     ) -> None:
         super().__init__(name="lamplighter-kafka-delays", daemon=True)
         self.is_ready = False
-        self._config = dict(config)
+        self._config = {**config, **({"group.instance.id": name.text} if name is not None else {})}
+        self._name = name
         self._tiers = tiers
         self._clock = clock
         self._producer = producer
@@ -69,6 +75,9 @@ class Mover(threading.Thread):
         self._due: list[tuple[float, int, Shelf, int, Waiting]] = []
         self._numbers = itertools.count()
         self._refused: dict[str, float] = {}
+        self._gone: set[str] = set()
+        self._refusals_told: dict[tuple[str, type[QueueError]], float] = {}
+        self._fatal: KafkaError | None = None
         self._told: set[str] = set()
         self._stopping = threading.Event()
         self._leave_by = 0.0
@@ -98,7 +107,7 @@ class Mover(threading.Thread):
                 self._give_up(list(self._shelves))
                 self._stopping.wait(AWAY)
         # What is not acknowledged is not committed, and moved again.
-        self._producer.close(timeout=max(0.0, min(LEAVE, self._leave_by - time.monotonic())))
+        self._producer.close(timeout=GO)
 
     def _move(self) -> None:
         consumer = Consumer({**self._config, "on_commit": self._on_commit, "logger": client_logger()})
@@ -109,11 +118,25 @@ class Mover(threading.Thread):
             consumer.subscribe(
                 self._tiers.topics(), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
-            while not self._stopping.is_set():
+            while not self._stopping.is_set() and self._fatal is None:
                 self._turn(consumer)
-            self._leave(consumer)
+            if self._fatal is None:
+                self._leave(consumer)
         finally:
             consumer.close()
+        if self._fatal is not None:
+            self._begin_anew(self._fatal)
+
+    def _begin_anew(self, fatal: KafkaError) -> None:
+        """Another mover goes by the same name, as where a folder was copied to another host."""
+        self._fatal = None
+        self._give_up(list(self._shelves))
+        if self._name is None:
+            raise KafkaException(fatal)
+        self._config["group.instance.id"] = self._name.change()
+        log.warning(
+            "another worker moves delayed jobs under this one's name; it has a new one", extra={"reason": fatal.str()}
+        )
 
     # one turn ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -149,7 +172,8 @@ class Mover(threading.Thread):
                 self.is_ready = True
         except Unavailable as error:
             self._ask_at = time.monotonic() + ASK_SOON
-            self._tell_once("delayed jobs can't be moved yet", str(error))
+            if not self._stopping.is_set():
+                self._tell_once("delayed jobs can't be moved yet", str(error))
         except KafkaException as error:
             self._ask_at = time.monotonic() + ASK_SOON
             self._tell_once("delayed jobs can't be moved yet", error.args[0].str())
@@ -181,6 +205,8 @@ class Mover(threading.Thread):
                     "a delay topic is missing; create it by `python artisan.py kafka:topics --create`",
                     str(record.topic()),
                 )
+            elif error.code() == KafkaError._FATAL:
+                self._fatal = error
             elif error.code() != KafkaError._PARTITION_EOF:
                 self._tell_once("delayed jobs can't be read", error.str())
             return
@@ -237,7 +263,7 @@ class Mover(threading.Thread):
 
         until = self._refused.get(topic, 0.0)
         if until > self._clock.now():
-            self._wait(until, shelf, offset, waiting)
+            self._postpone(shelf, offset, waiting, until, goes_round=topic in self._gone)
             return
         try:
             self._producer.send_soon(topic, message, self._place(topic, message), told)
@@ -245,15 +271,28 @@ class Mover(threading.Thread):
             self._on_refusal(shelf, offset, waiting, topic, error)
 
     def _on_refusal(self, shelf: Shelf, offset: int, waiting: Waiting, topic: str, error: QueueError) -> None:
-        """It stays where it is, and so does the commit; the others of its partition go on."""
-        until = self._clock.now() + REFUSED
-        if self._refused.get(topic, 0.0) < until - REFUSED:
+        """Brokers that are away are waited for. A topic that refuses holds up its own jobs alone: these go round."""
+        now = self._clock.now()
+        until, kind = now + REFUSED, (topic, type(error))
+        if self._refusals_told.get(kind, 0.0) < now - REFUSED:
+            self._refusals_told[kind] = now
             log.error(
                 "a delayed job can't be moved; it stays, and is tried again",
                 extra={"position": f"{shelf}@{offset}", "queue": topic, "reason": str(error)},
             )
-        self._refused[topic] = until
+        goes_round = topic == waiting.topic and not isinstance(error, Unavailable)
+        if not isinstance(error, MessageTooLarge):
+            self._refused[topic] = until
+            (self._gone.add if goes_round else self._gone.discard)(topic)
         if not shelf.lost:
+            self._postpone(shelf, offset, waiting, until, goes_round=goes_round)
+
+    def _postpone(self, shelf: Shelf, offset: int, waiting: Waiting, until: float, *, goes_round: bool) -> None:
+        """Into the hand until then, and the commit waits for it; or into a delay topic once more."""
+        if goes_round:
+            now = self._clock.now()
+            self._wait(now, shelf, offset, replace(waiting, due=now + ROUND))
+        else:
             self._wait(until, shelf, offset, waiting)
 
     def _regulate(self, consumer: Consumer) -> None:
@@ -315,8 +354,10 @@ class Mover(threading.Thread):
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
         shelves = [shelf for tp in revoked if (shelf := self._shelves.get((tp.topic, tp.partition))) is not None]
-        self._settle(shelves, until=time.monotonic() + LEAVE)
-        self._send_commit(consumer, shelves, asynchronous=False)
+        # In the end all was tried already for what is not told yet.
+        if not self._stopping.is_set() or time.monotonic() < self._leave_by:
+            self._settle(shelves, until=time.monotonic() + LEAVE)
+            self._send_commit(consumer, shelves, asynchronous=False)
         self._give_up([(tp.topic, tp.partition) for tp in revoked])
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
@@ -339,6 +380,9 @@ class Mover(threading.Thread):
             if not self._is_committing:
                 self._commit(consumer)
         consumer.unsubscribe()
+        # A member with a name does not leave in a close that comes before this was done.
+        while consumer.memberid() and time.monotonic() < self._leave_by:
+            consumer.poll(0.02)
 
     def _settle(self, shelves: list[Shelf], *, until: float) -> None:
         """Wait for the reports of what has been sent of these; what waits in hand is the next owner's."""

@@ -1,0 +1,60 @@
+"""Names of movers on this host: a worker inherits the name of one that was killed here, and with it its partitions."""
+
+import fcntl
+import hashlib
+import os
+import re
+import uuid
+from pathlib import Path
+
+MOST = 256  # movers of one group on a host that get a name
+_A_NAME = re.compile(rb"lamplighter-[0-9a-f]{32}")
+
+
+class HeldName:
+    """A name that is this process's alone until `release`, or until the process ends, however it does.
+
+    Attributes:
+        text: the name itself: no other folder has it, but for a copy.
+    """
+
+    def __init__(self, handle: int) -> None:
+        text = os.read(handle, 100)
+        self.text = text.decode() if _A_NAME.fullmatch(text) else ""
+        self._handle = handle
+        if not self.text:
+            self.change()
+
+    def change(self) -> str:
+        """Take another, as somebody else has this one."""
+        self.text = f"lamplighter-{uuid.uuid4().hex}"
+        os.ftruncate(self._handle, 0)
+        os.pwrite(self._handle, self.text.encode(), 0)
+        return self.text
+
+    def release(self) -> None:
+        """Leave it to others; again changes nothing."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def take_name(folder: Path, group: str) -> HeldName | None:
+    """The first free name of a group; None where the folder gives none, as one that can't be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    # A group may be called by what no file can.
+    prefix = hashlib.sha256(group.encode()).hexdigest()[:16]
+    for number in range(MOST):
+        try:
+            handle = os.open(folder / f"{prefix}-{number}", os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return HeldName(handle)
+        except OSError:
+            os.close(handle)  # another's, or the disk is full
+    return None

@@ -1,0 +1,88 @@
+"""Names that movers inherit from those which were killed on their host."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from lamplighter.kafka.delays.names import take_name
+from tests.harness import ROOT
+
+HOLDER = """
+import sys
+from pathlib import Path
+from lamplighter.kafka.delays.names import take_name
+name = take_name(Path(sys.argv[1]), "store.delays")
+print(name.text, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_each_mover_of_a_group_has_a_name_of_its_own(tmp_path: Path) -> None:
+    taken = [take_name(tmp_path, group) for group in ("store.delays", "store.delays", "other/../delays")]
+
+    assert len({name.text for name in taken if name is not None}) == 3
+
+
+def test_a_name_that_was_released_is_given_again(tmp_path: Path) -> None:
+    first, second = take_name(tmp_path, "store.delays"), take_name(tmp_path, "store.delays")
+    assert first is not None
+    assert second is not None
+
+    first.release()
+    again = take_name(tmp_path, "store.delays")
+
+    assert again is not None
+    assert again.text == first.text
+
+
+def test_a_process_that_is_killed_leaves_its_name_to_the_next(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    held = holder.stdout.readline().strip()
+    other = take_name(tmp_path, "store.delays")
+
+    holder.kill()
+    holder.communicate(timeout=10)
+    heir = take_name(tmp_path, "store.delays")
+
+    assert other is not None
+    assert heir is not None
+    assert (heir.text == held, other.text == held) == (True, False)
+
+
+def test_a_name_that_was_changed_stays_changed(tmp_path: Path) -> None:
+    name = take_name(tmp_path, "store.delays")
+    assert name is not None
+    before, after = name.text, name.change()
+
+    name.release()
+    again = take_name(tmp_path, "store.delays")
+
+    assert again is not None
+    assert before != after == again.text
+
+
+def test_a_file_that_was_cut_off_makes_a_new_name(tmp_path: Path) -> None:
+    name = take_name(tmp_path, "store.delays")
+    assert name is not None
+    name.release()
+    [file] = tmp_path.iterdir()
+    file.write_text(name.text[:20])
+
+    again = take_name(tmp_path, "store.delays")
+
+    assert again is not None
+    assert len(again.text) == len(name.text)
+    assert file.read_text() == again.text
+
+
+def test_a_folder_that_can_not_be_made_gives_no_name(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    assert take_name(tmp_path / "file" / "movers", "store.delays") is None
