@@ -1,5 +1,8 @@
 """The options of a Kafka connection."""
 
+import re
+from dataclasses import fields
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -182,3 +185,11 @@ def test_failed_jobs_are_not_worked_where_they_are_written_to(names: list[str]) 
 
     with pytest.raises(ConfigError, match=r"dead is the dead_letter_topic .*`queue:retry`"):
         queue.open(names, SimpleQueue())
+
+
+def test_every_setting_is_in_the_guide() -> None:
+    guide = (Path(__file__).parents[3] / "docs/kafka.md").read_text()
+
+    told = re.findall(r"`(\w+)`", guide.partition("## Settings")[2])
+
+    assert {field.name for field in fields(KafkaSettings)} - {"driver"} <= set(told)
