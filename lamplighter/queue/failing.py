@@ -1,14 +1,11 @@
 """The end of a job that has failed: recorded, told, settled, in this order."""
 
 import logging
-from typing import TYPE_CHECKING
 
 from lamplighter.errors import MessageTooLarge, Unavailable
+from lamplighter.queue.failed import FailedJobs, Failure
 from lamplighter.queue.failed.trace import one_line
 from lamplighter.queue.runner import Runner, Start
-
-if TYPE_CHECKING:
-    from lamplighter.queue.failed import FailedJobs
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +15,7 @@ STORE_AWAY = 2.0  # seconds until a store that refused is asked again
 class Failing:
     """Writes a failed job down before anything lets go of it."""
 
-    def __init__(self, failed_jobs: "FailedJobs", runner: Runner) -> None:
+    def __init__(self, failed_jobs: FailedJobs, runner: Runner) -> None:
         self._failed_jobs = failed_jobs
         self._runner = runner
         self._begun: tuple[Start, BaseException] | None = None
@@ -59,7 +56,7 @@ class Failing:
     def record(self, start: Start, error: BaseException) -> None:
         """Write the failure into the failed-job store; what the store raises passes through."""
         delivery = start.delivery
-        self._failed_jobs.record(
+        failure = Failure(
             connection=delivery.connection,
             queue=delivery.queue,
             payload=delivery.payload,
@@ -71,6 +68,7 @@ class Failing:
             timestamp_ms=delivery.timestamp_ms,
             attempts=start.attempts,
         )
+        self._failed_jobs.record(failure)
         log.error(
             "job failed",
             extra={"job": start.name, "position": delivery.position, "reason": one_line(error)},

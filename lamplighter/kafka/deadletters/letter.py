@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lamplighter.contracts import Headers, Message
-from lamplighter.queue.failed import FailedJob
-from lamplighter.queue.failed.naming import chosen_id, name_of, own_id
+from lamplighter.queue.failed import FailedJob, Failure
+from lamplighter.queue.failed.naming import chosen_id, name_of
 from lamplighter.queue.failed.trace import MAX_BYTES, cut, format_trace, message
 
 if TYPE_CHECKING:
@@ -24,33 +24,6 @@ LEAST_TRACE = 256  # bytes; less tells nothing
 POSITION = re.compile(r"(?P<topic>.+)\[(?P<partition>\d+)\]@(?P<offset>\d+)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """What is told of a failed job; `identity` is the same for each record of one message."""
-
-    connection: str
-    queue: str
-    payload: bytes
-    error: BaseException
-    uuid: str | None
-    key: bytes | None
-    headers: Headers
-    origin: str
-    timestamp_ms: int | None
-    attempts: int
-    id: str | None = None
-
-    @property
-    def identity(self) -> str:
-        """The message's own id."""
-        return own_id(self.origin, self.timestamp_ms, self.payload)
-
-    @property
-    def shown_id(self) -> str:
-        """The id that people see, unless another letter claims it, too."""
-        return self.id or chosen_id(self.uuid, self.identity)
-
-
 @dataclass(frozen=True, slots=True)
 class Letter:
     """A letter as it was read; `job.id` is what it asks to be called."""
@@ -59,9 +32,9 @@ class Letter:
     job: FailedJob
 
 
-def write(failure: Failure, *, limit: int) -> Message:
-    """The letter of a failure, with as much of the trace as fits into `limit` bytes."""
-    told = _told(failure)
+def write(failure: Failure, id: str, *, limit: int) -> Message:
+    """The letter of a failure, with as much of the trace as fits into `limit` bytes; people see it under `id`."""
+    told = _told(failure, id)
     used = len(failure.payload) + len(failure.key or b"") + _size(failure.headers) + _size(told)
     room = min(MAX_BYTES, limit - used - len(PREFIX) - len("trace"))
     if room >= LEAST_TRACE:
@@ -115,12 +88,12 @@ def read(message: "KafkaMessage", original: Headers, fields: Mapping[str, str]) 
     return Letter(identity, job)
 
 
-def _told(failure: Failure) -> list[tuple[str, bytes | None]]:
+def _told(failure: Failure, id: str) -> list[tuple[str, bytes | None]]:
     place = POSITION.fullmatch(failure.origin)
     kind = type(failure.error)
     told = {
         "version": "1",
-        "id": cut(failure.shown_id, MAX_NAME),
+        "id": cut(id, MAX_NAME),
         "identity": failure.identity,
         "connection": cut(failure.connection, MAX_NAME),
         "topic": failure.queue,

@@ -7,12 +7,13 @@ from typing import Any
 
 from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge
-from lamplighter.kafka.deadletters.letter import Failure, fields_of, mark, read, settled_by, write
+from lamplighter.kafka.deadletters.letter import fields_of, mark, read, settled_by, write
 from lamplighter.kafka.deadletters.log import TopicLog
 from lamplighter.kafka.deadletters.shelf import Shelf
 from lamplighter.kafka.producer import KafkaProducer
 from lamplighter.kafka.settings import KafkaSettings
-from lamplighter.queue.failed import FailedJob
+from lamplighter.queue.failed import FailedJob, Failure
+from lamplighter.queue.failed.naming import chosen_id
 
 FRESH = 5.0  # seconds for which what was read is not read again, unless a list is asked for
 # The topic's own limit decides, not the client's: what came from a topic may be larger than what we push.
@@ -41,18 +42,19 @@ class DeadLetters:
         self._shelf = Shelf()
         self._read_at = 0.0
 
-    def record(self, failure: Failure) -> str:
-        """Write a letter; its id, when the brokers have it.
+    def record(self, failure: Failure, *, id: str | None = None) -> str:
+        """Write a letter; its id, when the brokers have it: the one that is given, unless another letter claims it.
 
         Raises:
             QueueError: they don't take it; the message says why.
         """
+        id = id or chosen_id(failure.uuid, failure.identity)
         try:
-            self._send(write(failure, limit=self._settings.max_message_bytes))
+            self._send(write(failure, id, limit=self._settings.max_message_bytes))
         except MessageTooLarge:
             # The bytes of the job matter more than the trace.
-            self._send_bare(failure)
-        return failure.shown_id
+            self._send_bare(failure, id)
+        return id
 
     def all(self) -> Iterator[FailedJob]:
         """Every letter that is not dealt with, the newest first."""
@@ -88,9 +90,9 @@ class DeadLetters:
     def _send(self, message: Message) -> None:
         self._get_producer().send(self.topic, [(message, self._place(self.topic, message))], bulk=False)
 
-    def _send_bare(self, failure: Failure) -> None:
+    def _send_bare(self, failure: Failure, id: str) -> None:
         try:
-            self._send(write(failure, limit=0))
+            self._send(write(failure, id, limit=0))
         except MessageTooLarge as error:
             size = len(failure.payload)
             raise MessageTooLarge(
@@ -103,7 +105,8 @@ class DeadLetters:
         places = [(identity, number) for identity in identities for number in shelf.partitions(identity)]
         if not places:
             return
-        self._get_producer().send(self.topic, [(mark(identity), number) for identity, number in places], bulk=True)
+        marks = [(mark(identity), number) for identity, number in places]
+        self._get_producer().send(self.topic, marks, bulk=len(marks) > 1)
         for identity, number in places:
             shelf.settle(identity, number)
 

@@ -3,10 +3,8 @@
 import heapq
 from collections.abc import Iterator, Mapping
 
-from lamplighter.contracts import Headers
-from lamplighter.kafka.deadletters.letter import Failure
 from lamplighter.kafka.deadletters.letters import DeadLetters
-from lamplighter.queue.failed import FailedJob, FailedJobs, NullFailedJobs
+from lamplighter.queue.failed import FailedJob, FailedJobs, Failure, NullFailedJobs
 
 
 class DeadLetterFailedJobs:
@@ -19,53 +17,14 @@ class DeadLetterFailedJobs:
         self._table = table
         self._topics = topics
 
-    def record(
-        self,
-        *,
-        connection: str,
-        queue: str,
-        payload: bytes,
-        error: BaseException,
-        uuid: str | None,
-        key: bytes | None,
-        headers: Headers,
-        origin: str,
-        timestamp_ms: int | None,
-        attempts: int = 0,
-    ) -> str:
+    def record(self, failure: Failure) -> str:
         """Keep a job in all its places; its id, which is the same in each."""
-        topic = self._topics.get(connection)
-        id = None
-        # The table first: where the topic refuses all of it is tried again, and a row is replaced, a letter repeated.
-        if topic is None or not isinstance(self._table, NullFailedJobs):
-            id = self._table.record(
-                connection=connection,
-                queue=queue,
-                payload=payload,
-                error=error,
-                uuid=uuid,
-                key=key,
-                headers=headers,
-                origin=origin,
-                timestamp_ms=timestamp_ms,
-                attempts=attempts,
-            )
+        topic = self._topics.get(failure.connection)
         if topic is None:
-            return id or origin
-        failure = Failure(
-            connection=connection,
-            queue=queue,
-            payload=payload,
-            error=error,
-            uuid=uuid,
-            key=key,
-            headers=headers,
-            origin=origin,
-            timestamp_ms=timestamp_ms,
-            attempts=attempts,
-            id=id,
-        )
-        return topic.record(failure)
+            return self._table.record(failure)
+        # The table first: where the topic refuses all of it is tried again, and a row is replaced, a letter repeated.
+        id = None if isinstance(self._table, NullFailedJobs) else self._table.record(failure)
+        return topic.record(failure, id=id)
 
     def all(self) -> Iterator[FailedJob]:
         """Every job, the newest first; one that is in two places is told once."""

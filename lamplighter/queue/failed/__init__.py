@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from lamplighter.contracts import Headers
+from lamplighter.queue.failed.naming import own_id
 from lamplighter.support.options import parse_options
 
 if TYPE_CHECKING:
@@ -22,6 +23,27 @@ class FailedOptions:
     driver: Literal["database", "database-uuids", "null"] | None = "database-uuids"
     database: str | None = None
     table: str = "failed_jobs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What is told of a job that has failed; it was started `attempts` times."""
+
+    connection: str
+    queue: str
+    payload: bytes
+    error: BaseException
+    uuid: str | None
+    key: bytes | None
+    headers: Headers
+    origin: str
+    timestamp_ms: int | None
+    attempts: int = 0
+
+    @property
+    def identity(self) -> str:
+        """The message's own id, the same for each record of it."""
+        return own_id(self.origin, self.timestamp_ms, self.payload)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +65,8 @@ class FailedJob:
 class FailedJobs(Protocol):
     """A store of failed jobs. What keeps it from working is raised, so that nothing is settled without it."""
 
-    def record(
-        self,
-        *,
-        connection: str,
-        queue: str,
-        payload: bytes,
-        error: BaseException,
-        uuid: str | None,
-        key: bytes | None,
-        headers: Headers,
-        origin: str,
-        timestamp_ms: int | None,
-        attempts: int = 0,
-    ) -> str:
-        """Keep a job that was started `attempts` times, in place of an older record of the same; its id."""
+    def record(self, failure: Failure) -> str:
+        """Keep a job, in place of an older record of the same; its id."""
         ...
 
     def all(self) -> Iterator[FailedJob]:
@@ -84,23 +93,13 @@ class FailedJobs(Protocol):
 class NullFailedJobs:
     """Keeps nothing, because config/queue.py says so; the log does."""
 
-    def record(
-        self,
-        *,
-        connection: str,
-        queue: str,
-        payload: bytes,
-        error: BaseException,
-        uuid: str | None,
-        key: bytes | None,
-        headers: Headers,
-        origin: str,
-        timestamp_ms: int | None,
-        attempts: int = 0,
-    ) -> str:
+    def record(self, failure: Failure) -> str:
         """Say that the job is dropped."""
-        log.error("a failed job is dropped: queue.failed.driver is null", extra={"origin": origin, "uuid": uuid})
-        return uuid or origin
+        log.error(
+            "a failed job is dropped: queue.failed.driver is null",
+            extra={"origin": failure.origin, "uuid": failure.uuid},
+        )
+        return failure.uuid or failure.origin
 
     def all(self) -> Iterator[FailedJob]:
         """There are none."""

@@ -27,9 +27,9 @@ from lamplighter.contracts import Headers
 from lamplighter.database.errors import is_missing_table
 from lamplighter.database.manager import READ_ONLY, DatabaseManager
 from lamplighter.errors import MigrationError
-from lamplighter.queue.failed import FailedJob
+from lamplighter.queue.failed import FailedJob, Failure
 from lamplighter.queue.failed.attempts import without_attempts
-from lamplighter.queue.failed.naming import chosen_id, name_of, own_id
+from lamplighter.queue.failed.naming import chosen_id, name_of
 from lamplighter.queue.failed.trace import format_trace
 
 PAGE = 20  # rows with their payloads in memory at a time
@@ -46,38 +46,24 @@ class DatabaseFailedJobs:
         self._database = database
         self._table = _table(table)
 
-    def record(
-        self,
-        *,
-        connection: str,
-        queue: str,
-        payload: bytes,
-        error: BaseException,
-        uuid: str | None,
-        key: bytes | None,
-        headers: Headers,
-        origin: str,
-        timestamp_ms: int | None,
-        attempts: int = 0,
-    ) -> str:
+    def record(self, failure: Failure) -> str:
         """Keep a job, in place of an older record of the same; its id."""
-        own = own_id(origin, timestamp_ms, payload)
-        text, is_clean = _as_text(payload)
+        text, is_clean = _as_text(failure.payload)
         row = {
-            "uuid": chosen_id(uuid, own),
-            "connection": connection,
-            "queue": queue,
+            "uuid": chosen_id(failure.uuid, failure.identity),
+            "connection": failure.connection,
+            "queue": failure.queue,
             "payload": text,
-            "exception": format_trace(error),
+            "exception": format_trace(failure.error),
             "failed_at": datetime.now(UTC).replace(tzinfo=None),
-            "key": key,
-            "headers": _dump_headers(headers),
-            "origin": origin,
-            "payload_bytes": None if is_clean else payload,
+            "key": failure.key,
+            "headers": _dump_headers(failure.headers),
+            "origin": failure.origin,
+            "payload_bytes": None if is_clean else failure.payload,
         }
         with self._transaction() as transaction:
-            if self._is_of_another(transaction, row, payload):
-                row["uuid"] = own
+            if self._is_of_another(transaction, row, failure.payload):
+                row["uuid"] = failure.identity
             transaction.execute(_upsert(transaction.dialect.name, self._table, row))
         return str(row["uuid"])
 

@@ -14,6 +14,7 @@ from lamplighter.container import Container
 from lamplighter.contracts import Headers, Message
 from lamplighter.events import Dispatcher as Events
 from lamplighter.queue.delivery import DriverDelivery
+from lamplighter.queue.failed import Failure
 from lamplighter.queue.failing import Failing
 from lamplighter.queue.job import Job
 from lamplighter.queue.options import WorkerOptions
@@ -142,16 +143,16 @@ class ListQueue:
 class ListFailedJobs:
     """A store of failed jobs that may refuse."""
 
-    records: list[dict[str, Any]] = field(default_factory=list)
+    records: list[Failure] = field(default_factory=list)
     refusals: int = 0
 
-    def record(self, **fields: Any) -> str:
+    def record(self, failure: Failure) -> str:
         """Keep a job, or refuse."""
         if self.refusals:
             self.refusals -= 1
             raise ConnectionError("the store is away")
-        self.records.append(fields)
-        return str(fields["uuid"])
+        self.records.append(failure)
+        return str(failure.uuid)
 
 
 @dataclass

@@ -14,7 +14,7 @@ from lamplighter.database.migrations import Migrator
 from lamplighter.database.provider import DatabaseServiceProvider
 from lamplighter.errors import BrokerUnavailable
 from lamplighter.foundation.application import Application
-from lamplighter.queue.failed import FailedJobs
+from lamplighter.queue.failed import FailedJobs, Failure
 from lamplighter.queue.manager import QueueManager
 from lamplighter.queue.provider import QueueServiceProvider
 
@@ -108,7 +108,7 @@ def keep(failed_jobs: FailedJobs, id: str, **fields: Any) -> None:
         "origin": f"store[0]@{len(id)}",
         "timestamp_ms": 5,
     }
-    failed_jobs.record(**{**given, **fields})
+    failed_jobs.record(Failure(**{**given, **fields}))
 
 
 def test_failed_jobs_are_listed_the_newest_first(failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen) -> None:

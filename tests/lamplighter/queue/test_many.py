@@ -157,7 +157,7 @@ def test_a_returned_error_fails_its_job_and_no_other(bench: Bench) -> None:
 
     assert calls == [[0, 1, 2]]
     assert ends(deliveries) == ["delete", "fail", "delete"]
-    assert [record["uuid"] for record in bench.failed_jobs.records] == ["u-1"]
+    assert [record.uuid for record in bench.failed_jobs.records] == ["u-1"]
 
 
 def test_deliveries_settle_their_own_jobs(bench: Bench) -> None:
@@ -218,7 +218,7 @@ def test_an_answer_that_can_not_be_understood_fails_with_advice(bench: Bench) ->
     bench.worker(Batched).work()
 
     assert calls == [[0, 1], [0], [1]]
-    assert "returns None where all jobs are done" in str(bench.failed_jobs.records[0]["error"])
+    assert "returns None where all jobs are done" in str(bench.failed_jobs.records[0].error)
 
 
 def test_jobs_are_settled_when_the_pushes_of_their_call_are_acknowledged(bench: Bench) -> None:

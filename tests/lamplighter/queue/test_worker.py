@@ -108,7 +108,7 @@ def test_a_job_that_raises_is_tried_with_backoff_then_failed(bench: Bench) -> No
 
     assert told == [1, 2, 3, "failed RuntimeError key"]
     assert delivery.settled == [("release", 1.0, True), ("release", 5.0, True), ("fail", "RuntimeError")]
-    assert [record["payload"] for record in bench.failed_jobs.records] == [delivery.payload]
+    assert [record.payload for record in bench.failed_jobs.records] == [delivery.payload]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_what_can_not_become_a_job_is_failed_at_once_and_kept(bench: Bench, payl
     bench.worker(Fine, Wishes, defaults=Policy(tries=5, backoff=(), timeout=60)).work()
 
     assert delivery.settled == [("fail", why)]
-    assert bench.failed_jobs.records[0]["payload"] == payload
+    assert bench.failed_jobs.records[0].payload == payload
     assert after.settled == [("delete",)]
 
 
@@ -233,7 +233,7 @@ def test_a_failed_that_kills_its_worker_is_given_up(bench: Bench) -> None:
     bench.worker(Raises).work()
 
     assert told == ["failed MaxAttemptsExceeded key"] * 2
-    assert [record["attempts"] for record in bench.failed_jobs.records] == [3, 4, 5]
+    assert [record.attempts for record in bench.failed_jobs.records] == [3, 4, 5]
     assert delivery.settled == [("fail", "MaxAttemptsExceeded")]
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from lamplighter.contracts import Headers
-from lamplighter.kafka.deadletters.letter import Failure, Letter, fields_of, mark, read, settled_by, write
+from lamplighter.kafka.deadletters.letter import Letter, fields_of, mark, read, settled_by, write
+from lamplighter.queue.failed import Failure
 from lamplighter.queue.failed.trace import MAX_BYTES
 
 
@@ -62,7 +63,7 @@ def size(sent: Any) -> int:
 
 
 def test_a_letter_is_read_back_with_the_senders_headers_alone() -> None:
-    job = again(write(failure(), limit=1_000_000)).job
+    job = again(write(failure(), "u-1", limit=1_000_000)).job
 
     assert (job.id, job.connection, job.queue, job.origin) == ("u-1", "kafka", "store", "store[3]@7")
     assert (job.payload, job.key) == (b'{"job":"x"}', b"k")
@@ -73,7 +74,7 @@ def test_a_letter_is_read_back_with_the_senders_headers_alone() -> None:
 def test_headers_of_ours_that_the_sender_has_written_are_the_senders() -> None:
     forged = [("x-failed-version", b"1"), ("x-failed-id", b"other"), ("x-failed-settled", b"other")]
 
-    sent = write(failure(headers=forged), limit=1_000_000)
+    sent = write(failure(headers=forged), "u-1", limit=1_000_000)
 
     assert again(sent).job.id == "u-1"
     assert list(again(sent).job.headers) == forged
@@ -84,7 +85,7 @@ def test_headers_of_ours_that_the_sender_has_written_are_the_senders() -> None:
 
 @pytest.mark.parametrize("text", ["x" * 100_000, "\U0001f600" * 50_000, "\x00\n" * 50_000, "\ud800" * 9000])
 def test_what_an_error_says_is_bounded(text: str) -> None:
-    sent = write(failure(error=RuntimeError(text), uuid="u" * 5000), limit=1_000_000)
+    sent = write(failure(error=RuntimeError(text), uuid="u" * 5000), "u" * 5000, limit=1_000_000)
 
     sizes = {name: len(value or b"") for name, value in sent.headers}
     assert sizes["x-failed-message"] <= 1024
@@ -97,9 +98,9 @@ def test_what_an_error_says_is_bounded(text: str) -> None:
 def test_the_trace_is_what_gives_way(limit: int) -> None:
     error = RuntimeError("x" * 100_000)
 
-    sent = write(failure(error=error, payload=b"p" * 500), limit=limit)
+    sent = write(failure(error=error, payload=b"p" * 500), "u-1", limit=limit)
 
-    assert size(sent) <= max(limit, size(write(failure(error=error, payload=b"p" * 500), limit=0)))
+    assert size(sent) <= max(limit, size(write(failure(error=error, payload=b"p" * 500), "u-1", limit=0)))
     assert again(sent).job.payload == b"p" * 500
     assert again(sent).job.exception
 

@@ -16,7 +16,7 @@ from lamplighter.kafka.deadletters.store import DeadLetterFailedJobs
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.queue import any_partition
 from lamplighter.kafka.settings import KafkaSettings
-from lamplighter.queue.failed import FailedJobs, NullFailedJobs
+from lamplighter.queue.failed import FailedJobs, Failure, NullFailedJobs
 from lamplighter.queue.failed.database import DatabaseFailedJobs
 
 ROOT = Path(__file__).parents[4]
@@ -45,7 +45,7 @@ class Stores:
             "origin": "store[0]@7",
             "timestamp_ms": 5,
         }
-        return self.both.record(**{**given, "uuid": uuid, **fields})
+        return self.both.record(Failure(**{**given, "uuid": uuid, **fields}))
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_a_job_of_another_connection_goes_into_the_table_alone(stores: Stores) -
 def test_a_topic_that_refuses_is_told_and_a_second_try_repeats_no_row(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*arguments: object) -> None:
+    def refuse(*arguments: object, **keywords: object) -> None:
         raise BrokerUnavailable("away")
 
     with monkeypatch.context() as patched:

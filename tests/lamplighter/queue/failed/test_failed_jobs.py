@@ -13,7 +13,7 @@ from lamplighter.config import Repository
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
 from lamplighter.errors import MigrationError
-from lamplighter.queue.failed import FailedJobs, NullFailedJobs, make_failed_jobs
+from lamplighter.queue.failed import FailedJobs, Failure, NullFailedJobs, make_failed_jobs
 from lamplighter.queue.failed.attempts import without_attempts
 from lamplighter.queue.failed.database import DatabaseFailedJobs
 from lamplighter.queue.failed.trace import MAX_BYTES, format_trace
@@ -46,7 +46,7 @@ def failed_jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Data
 
 def record(failed_jobs: FailedJobs, payload: bytes = b'{"job":"x"}', **fields: Any) -> str:
     """Keep a job."""
-    given = {
+    given: dict[str, Any] = {
         "connection": "kafka",
         "queue": "store",
         "payload": payload,
@@ -58,7 +58,7 @@ def record(failed_jobs: FailedJobs, payload: bytes = b'{"job":"x"}', **fields: A
         "timestamp_ms": 5,
         **fields,
     }
-    return failed_jobs.record(**given)
+    return failed_jobs.record(Failure(**given))
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x00\xff\xfe", b'{"a":"\x00"}', "ünï 😀".encode(), b"x" * 2_000_000])
