@@ -9,6 +9,7 @@ import pytest
 from lamplighter.contracts import Delivery
 from lamplighter.errors import BrokerUnavailable
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased, WorkerStarting, WorkerStopping
+from lamplighter.queue.failed import Failure
 from lamplighter.queue.job import Job
 from lamplighter.queue.options import StopReason
 from lamplighter.queue.retries import Policy
@@ -376,7 +377,7 @@ def test_the_end_of_a_failed_job_has_a_deadline_too(
     worker = bench.worker(Raises)
     overdue: list[bool] = []
 
-    def looks(**fields: Any) -> str:
+    def looks(failure: Failure) -> str:
         start = worker.hand.take_overdue(time.monotonic() + after)
         overdue.append(start is not None)
         if start is not None:
