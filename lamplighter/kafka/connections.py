@@ -78,6 +78,7 @@ class KafkaConnections:
             is_gone=self._has_ended if settings.is_embedded else lambda address: False,
             clock=self._clock,
             databases=self._databases,
+            names=self._app.path("storage/framework/movers"),
         )
 
     def dead_letters(self, name: str) -> DeadLetters:
