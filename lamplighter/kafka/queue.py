@@ -296,9 +296,18 @@ class KafkaQueue:
 
 
 def weights(names: Sequence[str]) -> dict[str, int]:
-    """How often each queue is chosen beside the others: `--queue=high:8,low:1`, or eight times the next without."""
-    found = {}
+    """How often each queue is chosen beside the others: `--queue=high:8,low:1`, or eight times the next without.
+
+    Raises:
+        ConfigError: a weight is no whole number, or 0, or a name is missing or there twice.
+    """
+    found: dict[str, int] = {}
     for place, name in enumerate(names):
-        topic, _, weight = name.partition(":")
-        found[topic] = int(weight) if weight.isdigit() else 8 ** min(len(names) - 1 - place, 6)
+        topic, colon, weight = name.partition(":")
+        if not topic or topic in found or (colon and not (weight.isdecimal() and int(weight))):
+            raise ConfigError(
+                f"--queue has {name!r}: name each topic once, and give it a weight behind a colon or none, which is "
+                f"a whole number from 1, as in `--queue=high:20,low:1`."
+            )
+        found[topic] = int(weight) if colon else 8 ** min(len(names) - 1 - place, 6)
     return found

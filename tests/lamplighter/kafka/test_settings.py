@@ -11,7 +11,7 @@ from confluent_kafka import Consumer
 
 from lamplighter.errors import ConfigError
 from lamplighter.kafka.merge import Merge
-from lamplighter.kafka.queue import KafkaQueue
+from lamplighter.kafka.queue import KafkaQueue, weights
 from lamplighter.kafka.settings import KafkaSettings, read_settings, with_ports
 
 
@@ -187,9 +187,40 @@ def test_failed_jobs_are_not_worked_where_they_are_written_to(names: list[str]) 
         queue.open(names, SimpleQueue())
 
 
+@pytest.mark.parametrize("name", ["high:abc", "high:0", "high:-1", "high:1.5", "high:", ":5", "low"])
+def test_a_weight_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"--queue has '{name}': .* a whole number from 1"):
+        weights(["low:3", name])
+
+
+def test_queues_without_a_weight_have_eight_times_that_of_the_next() -> None:
+    assert weights(["a", "b:3", "c"]) == {"a": 64, "b": 3, "c": 1}
+
+
 def test_every_setting_is_in_the_guide() -> None:
     guide = (Path(__file__).parents[3] / "docs/kafka.md").read_text()
 
     told = re.findall(r"`(\w+)`", guide.partition("## Settings")[2])
 
     assert {field.name for field in fields(KafkaSettings)} - {"driver"} <= set(told)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"prefetch": 0}, "has 0 for the key 'prefetch', which takes 1 at least"),
+        ({"session_timeout": 0}, "'session_timeout', which takes 0.1 at least"),
+        ({"retry_in_place": float("nan")}, "has nan for the key 'retry_in_place'"),
+        ({"key_block_limit": -3}, "'key_block_limit', which takes 0 at least"),
+        ({"consumer_group_id": ""}, "has nothing for the key 'consumer_group_id'"),
+        ({"queue": " "}, "has nothing for the key 'queue'"),
+        ({"delay_prefix": "our delays/"}, "'our delays/' for the key 'delay_prefix'"),
+    ],
+)
+def test_a_number_or_a_name_that_nothing_runs_with_is_refused(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=rf"config/kafka\.py .*{told}"):
+        settings(**options)
+
+
+def test_delay_topics_have_names_that_brokers_take_whatever_the_group_is_called() -> None:
+    assert settings(consumer_group_id="orders:v1").tiers.topics()[0] == "orders_v1.delay.1"
