@@ -1,5 +1,6 @@
 """The options of a Kafka connection, and what librdkafka is told because of them."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,24 @@ EMBEDDED_SESSION = 3.0  # seconds at most
 # What the client refuses beside group.protocol=consumer.
 CLASSIC_ONLY = ("session.timeout.ms", "heartbeat.interval.ms", "partition.assignment.strategy", "group.protocol.type")
 DEFAULT_PORT = 9092
+# With less than these nothing would run, or not as one would think.
+LEAST = {
+    "partitions": 1,
+    "retention_days": 1,
+    "dispatch_timeout": 0.1,
+    "session_timeout": 0.1,
+    "max_poll_interval": 0.1,
+    "sleep_on_deadlock": 0,
+    "prefetch": 1,
+    "prefetch_bytes": 1,
+    "key_block_limit": 0,
+    "stall_after": 0,
+    "claim_above": 0,
+    "max_message_bytes": 1000,  # librdkafka's own
+    "retry_in_place": 0,
+    "delay_short": 0,
+}
+NO_TOPIC = re.compile(r"[^a-zA-Z0-9._-]")  # what no topic's name has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +133,8 @@ class KafkaSettings:
     def tiers(self) -> Tiers:
         """The delay topics."""
         long = LONG if self.delay_store == "kafka" else ()
-        return Tiers(self.delay_prefix or f"{self.consumer_group_id}.delay.", SHORT + long)
+        # A group's name may have what a topic's may not.
+        return Tiers(self.delay_prefix or f"{NO_TOPIC.sub('_', self.consumer_group_id)}.delay.", SHORT + long)
 
     @property
     def written(self) -> tuple[str, ...]:
@@ -249,7 +269,27 @@ def read_settings(options: Mapping[str, Any], *, where: Callable[[str], str]) ->
         )
     _check_protocol(settings, where)
     _check_claims(settings, where)
+    _check_numbers(settings, where)
+    _check_names(settings, where)
     return settings
+
+
+def _check_names(settings: KafkaSettings, where: Callable[[str], str]) -> None:
+    for key in ("queue", "consumer_group_id"):
+        if not getattr(settings, key).strip():
+            raise ConfigError(f"{where(key)} has nothing for the key {key!r}, which takes a name.")
+    if NO_TOPIC.search(settings.delay_prefix):
+        raise ConfigError(
+            f"{where('delay_prefix')} has {settings.delay_prefix!r} for the key 'delay_prefix', which names "
+            f"of topics begin with: letters, digits, dots, underscores and hyphens."
+        )
+
+
+def _check_numbers(settings: KafkaSettings, where: Callable[[str], str]) -> None:
+    for key, least in LEAST.items():
+        value = getattr(settings, key)
+        if not value >= least:
+            raise ConfigError(f"{where(key)} has {value:g} for the key {key!r}, which takes {least:g} at least.")
 
 
 def _check_protocol(settings: KafkaSettings, where: Callable[[str], str]) -> None:
