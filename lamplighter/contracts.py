@@ -169,10 +169,6 @@ class Queue(Protocol):
     def connection(self) -> str: ...
     @property
     def default_queue(self) -> str: ...
-    @property
-    def max_message_bytes(self) -> int:
-        """The most that payload and key may have together."""
-        ...
 
     def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
         """Return when the message is safe.

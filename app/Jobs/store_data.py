@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Engine
 
 from app.Services.answers import Answers
 from app.Services.event_job import EventJob
@@ -24,12 +24,12 @@ class StoreData(EventJob):
 
     @classmethod
     def handle_many(
-        cls, jobs: Sequence[Self], deliveries: Sequence[Delivery], session: Session, answers: Answers, zone: ZoneInfo
+        cls, jobs: Sequence[Self], deliveries: Sequence[Delivery], engine: Engine, answers: Answers, zone: ZoneInfo
     ) -> None:
         """All rows first, in one transaction; the answers second, to each event its own."""
         heads = [job.head(delivery) for job, delivery in zip(jobs, deliveries, strict=True)]
         plans = [job.plan(head) for job, head in zip(jobs, heads, strict=True)]
-        found = iter(Rows(session, zone).create_many([plan for plan in plans if isinstance(plan, Create)]))
+        found = iter(Rows(engine, zone).create_many([plan for plan in plans if isinstance(plan, Create)]))
         for delivery, head, plan in zip(deliveries, heads, plans, strict=True):
             if isinstance(plan, Refusal):
                 answers.refused(delivery, head, plan)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
-from sqlalchemy.orm import Session
+from sqlalchemy import Engine
 
 from app.Services.answers import Answers
 from app.Services.refusal import Refusal
@@ -42,11 +42,11 @@ class EventJob(Job, ABC):
             Refusal: the answer is another one.
         """
 
-    def handle(self, delivery: Delivery, session: Session, answers: Answers, zone: ZoneInfo) -> None:
+    def handle(self, delivery: Delivery, engine: Engine, answers: Answers, zone: ZoneInfo) -> None:
         """Row first, answer second: an answer must not tell of a row that a crash takes back."""
         head = self.head(delivery)
         try:
-            found = self.act(Rows(session, zone), head)
+            found = self.act(Rows(engine, zone), head)
         except Refusal as refusal:
             answers.refused(delivery, head, refusal)
             return
@@ -56,10 +56,10 @@ class EventJob(Job, ABC):
         """Tell the asker; what it was stays among the failed jobs."""
         answers.failed(delivery, self.head(delivery))
 
-    def replay(self, session: Session, zone: ZoneInfo, key: str | None, at: datetime | None) -> bool:
+    def replay(self, engine: Engine, zone: ZoneInfo, key: str | None, at: datetime | None) -> bool:
         """Do it again without an answer, as of the time `at`; whether it held."""
         try:
-            self.act(Rows(session, zone, at=at), {"id": key})
+            self.act(Rows(engine, zone, at=at), {"id": key})
         except Refusal:
             return False
         return True

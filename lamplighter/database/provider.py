@@ -19,12 +19,13 @@ COMMANDS = (
 
 
 class DatabaseServiceProvider(ServiceProvider):
-    """Binds connections; each job is given a session of its own."""
+    """Binds connections; each job is given a session of its own, or the engine where that is enough."""
 
     def register(self) -> None:
         """Bind."""
         self.app.instance(DatabaseErrors, SqlAlchemyErrors())
         self.app.singleton("lamplighter.database.manager:DatabaseManager", self._manager)
+        self.app.bind("sqlalchemy.engine.base:Engine", self._engine)
         self.app.scoped("sqlalchemy.orm.session:Session", self._session, end=lambda session: session.close())
         self.commands(*COMMANDS)
 
@@ -32,6 +33,12 @@ class DatabaseServiceProvider(ServiceProvider):
         from lamplighter.database.manager import DatabaseManager
 
         return DatabaseManager(self.app.make(Config), self.app.path)
+
+    def _engine(self) -> Any:
+        from lamplighter.database.manager import DatabaseManager
+
+        # Asked for each time: a process that was forked has engines of its own.
+        return self.app.make(DatabaseManager).engine()
 
     def _session(self) -> Any:
         from lamplighter.database.manager import DatabaseManager

@@ -22,7 +22,6 @@ from lamplighter.kafka.stall import Stall
 from lamplighter.queue.claims import refuse_claim
 from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.measuring import HeldJob, Sizes
-from lamplighter.queue.payload import MAX_BYTES
 from lamplighter.queue.runner import pushes_ahead
 
 ARRIVED = object()  # the token of an arrival; any other token makes `pop` return
@@ -59,7 +58,6 @@ class KafkaQueue:
         self.default_queue = settings.queue
         store = settings.claims
         self._claims = None if store is None else KafkaClaims(store, above=settings.claim_above)
-        self.max_message_bytes = settings.max_message_bytes if self._claims is None else MAX_BYTES
         self.deadlock_wait = settings.sleep_on_deadlock
         self._settings = settings
         self._address = address

@@ -107,15 +107,6 @@ class Dispatcher:
         target = self._queues.connection(connection)
         return target.bulk((self._message(*job) for job in jobs), queue=queue or target.default_queue)
 
-    def payload_size(self, name: str, data: object, key: Key = UNSET) -> int:
-        """The bytes that `push` would need for this job, its key included."""
-        id = _id_for(key)
-        return len(write(name, data, id=id)) + len(_key_bytes(key, id) or b"")
-
-    def limit(self, connection: str | None = None) -> int:
-        """The most bytes of payload and key that a connection takes."""
-        return self._queues.connection(connection).max_message_bytes
-
     def _message(self, name: str, data: object, key: Key) -> Message:
         id = _id_for(key)
         return Message(write(name, data, id=id), _key_bytes(key, id))

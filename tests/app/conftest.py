@@ -20,6 +20,7 @@ from lamplighter.container import Container
 from lamplighter.contracts import Message
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
+from lamplighter.errors import MessageTooLarge
 from lamplighter.events import Dispatcher as Events
 from lamplighter.queue.dispatcher import Dispatcher
 from lamplighter.queue.drivers.sync import SyncDelivery
@@ -53,7 +54,8 @@ class CaughtQueue:
 
     def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
         """Keep a message."""
-        assert len(message.payload) + len(message.key or b"") <= self.max_message_bytes
+        if len(message.payload) + len(message.key or b"") > self.max_message_bytes:
+            raise MessageTooLarge("No broker would take it.")
         envelope = json.loads(message.payload)
         self.answers.append(Answer(queue, message.key, envelope["job"], envelope["data"]))
 
@@ -82,7 +84,7 @@ class DataStore:
         self.dispatcher = Dispatcher(manager, Events())
         container.instance(ZoneInfo, ZoneInfo(zone))
         container.instance(Answers, Answers(self.dispatcher, "api"))
-        container.scoped("sqlalchemy.orm.session:Session", databases.session, end=lambda session: session.close())
+        container.bind("sqlalchemy.engine.base:Engine", lambda: databases.engine())
         registry = Registry(container)
         registry.register(StoreData, UpdateData, GetData)
         self.runner = Runner(registry, container, Policy(tries=1, backoff=(), timeout=0))

@@ -58,7 +58,9 @@ class Production:
 
 def rebuild(store: DataStore, topic: Topic, **options: Any) -> int:
     """Run the command."""
-    command = DatastoreRebuildCommand(cast(Application, Production()), store.databases, cast(Replay, topic), LONDON)
+    command = DatastoreRebuildCommand(
+        cast(Application, Production()), store.databases.engine(), cast(Replay, topic), LONDON
+    )
     command.output = Output(io.StringIO())
     return command.handle(**{"force": True, **options})
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.orm import Session
+from sqlalchemy.exc import DatabaseError
 
 from app.Services.answers import Answers
 from lamplighter.database.manager import DatabaseManager
@@ -149,9 +149,9 @@ def test_no_transaction_is_open_while_the_broker_is_waited_for(
     pool: Any = store.databases.engine().pool
     push = Answers._push
 
-    def look_and_push(*given: Any) -> None:
+    def look_and_push(*given: Any, **named: Any) -> bool:
         held.append(pool.checkedout())
-        push(*given)
+        return push(*given, **named)
 
     monkeypatch.setattr(Answers, "_push", look_and_push)
 
@@ -160,25 +160,14 @@ def test_no_transaction_is_open_while_the_broker_is_waited_for(
     assert held == [0]
 
 
-def test_each_job_has_a_session_of_its_own(databases: DatabaseManager, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Session] = []
-    make = databases.session
+def test_a_job_that_fails_gives_its_connection_back(store: DataStore) -> None:
+    with store.databases.engine().begin() as connection:
+        connection.execute(text("DROP TABLE provider"))
 
-    def keep() -> Session:
-        made.append(make())
-        return made[-1]
-
-    monkeypatch.setattr(databases, "session", keep)
-    store = DataStore(databases)
-    monkeypatch.setattr(store.queue, "push", lambda *given, **named: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(DatabaseError):
         create(store)
-    monkeypatch.undo()
 
-    create(store)
-
-    pool: Any = databases.engine().pool
-    assert len({id(session) for session in made}) == 2
+    pool: Any = store.databases.engine().pool
     assert pool.checkedout() == 0
 
 

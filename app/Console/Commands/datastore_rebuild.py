@@ -5,16 +5,15 @@ from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
-from sqlalchemy import delete
-from sqlalchemy.orm import Session
+from sqlalchemy import Engine, delete
 
 from app.Jobs.store_data import StoreData
 from app.Jobs.update_data import UpdateData
 from app.Services.event_job import EventJob
+from app.Services.rows import Rows
 from app.Services.tables import TABLES
 from lamplighter.console.command import Command, confirm_in_production
 from lamplighter.contracts import Application
-from lamplighter.database.manager import DatabaseManager
 from lamplighter.errors import ConsoleError, PayloadError
 from lamplighter.kafka.replay import Record, Replay
 from lamplighter.queue.payload import Envelope, read
@@ -28,9 +27,9 @@ class DatastoreRebuildCommand(Command):
     name = "datastore:rebuild"
     description = "Replay the events into empty tables, without answers"
 
-    def __init__(self, app: Application, databases: DatabaseManager, replay: Replay, zone: ZoneInfo) -> None:
+    def __init__(self, app: Application, engine: Engine, replay: Replay, zone: ZoneInfo) -> None:
         self._app = app
-        self._databases = databases
+        self._engine = engine
         self._replay = replay
         self._zone = zone
 
@@ -44,18 +43,17 @@ class DatastoreRebuildCommand(Command):
         start = self._time(since)
         if not confirm_in_production(self.output, self._app.environment, force=force):
             return 1
-        with self._databases.session() as session:
-            if not empty:
-                self._check_room(session)
-            # The topic first: brokers that are away must not cost the rows that are there.
-            total, records = self._replay.open(start=start)
-            if empty:
-                self._make_room(session)
-            written = sum(self._apply(session, record) for record in self.output.progress(records, total, "events"))
+        if not empty:
+            self._check_room()
+        # The topic first: brokers that are away must not cost the rows that are there.
+        total, records = self._replay.open(start=start)
+        if empty:
+            self._make_room()
+        written = sum(map(self._apply, self.output.progress(records, total, "events")))
         self.output.info(f"{written} of {total} events were creates and updates that hold.")
         return 0
 
-    def _apply(self, session: Session, record: Record) -> bool:
+    def _apply(self, record: Record) -> bool:
         try:
             envelope = read(record.value)
         except PayloadError:
@@ -65,18 +63,18 @@ class DatastoreRebuildCommand(Command):
             return False
         # Not the time of the replay: rows that are made twice must be the same.
         at = datetime.fromtimestamp(record.timestamp_ms / 1000, UTC) if record.timestamp_ms >= 0 else None
-        return job.from_data(envelope.data).replay(session, self._zone, _key(record, envelope), at)
+        return job.from_data(envelope.data).replay(self._engine, self._zone, _key(record, envelope), at)
 
-    def _check_room(self, session: Session) -> None:
+    def _check_room(self) -> None:
+        rows = Rows(self._engine, self._zone)
         for name, table in TABLES.items():
-            if session.execute(table.select().limit(1)).first() is not None:
+            if not rows.is_empty(table):
                 raise ConsoleError(f"The table {name} has rows. Add --empty to delete what is there first.")
-        session.rollback()
 
-    def _make_room(self, session: Session) -> None:
-        for table in TABLES.values():
-            session.execute(delete(table))
-        session.commit()
+    def _make_room(self) -> None:
+        with self._engine.begin() as connection:
+            for table in TABLES.values():
+                connection.execute(delete(table))
 
     def _time(self, since: str | None) -> datetime | None:
         if since is None:

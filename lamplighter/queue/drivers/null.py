@@ -1,6 +1,5 @@
 """A connection that takes every job and keeps none."""
 
-import sys
 from collections.abc import Iterable
 
 from lamplighter.contracts import Message
@@ -9,7 +8,6 @@ from lamplighter.contracts import Message
 class NullQueue:
     """For programs and tests that must not dispatch anything."""
 
-    max_message_bytes = sys.maxsize
     default_queue = "default"
 
     def __init__(self, connection: str) -> None:

@@ -1,6 +1,5 @@
 """A connection that runs each job where it is dispatched, before the dispatch returns."""
 
-import sys
 from collections.abc import Iterable
 from contextvars import Context
 
@@ -54,7 +53,6 @@ class SyncQueue:
     A delay is not waited for, and nothing is tried twice, as with Laravel's sync driver.
     """
 
-    max_message_bytes = sys.maxsize
     default_queue = "sync"
 
     def __init__(self, connection: str, runner: Runner) -> None:

@@ -83,7 +83,6 @@ class SlotQueue:
     def __init__(self, connection: socket.socket, target: WorkQueue, told: threading.Event) -> None:
         self.connection = target.connection
         self.default_queue = target.default_queue
-        self.max_message_bytes = target.max_message_bytes
         self.deadlock_wait = target.deadlock_wait
         self.is_over = False
         self._socket = connection

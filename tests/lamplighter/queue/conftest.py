@@ -1,6 +1,5 @@
 """A worker whose connection is a list in memory."""
 
-import sys
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -87,7 +86,6 @@ class ListQueue:
 
     connection: str = "list"
     default_queue: str = "jobs"
-    max_message_bytes: int = sys.maxsize
     deadlock_wait: float = 2.0
     line: deque[ListDelivery] = field(default_factory=deque)
 

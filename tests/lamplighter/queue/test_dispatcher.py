@@ -120,14 +120,6 @@ def test_without_a_key_the_new_id_is_the_key(dispatcher: Dispatcher, line: ListQ
     assert len(id) == 32
 
 
-def test_the_size_that_is_told_is_the_size_that_is_sent(dispatcher: Dispatcher, line: ListQueue) -> None:
-    size = dispatcher.payload_size("job.api.data", {"text": "ü" * 100}, "key")
-
-    dispatcher.push("job.api.data", {"text": "ü" * 100}, key="key")
-
-    assert size == len(line.line[0].payload) + 3
-
-
 def test_many_are_pushed_at_once(dispatcher: Dispatcher, line: ListQueue) -> None:
     count = dispatcher.push_many([("a", {}, "1"), ("b", {}, None), ("c", {}, UNSET)])
 

@@ -37,7 +37,6 @@ class Box:
 
     connection = "box"
     default_queue = "store"
-    max_message_bytes = 1_000_000
 
     def __init__(self) -> None:
         self.pushed: list[tuple[str, Message]] = []
