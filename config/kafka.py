@@ -2,6 +2,7 @@
 
 from lamplighter.support.env import env
 
+# Further keys, such as ordering, retry_in_place, prefetch and stall_after: docs/kafka.md, "Settings".
 config = {
     "connections": {
         "kafka": {
