@@ -2,10 +2,9 @@
 
 import json
 import math
+import os
 import re
-import secrets
 import time
-import uuid
 from typing import Any
 
 import msgspec
@@ -33,7 +32,25 @@ class Envelope(msgspec.Struct, rename="camel", gc=False):
     timeout: float | None = None
 
 
+class Entropy:
+    """Random bytes of the kernel, a page at a time: asking it for each id takes as long as writing the payload."""
+
+    def __init__(self) -> None:
+        self._unused: list[bytes] = []
+        os.register_at_fork(after_in_child=self._unused.clear)
+
+    def take(self) -> bytes:
+        """Sixteen bytes that nobody else is given."""
+        try:
+            return self._unused.pop()
+        except IndexError:
+            page = os.urandom(4096)
+            self._unused.extend(page[at : at + 16] for at in range(16, len(page), 16))
+            return page[:16]
+
+
 _decoder = msgspec.json.Decoder(Envelope)
+_entropy = Entropy()
 
 
 def read(payload: bytes | None) -> Envelope:
@@ -97,7 +114,14 @@ def _depth(payload: bytes) -> int:
 
 def new_id() -> str:
     """32 random characters, as the payload's `id` and a message's key."""
-    return secrets.token_hex(16)
+    return _entropy.take().hex()
+
+
+def new_uuid() -> str:
+    """A UUID of version 4 (RFC 9562, section 5.4)."""
+    digits = _entropy.take().hex()
+    variant = "89ab"[int(digits[16], 16) % 4]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def write(
@@ -115,7 +139,7 @@ def write(
         TypeError: `data` holds what JSON can't.
     """
     envelope = {
-        "uuid": str(uuid.uuid4()),
+        "uuid": new_uuid(),
         "displayName": name.partition("@")[0],
         "job": name,
         "maxTries": max_tries,

@@ -1,14 +1,17 @@
 """The envelope on the wire."""
 
 import json
+import os
 import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lamplighter.errors import UnreadablePayload
-from lamplighter.queue.payload import MAX_BYTES, MAX_DEPTH, read, write
+from lamplighter.queue.payload import MAX_BYTES, MAX_DEPTH, new_id, new_uuid, read, write
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 
@@ -109,3 +112,33 @@ def test_the_name_to_show_is_the_job_without_its_method() -> None:
     payload = json.loads(write("reports@send", {}, id="abc"))
 
     assert (payload["displayName"], payload["job"]) == ("reports", "reports@send")
+
+
+# ids ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_uuid_is_of_version_4() -> None:
+    made = [new_uuid() for _ in range(1000)]
+
+    assert {(uuid.UUID(one).version, uuid.UUID(one).variant) for one in made} == {(4, uuid.RFC_4122)}
+    assert {str(uuid.UUID(one)) for one in made} == set(made)
+
+
+def test_no_two_threads_are_given_one_id() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        made = [*pool.map(lambda _: new_id(), range(4000))]
+
+    assert len(set(made)) == 4000
+
+
+def test_no_two_processes_are_given_one_id() -> None:
+    new_id()
+    reading, writing = os.pipe()
+
+    child = os.fork()
+    if child == 0:
+        os.write(writing, new_id().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert os.read(reading, 32).decode() not in {new_id() for _ in range(300)}
