@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     AlterConfigOpType,
@@ -314,8 +314,12 @@ class Broker:
 
     def read(self, topic: str) -> list[tuple[bytes | None, dict[str, Any]]]:
         """Every message of a topic, as (key, decoded value)."""
+        return [(message.key(), json.loads(message.value() or b"null")) for message in self.messages(topic)]
+
+    def messages(self, topic: str) -> list[Message]:
+        """Every message of a topic."""
         ends = self.ends(topic)
-        found: list[tuple[bytes | None, dict[str, Any]]] = []
+        found: list[Message] = []
         with self._consumer(f"test-read-{uuid.uuid4().hex}") as consumer:
             consumer.assign([TopicPartition(topic, number, 0) for number in ends])
             left = sum(ends.values())
@@ -324,7 +328,7 @@ class Broker:
                 for message in consumer.consume(500, 0.2):
                     if message.error() is None:
                         left -= 1
-                        found.append((message.key(), json.loads(message.value() or b"null")))
+                        found.append(message)
         return found
 
     @contextmanager

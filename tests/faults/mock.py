@@ -11,7 +11,8 @@ from lamplighter.kafka.embedded.cluster import PRODUCER, bundled_library
 from tests.harness import ROOT, Broker
 
 JOIN_DELAY_MS = 100
-OFFSET_COMMIT, OFFSET_FETCH, FETCH, PRODUCE, HEARTBEAT, JOIN_GROUP = 8, 9, 1, 0, 12, 11  # keys of the protocol
+# Keys of the protocol.
+OFFSET_COMMIT, OFFSET_FETCH, FETCH, PRODUCE, HEARTBEAT, JOIN_GROUP, INIT_PRODUCER_ID = 8, 9, 1, 0, 12, 11, 22
 
 
 class Mock(Broker):

@@ -6,9 +6,10 @@ from collections import Counter
 
 import pytest
 
+from lamplighter.kafka.delays.tiers import SHORT
 from tests.faults.conftest import MakeFleet
 from tests.faults.fleet import EMPTY, LONG, POOLS, TWO
-from tests.faults.mock import Mock
+from tests.faults.mock import INIT_PRODUCER_ID, Mock
 from tests.harness import Broker, Node, wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
@@ -198,3 +199,20 @@ def test_queue_restart_ends_every_worker_after_its_jobs_in_hand(mock: Mock, make
     started = Counter(line["run"] for line in fleet.events("start"))
     assert set(started) == {line["run"] for line in fleet.events("end")}
     fleet.check()
+
+
+def test_term_while_the_brokers_time_is_not_known_ends_at_once(mock: Mock, make_fleet: MakeFleet) -> None:
+    """Invariant: brokers that give no producer its id, as those that have just come back, hold up no worker's end."""
+    fleet = make_fleet(mock)
+    for seconds in SHORT:
+        mock("topic", f"{fleet.topic}.delay.{seconds}", 1)
+    fleet.publish({"n": 0})
+    mock.refuse(INIT_PRODUCER_ID, *[14] * 1000)
+    worker = fleet.worker()
+    wait_for(lambda: 0 in fleet.numbers("end"))
+
+    began = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(40) == 0, fleet.project.log()
+
+    assert time.monotonic() - began < 2.5

@@ -414,18 +414,18 @@ def test_a_retention_that_was_raised_is_noticed(kafka: Broker) -> None:
 def test_twenty_days_pass_when_the_clock_is_moved(delaying: Delaying, store: str) -> None:
     delaying.project.configure(delay_store=store)
     delaying.create_topics()
-    delaying.later(*(({"n": n}, 20 * DAY + n) for n in range(20)))
+    delaying.later(*(({"n": n}, 20 * DAY + n / 2) for n in range(100)))
     early = delaying.project.worker("-q", CLOCK_SHIFT=str(19.9 * DAY))
     # Long enough for both movers to have looked: what comes to the queue after it has gone round has been seen.
-    delaying.later(({"n": 100}, 2), CLOCK_SHIFT="0")
-    wait_for(lambda: 100 in delaying.project.numbers("end"), seconds=40, what="the short one's end")
+    delaying.later(({"n": 200}, 2), CLOCK_SHIFT="0")
+    wait_for(lambda: 200 in delaying.project.numbers("end"), seconds=40, what="the short one's end")
     stop(early)
-    assert delaying.project.numbers("start") == [100]
+    assert delaying.project.numbers("start") == [200]
 
     delaying.project.worker("-q", CLOCK_SHIFT=str(20 * DAY + 60))
-    wait_for(lambda: delaying.is_done(range(20)), seconds=60, what="every end")
+    wait_for(lambda: delaying.is_done(range(100)), seconds=60, what="every end")
 
-    assert sorted(delaying.project.numbers("end")) == [*range(20), 100]
+    assert sorted(delaying.project.numbers("end")) == [*range(100), 200]
 
 
 def test_two_workers_move_each_row_once(delaying: Delaying) -> None:
