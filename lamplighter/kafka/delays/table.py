@@ -1,7 +1,5 @@
 """Jobs that are held back for long, in a table."""
 
-import base64
-import json
 import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
@@ -12,10 +10,10 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, Table, Text, delete, func, or_, select, update
 from sqlalchemy.exc import DBAPIError
 
-from lamplighter.contracts import Databases, Headers, Message
-from lamplighter.database.errors import SqlAlchemyErrors, is_missing_table
-from lamplighter.database.manager import READ_ONLY
-from lamplighter.errors import MigrationError, QueueError, Unavailable
+from lamplighter.contracts import Databases, Message
+from lamplighter.database.errors import SqlAlchemyErrors
+from lamplighter.database.rows import Rows, dump_headers, load_headers
+from lamplighter.errors import QueueError
 from lamplighter.kafka.delays.naming import told_by
 
 LEASE = 60.0  # seconds for which claimed rows are one mover's
@@ -42,10 +40,10 @@ class DelayedJobs:
     """
 
     def __init__(self, databases: Databases, *, connection: str, database: str | None, table: str) -> None:
-        self._databases = databases
         self._connection = connection
-        self._database = database
         self._table = _table(table)
+        or_else = f", or set delay_store of the connection {connection!r} to kafka"
+        self._rows = Rows(databases, database, self._table, kept="delayed jobs", or_else=or_else)
 
     def put(self, message: Message, queue: str, due: float) -> str:
         """Keep a job until it is due; the row's id."""
@@ -59,7 +57,7 @@ class DelayedJobs:
             "queue": queue,
             "payload": message.payload,
             "key": message.key,
-            "headers": _dump(message.headers),
+            "headers": dump_headers(message.headers),
             "due_at": _ms(due),
             "leased_until": 0,
         }
@@ -72,14 +70,14 @@ class DelayedJobs:
         lease, columns = uuid.uuid4().hex, self._table.c
         is_free = columns.leased_until <= _ms(now)
         wanted = self._mine().where(columns.due_at <= _ms(now), is_free).order_by(columns.due_at).limit(most)
-        if not self._rows(wanted.with_only_columns(columns.id)):
+        if not self._rows.read(wanted.with_only_columns(columns.id)):
             return lease, []
         with self._transaction() as connection:
             # What another mover has leased since the look is not free any more: the update looks once more.
             ids = connection.execute(wanted.with_only_columns(columns.id)).scalars().all()
             leased = update(self._table).where(columns.id.in_(ids), is_free)
             connection.execute(leased.values(lease=lease, leased_until=_ms(now + LEASE)))
-        found = self._rows(select(self._table).where(columns.lease == lease).order_by(columns.due_at))
+        found = self._rows.read(select(self._table).where(columns.lease == lease).order_by(columns.due_at))
         return lease, [_job(row) for row in found]
 
     def forget(self, lease: str, ids: Sequence[str]) -> int:
@@ -108,19 +106,19 @@ class DelayedJobs:
         )
         leased = self._mine().where(columns.leased_until > _ms(now))
         leased = leased.with_only_columns(func.min(columns.leased_until).label("at"))
-        times = [row["at"] for query in (free, leased) for row in self._rows(query) if row["at"] is not None]
+        times = [row["at"] for query in (free, leased) for row in self._rows.read(query) if row["at"] is not None]
         return min(times) / 1000 if times else None
 
     def all(self, *, most: int = 1000) -> list[DelayedJob]:
         """The jobs, the earliest first, as many as are asked for."""
-        return [_job(row) for row in self._rows(self._mine().order_by(self._table.c.due_at).limit(most))]
+        return [_job(row) for row in self._rows.read(self._mine().order_by(self._table.c.due_at).limit(most))]
 
     def count(self, queue: str | None = None) -> int:
         """How many jobs there are, of one queue or of all."""
         query = self._mine().with_only_columns(func.count().label("jobs"))
         if queue is not None:
             query = query.where(self._table.c.queue == queue)
-        return int(self._rows(query)[0]["jobs"])
+        return int(self._rows.read(query)[0]["jobs"])
 
     def cancel(self, id: str, now: float) -> int:
         """Delete by the row's id or the job's; how many were deleted. What is on its way already stays."""
@@ -136,27 +134,12 @@ class DelayedJobs:
     def _mine(self) -> Any:
         return select(self._table).where(self._table.c.connection == self._connection)
 
-    def _rows(self, query: Any) -> list[Any]:
-        with self._explained(), self._databases.engine(self._database).connect() as connection:
-            return list(connection.execution_options(**READ_ONLY).execute(query).mappings())
-
     @contextmanager
     def _transaction(self) -> Iterator[Any]:
-        with self._explained(), self._databases.engine(self._database).begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
         try:
-            yield
+            with self._rows.transaction() as connection:
+                yield connection
         except DBAPIError as error:
-            if is_missing_table(error):
-                raise MigrationError(
-                    f"The table {self._table.name} of the delayed jobs is not there; run `migrate`, or set delay_store "
-                    f"of the connection {self._connection!r} to kafka."
-                ) from error
-            if SqlAlchemyErrors().is_lost_connection(error):
-                raise Unavailable("The database that keeps the delayed jobs does not answer; try again.") from error
             if isinstance(error.orig, sqlite3.Error) and SqlAlchemyErrors().is_deadlock(error):
                 # Not its cause: a job would be run again for it without end, and lock out its own row each time.
                 raise QueueError(
@@ -193,17 +176,8 @@ def _job(row: Any) -> DelayedJob:
         connection=row["connection"],
         queue=row["queue"],
         due=row["due_at"] / 1000,
-        message=Message(row["payload"], row["key"], _load(row["headers"])),
+        message=Message(row["payload"], row["key"], load_headers(row["headers"])),
     )
-
-
-def _dump(headers: Headers) -> str | None:
-    pairs = [(name, None if value is None else base64.b64encode(value).decode()) for name, value in headers]
-    return json.dumps(pairs) if pairs else None
-
-
-def _load(text: str | None) -> Headers:
-    return [(name, None if value is None else base64.b64decode(value)) for name, value in json.loads(text or "[]")]
 
 
 def _ms(seconds: float) -> int:

@@ -1,9 +1,6 @@
 """Failed jobs in a table with Laravel's columns."""
 
-import base64
-import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,12 +18,9 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects import mysql, postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
 
-from lamplighter.contracts import Headers
-from lamplighter.database.errors import is_missing_table
-from lamplighter.database.manager import READ_ONLY, DatabaseManager
-from lamplighter.errors import MigrationError
+from lamplighter.contracts import Databases
+from lamplighter.database.rows import Rows, dump_headers, load_headers
 from lamplighter.queue.failed import FailedJob, Failure
 from lamplighter.queue.failed.attempts import without_attempts
 from lamplighter.queue.failed.naming import chosen_id, name_of
@@ -38,13 +32,12 @@ PAGE = 20  # rows with their payloads in memory at a time
 class DatabaseFailedJobs:
     """One row a job, written in a transaction of its own: the job's may be the one that failed.
 
-    Every method raises MigrationError while the table is not there.
+    Every method raises MigrationError while the table is not there, and Unavailable while no database answers.
     """
 
-    def __init__(self, databases: DatabaseManager, *, database: str | None, table: str) -> None:
-        self._databases = databases
-        self._database = database
+    def __init__(self, databases: Databases, *, database: str | None, table: str) -> None:
         self._table = _table(table)
+        self._rows = Rows(databases, database, self._table, kept="failed jobs")
 
     def record(self, failure: Failure) -> str:
         """Keep a job, in place of an older record of the same; its id."""
@@ -57,11 +50,11 @@ class DatabaseFailedJobs:
             "exception": format_trace(failure.error),
             "failed_at": datetime.now(UTC).replace(tzinfo=None),
             "key": failure.key,
-            "headers": _dump_headers(failure.headers),
+            "headers": dump_headers(failure.headers),
             "origin": failure.origin,
             "payload_bytes": None if is_clean else failure.payload,
         }
-        with self._transaction() as transaction:
+        with self._rows.transaction() as transaction:
             if self._is_of_another(transaction, row, failure.payload):
                 row["uuid"] = failure.identity
             transaction.execute(_upsert(transaction.dialect.name, self._table, row))
@@ -70,23 +63,23 @@ class DatabaseFailedJobs:
     def all(self) -> Iterator[FailedJob]:
         """Every job, the newest first, read a page at a time."""
         query = select(self._table).order_by(self._table.c.id.desc()).limit(PAGE)
-        rows = self._rows(query)
+        rows = self._rows.read(query)
         while rows:
             yield from map(_job, rows)
-            rows = self._rows(query.where(self._table.c.id < rows[-1]["id"]))
+            rows = self._rows.read(query.where(self._table.c.id < rows[-1]["id"]))
 
     def ids(self) -> list[str]:
         """The ids of every job, the newest first."""
-        return [row["uuid"] for row in self._rows(select(self._table.c.uuid).order_by(self._table.c.id.desc()))]
+        return [row["uuid"] for row in self._rows.read(select(self._table.c.uuid).order_by(self._table.c.id.desc()))]
 
     def find(self, id: str) -> FailedJob | None:
         """One job."""
-        rows = self._rows(select(self._table).where(self._table.c.uuid == id))
+        rows = self._rows.read(select(self._table).where(self._table.c.uuid == id))
         return _job(rows[0]) if rows else None
 
     def forget(self, id: str) -> bool:
         """Delete one job; whether there was one."""
-        with self._transaction() as connection:
+        with self._rows.transaction() as connection:
             return bool(connection.execute(delete(self._table).where(self._table.c.uuid == id)).rowcount)
 
     def flush(self, *, hours: float | None = None) -> int:
@@ -95,7 +88,7 @@ class DatabaseFailedJobs:
         if hours is not None:
             until = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=hours)
             query = query.where(self._table.c.failed_at <= until)
-        with self._transaction() as connection:
+        with self._rows.transaction() as connection:
             return int(connection.execute(query).rowcount)
 
     def _is_of_another(self, connection: Connection, row: dict[str, Any], payload: bytes) -> bool:
@@ -107,26 +100,6 @@ class DatabaseFailedJobs:
             return False
         # A copy that was put back after a failed attempt differs in this count alone.
         return bool(kept["key"] != row["key"] or without_attempts(_payload(kept)) != without_attempts(payload))
-
-    def _rows(self, query: Any) -> list[Any]:
-        with self._explained(), self._databases.engine(self._database).connect() as connection:
-            return list(connection.execution_options(**READ_ONLY).execute(query).mappings())
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with self._explained(), self._databases.engine(self._database).begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except DBAPIError as error:
-            if is_missing_table(error):
-                raise MigrationError(
-                    f"The table {self._table.name} of the failed jobs is not there; run `migrate`."
-                ) from error
-            raise
 
 
 def _table(name: str) -> Table:
@@ -170,19 +143,6 @@ def _payload(row: Any) -> bytes:
     return text.encode("utf-8") if kept is None else kept
 
 
-def _dump_headers(headers: Headers) -> str | None:
-    if not headers:
-        return None
-    pairs = [(name, None if value is None else base64.b64encode(value).decode()) for name, value in headers]
-    return json.dumps(pairs)
-
-
-def _load_headers(text: str | None) -> Headers:
-    if not text:
-        return ()
-    return [(name, None if value is None else base64.b64decode(value)) for name, value in json.loads(text)]
-
-
 def _job(row: Any) -> FailedJob:
     payload = _payload(row)
     return FailedJob(
@@ -192,7 +152,7 @@ def _job(row: Any) -> FailedJob:
         name=name_of(payload),
         payload=payload,
         key=row["key"],
-        headers=_load_headers(row["headers"]),
+        headers=load_headers(row["headers"]),
         origin=row["origin"],
         exception=row["exception"],
         failed_at=row["failed_at"].replace(tzinfo=UTC),

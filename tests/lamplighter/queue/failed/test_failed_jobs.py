@@ -161,7 +161,7 @@ def test_a_uuid_that_no_one_could_type_is_not_taken(failed_jobs: DatabaseFailedJ
 
 
 def test_a_store_goes_on_when_its_table_is_there_at_last(failed_jobs: DatabaseFailedJobs) -> None:
-    engine = failed_jobs._databases.engine()
+    engine = failed_jobs._rows._databases.engine()
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE failed_jobs RENAME TO away"))
     with pytest.raises(MigrationError, match="run `migrate`"):

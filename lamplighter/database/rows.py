@@ -1,0 +1,69 @@
+"""A table of the framework's own: short transactions, and errors that say what to do."""
+
+import base64
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.exc import DBAPIError
+
+from lamplighter.contracts import Databases, Headers
+from lamplighter.database.errors import SqlAlchemyErrors, is_missing_table
+from lamplighter.database.manager import READ_ONLY
+from lamplighter.errors import MigrationError, Unavailable
+
+
+class Rows:
+    """The rows of one table, each time in a transaction of their own.
+
+    Reading and writing raise MigrationError while the table is not there, and Unavailable while no database answers.
+    """
+
+    def __init__(
+        self, databases: Databases, database: str | None, table: Table, *, kept: str, or_else: str = ""
+    ) -> None:
+        """`kept` names what the table keeps; `or_else` is what may be done instead of migrating."""
+        self._databases = databases
+        self._database = database
+        self._table = table
+        self._kept = kept
+        self._or_else = or_else
+
+    def read(self, query: Any) -> list[Any]:
+        """What a query finds, each row by the names of its columns."""
+        with self._explained(), self._databases.engine(self._database).connect() as connection:
+            return list(connection.execution_options(**READ_ONLY).execute(query).mappings())
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A transaction, committed at its end."""
+        with self._explained(), self._databases.engine(self._database).begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            if is_missing_table(error):
+                raise MigrationError(
+                    f"The table {self._table.name} of the {self._kept} is not there; run `migrate`{self._or_else}."
+                ) from error
+            if SqlAlchemyErrors().is_lost_connection(error):
+                raise Unavailable(f"The database that keeps the {self._kept} does not answer; try again.") from error
+            raise
+
+
+def dump_headers(headers: Headers) -> str | None:
+    """Headers as a column of text; None where there are none."""
+    pairs = [(name, None if value is None else base64.b64encode(value).decode()) for name, value in headers]
+    return json.dumps(pairs) if pairs else None
+
+
+def load_headers(text: str | None) -> Headers:
+    """The headers of such a column."""
+    if not text:
+        return ()
+    return [(name, None if value is None else base64.b64decode(value)) for name, value in json.loads(text)]
