@@ -27,9 +27,9 @@ def main() -> None:
     results = ROOT / "benchmarks/results"
     results.mkdir(exist_ok=True)
     raw = results / f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}.jsonl"
-    with tempfile.TemporaryDirectory() as folder, kafka(Path(folder)) as (brokers, version):
-        bench = Bench(Path(folder), brokers, raw)
-        note = surroundings(version, options.runs)
+    with tempfile.TemporaryDirectory() as folder, kafka(Path(folder), options.nodes) as (brokers, version):
+        bench = Bench(Path(folder), brokers, raw, replicas=options.nodes)
+        note = surroundings(version, options)
         bench.record("surroundings", note=note)
         if not options.json:
             print(HEAD, flush=True)
@@ -50,6 +50,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=300_000, help="no-op jobs; memory takes 10/3 of them")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--events", type=int, default=5_000, help="of the Data Store")
+    parser.add_argument("--nodes", type=int, choices=(1, 3), default=1, help="brokers, and replicas of each topic")
     parser.add_argument("--json", action="store_true", help="one JSON object a row instead of the table")
     options = parser.parse_args()
     options.only = [name for name in options.only.split(",") if name]
@@ -86,14 +87,16 @@ def measured(bench: Bench, name: str, options: argparse.Namespace) -> list[Row]:
         bench.clean()
 
 
-def surroundings(kafka_version: str, runs: int) -> str:
+def surroundings(kafka_version: str, options: argparse.Namespace) -> str:
     """Where the figures come from."""
     load = f", load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
-    few = min(runs, 3)
+    few = min(options.runs, 3)
+    nodes = f" on {options.nodes} nodes" if options.nodes > 1 else ""
     return (
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}; {os.cpu_count()} cores, {processor()}{load}; "
-        f"CPython {platform.python_version()}, librdkafka {confluent_kafka.libversion()[0]}, Kafka {kafka_version}. "
-        f"Median (least to most) of {runs} runs, of {few} for latency, Data Store and peers; one run for memory."
+        f"CPython {platform.python_version()}, librdkafka {confluent_kafka.libversion()[0]}, Kafka {kafka_version}"
+        f"{nodes}. Median (least to most) of {options.runs} runs, of {few} for latency, Data Store and peers; "
+        f"one run for memory."
     )
 
 

@@ -20,6 +20,7 @@ from benchmarks.stamps import Stamps
 ROOT = Path(__file__).resolve().parents[1]
 PARTITIONS = 4
 BYTES = 300
+MANY = "batch_size = 100"  # of the Data Store's creates
 
 JOBS = '''"""Jobs that only leave a stamp."""
 
@@ -108,15 +109,21 @@ class Timed(Job):
 class Bench:
     """One run's folder, broker, stamps and raw results."""
 
-    def __init__(self, folder: Path, brokers: str, results: Path) -> None:
+    def __init__(self, folder: Path, brokers: str, results: Path, *, replicas: int = 1) -> None:
         self.folder = folder
         self.brokers = brokers
         self.stamps_file = folder / "stamps"
         self.stamps = Stamps(self.stamps_file)
         self._results = results
+        self._replicas = replicas
         self._topics: list[str] = []
         self._project("noop", jobs=JOBS)
         self._project("store", jobs=None)
+        self._project("single", jobs=None)
+        job = folder / "single/app/Jobs/store_data.py"
+        text = job.read_text()
+        assert text.count(MANY) == 1
+        job.write_text(text.replace(MANY, "batch_size = 1"))
 
     def record(self, measurement: str, **values: object) -> None:
         """Add one raw result, a JSON object a line."""
@@ -130,7 +137,7 @@ class Bench:
         """A new topic; its name is also free as a group's."""
         topic = f"bench-{name}-{uuid.uuid4().hex[:6]}"
         admin = AdminClient({"bootstrap.servers": self.brokers})
-        for future in admin.create_topics([NewTopic(topic, partitions, 1)]).values():
+        for future in admin.create_topics([NewTopic(topic, partitions, self._replicas)]).values():
             future.result(30)
         self._topics.append(topic)
         return topic

@@ -12,15 +12,21 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import sqlalchemy
 from confluent_kafka import Consumer, Producer, TopicPartition
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
 
 from lamplighter.kafka.settings import KafkaSettings
 
 INSERT = "INSERT INTO taxonomy (id, name) VALUES ({0}, {0}) ON CONFLICT DO NOTHING"
 
 
-def writer(database: str) -> Callable[[str, str], None]:
-    """A function that commits one row."""
+Write = Callable[[str, str], None]
+
+
+def writer(database: str) -> Write:
+    """A function that commits one row, by the database's driver."""
     if database.startswith("postgresql:"):
         import psycopg
 
@@ -43,13 +49,36 @@ def writer(database: str) -> Callable[[str, str], None]:
     return write_to_file
 
 
-def run(brokers: str, topic: str, answers: str, count: int, database: str) -> None:
+def session_writer(database: str) -> Write:
+    """A function that commits one row, by a session of SQLAlchemy."""
+    is_postgres = database.startswith("postgresql:")
+    url = database.replace("postgresql:", "postgresql+psycopg:", 1) if is_postgres else f"sqlite:///{database}"
+    engine = sqlalchemy.create_engine(url)
+    table = sqlalchemy.table("taxonomy", sqlalchemy.column("id"), sqlalchemy.column("name"))
+    statement = (postgresql if is_postgres else sqlite).insert(table).on_conflict_do_nothing()
+    if not is_postgres:
+        sqlalchemy.event.listen(engine, "connect", _prepare)
+
+    def write(id: str, name: str) -> None:
+        with Session(engine) as session:
+            session.execute(statement, {"id": id, "name": name})
+            session.commit()
+
+    return write
+
+
+def _prepare(connection: sqlite3.Connection, record: object) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def run(brokers: str, topic: str, answers: str, count: int, write: Write) -> None:
     """Consume until `count` events are rows and answers."""
     settings = KafkaSettings(brokers=brokers, queue=topic, consumer_group_id=f"{topic}-hand")
     consumer, producer = Consumer(settings.consumer_config()), Producer(settings.producer_config())
     producer.list_topics(answers)
     consumer.subscribe([topic])
-    decode, write = msgspec.json.Decoder().decode, writer(database)
+    decode = msgspec.json.Decoder().decode
     open_ones: dict[int, deque[list[int | bool]]] = {}
     due, done = time.monotonic() + 1, 0
     while done < count:
@@ -100,4 +129,5 @@ def answer(id: str, name: str) -> bytes:
 
 
 if __name__ == "__main__":
-    run(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5])
+    make = {"driver": writer, "session": session_writer}[sys.argv[6]]
+    run(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), make(sys.argv[5]))
