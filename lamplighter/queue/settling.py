@@ -143,7 +143,7 @@ class Settling:
         self, start: "Start", error: BaseException | None, delay: float, duration: float, *, counted: bool = True
     ) -> Literal[False]:
         start.delivery.release(delay, counted=counted)
-        if error is not None:
+        if error is not None and not isinstance(error, ErrorElsewhere):  # that process has said so
             log.warning(
                 "job will run again",
                 extra={"job": start.name, "position": start.delivery.position, "delay": delay, "counted": counted},
