@@ -201,5 +201,5 @@ def _held(position: str, waiting: Waiting) -> HeldJob:
     return HeldJob(position, job_id, name, waiting.topic, waiting.due, can_cancel=False)
 
 
-def _for_ever(topic: str, delay: float) -> None:
+def _for_ever(topic: str, wait: float) -> None:
     """What is not known."""

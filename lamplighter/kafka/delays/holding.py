@@ -36,8 +36,8 @@ class Holding:
     Args:
         producer: makes the connection's producer.
         rows: makes the table; called only where delays are kept in one.
-        retention: how long a delay topic keeps records, in seconds, in view of a delay; None where that is not known,
-            or without end.
+        retention: how long a delay topic keeps records, in seconds, in view of a wait there; None where that is not
+            known, or without end.
     """
 
     def __init__(
@@ -88,12 +88,15 @@ class Holding:
         Raises:
             UnsupportedDelay: the topic keeps nothing for so long.
         """
-        topic = self._tiers.topic(self._tiers.choose(delay))
-        retention = self._retention(topic, delay)
-        if retention is not None and delay > retention:
+        seconds = self._tiers.choose(delay)
+        topic, wait = self._tiers.topic(seconds), min(delay, seconds)
+        # What is left after this wait is appended anew, in the next topic.
+        retention = self._retention(topic, wait)
+        if retention is not None and wait >= retention:
             raise UnsupportedDelay(
-                f"The topic {topic} keeps records for {retention:,.10g} s (retention.ms), and a job can't wait there "
-                f"for {delay:,.10g} s. Raise its retention; `python artisan.py kafka:topics` tells what is needed."
+                f"The topic {topic} keeps records for {retention:,.10g} s (retention.ms), and a job that is to run in "
+                f"{delay:,.10g} s has to wait there for {wait:,.10g} s. Raise its retention; `python artisan.py "
+                f"kafka:topics` tells what is needed."
             )
         now = self._clock.now()
         return topic, wrap(message, queue, due=now + delay, sent=now, wait=delay)

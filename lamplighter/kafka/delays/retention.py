@@ -28,13 +28,13 @@ class Retention:
         self._again_at: dict[str, float] = {}
         self._away_until = 0.0
 
-    def __call__(self, topic: str, delay: float) -> float | None:
+    def __call__(self, topic: str, wait: float) -> float | None:
         """Seconds; None where it keeps all, where it is missing, and where we may not ask.
 
-        One that is too short for a delay may have been raised meanwhile.
+        One that is too short for a wait may have been raised meanwhile.
         """
         known, now = self._known.get(topic), self._monotonic()
-        is_enough = topic in self._known and (known is None or delay <= known)
+        is_enough = topic in self._known and (known is None or wait < known)
         if is_enough or now < max(self._away_until, self._again_at.get(topic, 0.0)):
             return known
         self._again_at[topic] = now + ASK_AGAIN

@@ -1,11 +1,16 @@
 """The delay topics and their records."""
 
+from typing import Any
+
 import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lamplighter.contracts import Headers, Message
+from lamplighter.errors import UnsupportedDelay
+from lamplighter.kafka.delays.clock import BrokerClock
+from lamplighter.kafka.delays.holding import DAY, Holding
 from lamplighter.kafka.delays.shelf import Shelf, is_question
 from lamplighter.kafka.delays.tiers import CLOCK, HEADER, LONG, SHORT, Tiers, unwrap, wrap
 from lamplighter.kafka.delays.topics import config_of, problems
@@ -160,3 +165,23 @@ def test_a_delay_topic_that_would_lose_jobs_or_run_them_early_is_told(wrong: str
 
     assert problems(settings, good) == []
     assert [problem.split()[0] for problem in problems(settings, {**good, wrong: "1"})] == [wrong]
+
+
+def holding(retention: float) -> Holding:
+    """What holds jobs back in topics that keep records for so long."""
+
+    def unused() -> Any:
+        raise AssertionError("a job in a delay topic needs neither producer nor table")
+
+    settings, keeps = KafkaSettings(), lambda topic, wait: retention
+    return Holding("kafka", settings, BrokerClock(), producer=unused, rows=unused, retention=keeps)
+
+
+def test_a_topic_has_to_keep_a_job_for_the_wait_in_it() -> None:
+    message = Message(b"{}")
+
+    kept = holding(60.5).record(message, "orders", 299)[0], holding(7 * DAY).record(message, "orders", 10 * DAY)[0]
+    with pytest.raises(UnsupportedDelay, match="has to wait there for 60 s"):
+        holding(60).record(message, "orders", 299)
+
+    assert kept == ("lamplighter.delay.60", "lamplighter.delay.900")
