@@ -18,7 +18,19 @@ from benchmarks.broker import kafka
 from benchmarks.peers import peers
 from benchmarks.report import HEAD, NotMeasured, Row
 
-PARTS = ("worker", "partitions", "memory", "first", "latency", "busy", "slots", "cli", "datastore", "peers")
+PARTS = (
+    "worker",
+    "guarantees",
+    "partitions",
+    "memory",
+    "first",
+    "latency",
+    "busy",
+    "slots",
+    "cli",
+    "datastore",
+    "peers",
+)
 
 
 def main() -> None:
@@ -67,6 +79,7 @@ def measured(bench: Bench, name: str, options: argparse.Namespace) -> list[Row]:
     few = min(options.runs, 3)
     parts: dict[str, Callable[[], list[Row]]] = {
         "worker": lambda: measures.throughput(bench, jobs=options.jobs, runs=options.runs),
+        "guarantees": lambda: measures.guarantees(bench, jobs=options.jobs, runs=few),
         "partitions": lambda: slots.partitions(bench, jobs=options.jobs, runs=few),
         "slots": lambda: slots.slots(bench, runs=few),
         "memory": lambda: measures.memory(bench, jobs=options.jobs * 10 // 3),

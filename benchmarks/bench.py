@@ -20,6 +20,8 @@ from benchmarks.stamps import Stamps
 ROOT = Path(__file__).resolve().parents[1]
 PARTITIONS = 4
 BYTES = 300
+DRIVER = '"driver": "kafka",'
+SWITCHES = '"ordering": env("KAFKA_ORDERING", "key"), "stall_after": env("KAFKA_STALL_AFTER", 60),'
 MANY = "batch_size = 100"  # of the Data Store's creates
 
 JOBS = '''"""Jobs that only leave a stamp."""
@@ -237,6 +239,8 @@ class Bench:
         (folder / "app/__init__.py").write_text("")
         (folder / "app/Jobs/__init__.py").write_text("")
         (folder / "app/Jobs/noop.py").write_text(jobs)
+        settings = folder / "config/kafka.py"
+        settings.write_text(settings.read_text().replace(DRIVER, f"{DRIVER} {SWITCHES}"))
         bootstrap = folder / "bootstrap/app.py"
         lines = bootstrap.read_text().splitlines(keepends=True)
         bootstrap.write_text("".join(line for line in lines if "app.Providers" not in line))

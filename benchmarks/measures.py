@@ -49,21 +49,53 @@ def throughput(bench: Bench, *, jobs: int, runs: int) -> list[Row]:
     ]
 
 
+def guarantees(bench: Bench, *, jobs: int, runs: int) -> list[Row]:
+    """No-op jobs per second without what can be switched off, beside the worker as it is."""
+    without: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
+        "order by key": ((), {"KAFKA_ORDERING": "none"}),
+        "deadlines": (("--timeout=0",), {}),
+        "the look for standstills": ((), {"KAFKA_STALL_AFTER": "0"}),
+    }
+    topic = bench.topic("guarantees")
+    bench.fill(topic, noops(jobs))
+    rates: dict[str, list[float]] = {what: [] for what in ("", *without)}
+    for run in range(runs):
+        for number, (what, found) in enumerate(rates.items()):
+            bench.stamps.clear()
+            options, more = without.get(what, ((), {}))
+            worker = bench.worker(topic, f"{topic}-{number}-{run}", *DRAIN, "-q", *options, **more)
+            worker.wait(60 + jobs / 2000)
+            _expect(bench, jobs)
+            found.append(bench.stamps.rate())
+            bench.record("guarantees", without=what, run=run, rate=found[-1])
+    return [
+        Row(
+            f"no-op jobs/s, -q, without {what}",
+            spread(rates[what]),
+            compared=f"{ratio(rates[what], rates[''])} of all on",
+        )
+        for what in without
+    ]
+
+
 def memory(bench: Bench, *, jobs: int) -> list[Row]:
-    """Resident memory over many jobs: the last tenth beside the second, and beside the bare loop."""
+    """How long many jobs take, and resident memory: the last tenth beside the second, and beside the bare loop."""
     topic = bench.topic("memory")
     bench.fill(topic, noops(jobs))
     bench.stamps.clear()
     ours = bench.worker(topic, f"{topic}-ours", *DRAIN, "-q").wait(60 + jobs / 2000, stamps=bench.stamps)
     _expect(bench, jobs)
+    took = jobs / bench.stamps.rate()
     bench.stamps.clear()
     bare = bench.bare(topic, f"{topic}-bare", jobs, imports=True).wait(60 + jobs / 2000, stamps=bench.stamps)
+    bare_took = jobs / bench.stamps.rate()
     second, last = (_tenth(ours.samples, number, jobs) for number in (1, 9))
     bare_second, bare_last = (_tenth(bare.samples, number, jobs) for number in (1, 9))
     bench.record("memory", jobs=jobs, ours=[second, last], bare=[bare_second, bare_last])
     growth = f"grown {last - second:+.1f} MiB, at most +5; the loop {bare_last - bare_second:+.1f}"
     more = f"{last - bare_last:+.1f} MiB, at most +30"
     return [
+        Row(f"s to drain {jobs:,}", f"{took:.1f}", f"{bare_took:.1f}"),
         Row("RSS MiB, second tenth", f"{second:.1f}", f"{bare_second:.1f}"),
         Row(f"RSS MiB, last tenth of {jobs:,}", f"{last:.1f}", f"{bare_last:.1f}", f"{growth}; {more}"),
     ]
