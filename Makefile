@@ -15,7 +15,7 @@ help:
 	@echo "make shell    a shell in which 'python artisan.py ...' works"
 	@echo "make lint     ruff and mypy"
 	@echo "make bench    the benchmark"
-	@echo "make faults   the long fault tests, on a mock cluster and on real brokers of their own (about two hours)"
+	@echo "make faults   the long fault tests, on a mock cluster and on real brokers of their own (about three hours)"
 	@echo "make install  only what the others share: $(VENV), the packages and .env"
 	@echo "make clean    remove $(VENV) and caches; .env, the database and logs stay"
 

@@ -14,7 +14,7 @@ from tests.harness import Broker, wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.kafka]
 
-SECONDS = float(os.environ.get("FAULTS_SOAK", "1800"))
+SECONDS = float(os.environ.get("FAULTS_SOAK", "600"))
 
 
 @pytest.mark.skipif(not LONG, reason="long: make faults")

@@ -55,6 +55,9 @@ def take_name(folder: Path, group: str) -> HeldName | None:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return HeldName(handle)
+        except BlockingIOError:
+            os.close(handle)  # another's
         except OSError:
-            os.close(handle)  # another's, or the disk is full
+            os.close(handle)
+            return None
     return None
