@@ -203,8 +203,8 @@ class Lanes:
             if mark is not None and mark.in_hand:
                 # Until the broker knows that it has ended, a crash would be blamed on it.
                 partition.tell()
+        partition.stoppers.discard(delivery)
         if delivery.is_blocking:
-            partition.is_stopped = False
             self._unblock(partition, delivery)
         partition.settle_down()
         if partition.is_plain:
@@ -232,7 +232,7 @@ class Lanes:
             partition.waits_for = delivery
         elif delivery.failure is None and self._is_blocked_for_too_long(delivery, delay):
             if self._block_action == "stop":
-                partition.is_stopped = True
+                self._stop(delivery)
             else:
                 delivery.failure = LaneBlocked(_too_long(delivery, self._block_limit))
                 delay = 0
@@ -371,6 +371,14 @@ class Lanes:
         return bool(
             self._block_limit and delivery.lane is not None and now + delay - delivery.blocked_since > self._block_limit
         )
+
+    def _stop(self, delivery: KafkaDelivery) -> None:
+        if delivery not in delivery.partition.stoppers:
+            delivery.partition.stoppers.add(delivery)
+            log.warning(
+                "a job has blocked its key for too long; its partition begins nothing new until it has ended",
+                extra={"position": delivery.position, "key_block_limit": self._block_limit},
+            )
 
     def _look_whether_plain(self) -> None:
         for partition in [partition for partition in self._odd if partition.is_plain or partition.lost]:

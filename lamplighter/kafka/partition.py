@@ -57,7 +57,7 @@ class Partition:
         ready: what waited behind another, and may run now.
         parked: how many chunks are put aside, since nothing new may begin.
         is_closed: nothing new may begin until something is settled.
-        is_stopped: a lane was blocked for too long, and the settings ask for a standstill.
+        stoppers: what has blocked its lane for too long, where the settings ask for a standstill until it has ended.
         is_plain: nothing waits, is kept or is marked, so that settling is only finishing.
         marks: by offset, what the next owner has to know of an unfinished job.
         careful_until: the offset up to which an unclean predecessor may have come.
@@ -85,7 +85,6 @@ class Partition:
         "is_closed",
         "is_paused",
         "is_plain",
-        "is_stopped",
         "kept",
         "lanes",
         "lost",
@@ -97,6 +96,7 @@ class Partition:
         "position",
         "reach",
         "ready",
+        "stoppers",
         "topic",
         "tracker",
         "version",
@@ -121,7 +121,7 @@ class Partition:
         self.at_end = False
         self.is_paused = False
         self.is_closed = False
-        self.is_stopped = False
+        self.stoppers: set[KafkaDelivery] = set()
         self.expected = -1
         self.position = self.begun = self.announced = offset
         self.blocked: dict[Hashable, Waiting] = {}
@@ -238,7 +238,7 @@ class Partition:
 
     def may_take(self) -> bool:
         """Whether something new may begin, as far as memory, order and the metadata's room go."""
-        if self.is_stopped or self.waits_for is not None or WHOLE in self.blocked:
+        if self.stoppers or self.waits_for is not None or WHOLE in self.blocked:
             return False
         if self.held >= MOST_HELD or self.held_bytes >= MOST_HELD_BYTES:
             return False

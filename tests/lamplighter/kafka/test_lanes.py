@@ -524,6 +524,21 @@ def test_a_key_that_blocks_for_too_long_fails_or_stops_its_partition() -> None:
     assert stopping.lanes.pop() is None
 
 
+def test_a_partition_stays_stopped_until_the_job_that_stopped_it_has_ended(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(Lanes({"t": 1}, block_limit=10, block_action="stop"))
+    partition = bench.partition("a", "b", "c")
+    stopper, other = bench.kept(2)
+
+    stopper.release(60)
+    other.delete()
+
+    assert bench.lanes.pop() is None
+    assert f"t[0]@{stopper.offset}" in str(caplog.records[-1].__dict__)
+    stopper.delete()
+    assert bench.offsets(1) == [2]
+    assert partition.tracker.position == 3
+
+
 # priorities ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
