@@ -16,9 +16,11 @@ class KafkaClaims:
     A payload goes when the brokers have its offset: after a crash its job runs again, and needs it.
     """
 
-    def __init__(self, store: FileClaims, *, above: int) -> None:
+    def __init__(self, store: FileClaims, *, above: int, limit: int) -> None:
+        """Puts aside what has more than `above` bytes, and what is more than `limit` with its key."""
         self._store = store
         self._above = above
+        self._limit = limit
         self._read: list[tuple[KafkaDelivery, Reference]] = []
 
     def fit(self, message: Message) -> Message:
@@ -30,16 +32,15 @@ class KafkaClaims:
         """
         if message.headers:
             self._renew(message)
-        if len(message.payload) <= self._above:
+        size = len(message.payload)
+        if size <= self._above and size + len(message.key or b"") <= self._limit:
             return message
         try:
             small = envelope_of(message.payload)
         except msgspec.DecodeError:
             return message  # no payload of a job: its size decides
-        if len(message.payload) > MAX_BYTES:
-            raise MessageTooLarge(
-                f"A payload of {len(message.payload):,} bytes is too large: a worker reads at most {MAX_BYTES:,}."
-            )
+        if size > MAX_BYTES:
+            raise MessageTooLarge(f"A payload of {size:,} bytes is too large: a worker reads at most {MAX_BYTES:,}.")
         reference = self._store.put(message.payload)
         return Message(small, message.key, [*message.headers, (HEADER, str(reference).encode())])
 

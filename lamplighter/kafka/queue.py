@@ -57,7 +57,8 @@ class KafkaQueue:
         self.connection = connection
         self.default_queue = settings.queue
         store = settings.claims
-        self._claims = None if store is None else KafkaClaims(store, above=settings.claim_above)
+        above, limit = settings.claim_above, settings.max_message_bytes
+        self._claims = None if store is None else KafkaClaims(store, above=above, limit=limit)
         self.deadlock_wait = settings.sleep_on_deadlock
         self._settings = settings
         self._address = address
