@@ -67,6 +67,14 @@ class JobTimedOut(msgspec.Struct):
     timeout: float
 
 
+class WorkerStalled(msgspec.Struct):
+    """A worker stands still though there is something to do, and is about to end; told in a thread of its own."""
+
+    connection: str
+    queues: tuple[str, ...]
+    seen: str
+
+
 class QueueBusy(msgspec.Struct):
     """`queue:monitor` has found as many jobs as it was told not to let pass, or more."""
 

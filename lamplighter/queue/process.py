@@ -86,7 +86,7 @@ class WorkerProcess:
             Chore(0.1, look_for_signals),
             Chore(0.1, self.flush),
             Chore(0.5, self.worker.look_for_maintenance),
-            Chore(1.0, Stalling(self.worker, self.queue, self.options)),
+            Chore(1.0, Stalling(self.worker, self.queue, self.events, self.options)),
             Chore(5.0, self.beat),
         ]
         if self.options.memory:

@@ -2,9 +2,12 @@
 
 import logging
 import os
+import threading
 import time
 
+from lamplighter.contracts import Events
 from lamplighter.queue.delivery import WorkQueue
+from lamplighter.queue.events import WorkerStalled
 from lamplighter.queue.options import StopReason, WorkerOptions
 from lamplighter.queue.worker import Worker
 
@@ -14,9 +17,10 @@ log = logging.getLogger(__name__)
 class Stalling:
     """A chore of the watching thread: the loop's own thread may be what stands still."""
 
-    def __init__(self, worker: Worker, queue: WorkQueue, options: WorkerOptions) -> None:
+    def __init__(self, worker: Worker, queue: WorkQueue, events: Events, options: WorkerOptions) -> None:
         self._worker = worker
         self._queue = queue
+        self._events = events
         self._options = options
         self._exit_at = 0.0
 
@@ -36,3 +40,6 @@ class Stalling:
         log.error("the worker stands still though there is something to do; it ends", extra={"seen": seen})
         self._exit_at = now + self._options.shutdown
         worker.ask_to_stop(StopReason.STALLED)
+        # A listener that hangs must not keep this thread from ending the process.
+        event = WorkerStalled(self._queue.connection, self._options.queues, seen)
+        threading.Thread(target=self._events.dispatch, args=(event,), name="lamplighter-stalled", daemon=True).start()
