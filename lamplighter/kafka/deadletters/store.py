@@ -41,9 +41,9 @@ class DeadLetterFailedJobs:
         return list(dict.fromkeys(id for ids in places for id in ids))
 
     def find(self, id: str) -> FailedJob | None:
-        """One job, from the table where that has it."""
+        """One job, from the table where that has it; a topic that can't be read is raised before a job is put back."""
         found = self._table.find(id)
-        letters = (topic.find(id) for topic in self._topics.values())
+        letters = [topic.find(id) for topic in self._topics.values()]
         return found or next((job for job in letters if job is not None), None)
 
     def forget(self, id: str) -> bool:

@@ -6,7 +6,7 @@ import typer
 
 from lamplighter.console.command import Command
 from lamplighter.contracts import Message
-from lamplighter.errors import ConfigError, QueueError
+from lamplighter.errors import ConfigError, LamplighterError, QueueError
 from lamplighter.queue.failed import FailedJob, FailedJobs
 from lamplighter.queue.failed.attempts import without_attempts
 from lamplighter.queue.manager import QueueManager
@@ -45,7 +45,13 @@ class RetryCommand(Command):
             self.output.error(str(error))
             return 1
         # Only now: a crash before this line retries the job once more, the other order would lose it.
-        self._failed_jobs.forget(id)
+        try:
+            self._failed_jobs.forget(id)
+        except LamplighterError as error:
+            self.output.two_column(id, "KEPT", style="red")
+            self.output.error(f"It is on its queue again, and its record is still there: {error}")
+            self.output.error(f"When that is mended, delete the record: `python artisan.py queue:forget {id}`")
+            return 1
         self.output.two_column(id, "DONE", style="green")
         return 0
 

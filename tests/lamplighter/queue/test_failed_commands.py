@@ -12,7 +12,7 @@ from lamplighter.contracts import Message
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
 from lamplighter.database.provider import DatabaseServiceProvider
-from lamplighter.errors import BrokerUnavailable
+from lamplighter.errors import BrokerUnavailable, Unavailable
 from lamplighter.foundation.application import Application
 from lamplighter.queue.failed import FailedJobs, Failure
 from lamplighter.queue.manager import QueueManager
@@ -207,6 +207,23 @@ def test_a_connection_that_is_gone_stops_no_other_job(
 
     assert (code, failed_jobs.ids(), len(box.pushed)) == (1, ["b"], 1)
     assert "no connection 'beanstalkd'" in capsys.readouterr().err
+
+
+def test_a_record_that_can_not_be_deleted_stops_no_other_job(
+    failed_jobs: FailedJobs, artisan: Artisan, box: Box, capsys: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(failed_jobs, "a")
+    keep(failed_jobs, "b")
+
+    def refuse(id: str) -> bool:
+        raise Unavailable("The database does not answer.")
+
+    monkeypatch.setattr(failed_jobs, "forget", refuse)
+
+    code = artisan("queue:retry", "a", "b")
+
+    assert (code, len(box.pushed)) == (1, 2)
+    assert "`python artisan.py queue:forget b`" in capsys.readouterr().err
 
 
 def test_an_unknown_id_is_named_and_the_others_are_retried(

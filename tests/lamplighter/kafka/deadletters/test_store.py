@@ -145,6 +145,18 @@ def test_a_topic_that_refuses_is_told_and_a_second_try_repeats_no_row(
     assert len(list(stores.table.all())) == len(list(stores.topic.all())) == 1
 
 
+def test_a_topic_that_is_away_is_told_before_a_job_is_put_back(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    stores.record("u-1")
+
+    def refuse(*arguments: object) -> None:
+        raise BrokerUnavailable("away")
+
+    monkeypatch.setattr(stores.topic, "find", refuse)
+
+    with pytest.raises(BrokerUnavailable):
+        stores.both.find("u-1")
+
+
 def test_flushing_counts_what_was_there(stores: Stores) -> None:
     stores.record("u-1")
     stores.record("u-2", payload=b"2")
