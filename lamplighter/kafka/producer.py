@@ -147,6 +147,8 @@ class KafkaProducer:
         producer = self._producers.get(SINGLE_LINGER)
         if producer is not None:
             producer.poll(wait)
+        else:
+            time.sleep(wait)  # it met a fatal error: whoever waits for its reports must not spin
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has."""
