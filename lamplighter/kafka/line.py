@@ -1,9 +1,12 @@
 """The partitions of one topic, in turn, as far as something new of them may begin."""
 
+import time
 from collections import deque
 
 from lamplighter.kafka.delivery import KafkaDelivery
-from lamplighter.kafka.partition import Chunk, Partition
+from lamplighter.kafka.partition import LEAST_REACH, MOST_REACH, Chunk, Partition
+
+TURN = 1.0  # seconds that a partition is worked before another one that has something
 
 
 class Line:
@@ -17,7 +20,7 @@ class Line:
         partition, chunk: what is worked now.
     """
 
-    __slots__ = ("_parked", "_waiting", "chunk", "credit", "name", "partition", "weight")
+    __slots__ = ("_began_at", "_most", "_parked", "_waiting", "chunk", "credit", "name", "partition", "weight")
 
     def __init__(self, name: str, weight: int) -> None:
         self.name = name
@@ -25,6 +28,8 @@ class Line:
         self.credit = 0
         self.partition: Partition | None = None
         self.chunk: Chunk = []
+        self._began_at = float("-inf")
+        self._most = LEAST_REACH
         self._waiting: deque[Partition] = deque()
         self._parked: list[Partition] = []
 
@@ -84,7 +89,7 @@ class Line:
     def _open(self) -> bool:
         """Begin the next chunk, up to where the broker knows that this owner may come."""
         while self._waiting:
-            partition = self._waiting.popleft()
+            partition = self._take_turn()
             if partition.lost:
                 continue
             if not partition.may_take():
@@ -101,6 +106,15 @@ class Line:
         self.partition, self.chunk = None, []
         return False
 
+    def _take_turn(self) -> Partition:
+        """The first in line that is not the last one again: of one there may be thousands before another."""
+        waiting = self._waiting
+        for _ in range(len(waiting)):
+            if waiting[0] is not self.partition or waiting[0].has_suspects():
+                break
+            waiting.rotate(-1)
+        return waiting.popleft()
+
     def _begin(self, partition: Partition, chunk: Chunk) -> None:
         careful, first, last = partition.careful_until, chunk[-1].offset(), chunk[0].offset()
         if 0 <= careful <= first:
@@ -113,12 +127,25 @@ class Line:
             partition.chunks.appendleft(chunk[:cut])
             self._waiting.appendleft(partition)
             chunk = chunk[cut:]
+        most = self._turn_of(partition, len(chunk))
+        if len(chunk) > most:
+            partition.chunks.appendleft(chunk[:-most])
+            self._waiting.append(partition)
+            chunk = chunk[-most:]
         partition.buffered_bytes -= sum(map(len, chunk))
         partition.begun = max(partition.begun, chunk[0].offset() + 1)
         if partition.reach - partition.begun < partition.margin // 2:
             partition.wants_commit = True
         self.partition, self.chunk = partition, chunk
         partition.current = chunk
+
+    def _turn_of(self, partition: Partition, size: int) -> int:
+        """How many messages are begun before another partition has its turn: about a second's work, by the last turns."""
+        now = time.monotonic()
+        took, self._began_at = now - self._began_at, now
+        self._most = max(1, self._most // 2) if took > TURN else min(MOST_REACH, 2 * self._most)
+        is_shared = any(other is not partition for other in self._waiting.copy())
+        return self._most if is_shared and not partition.has_suspects() else size
 
     def _must_make_way(self, partition: Partition) -> bool:
         waiting = self._waiting

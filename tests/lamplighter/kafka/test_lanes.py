@@ -558,6 +558,37 @@ def test_a_topic_with_more_weight_comes_first_and_none_starves() -> None:
     assert order.count("low") == 2
 
 
+def test_partitions_take_turns_though_more_was_fetched_of_one_first() -> None:
+    bench = Bench()
+    first = bench.partition(*"abcdefghij")
+    bench.arrive(first, 10, *"klmnopqrst")
+    second = bench.partition("u", "v", number=1)
+
+    numbers = []
+    for _ in range(22):
+        delivery = bench.pop()
+        numbers.append(delivery.partition.number)
+        delivery.delete()
+
+    assert numbers == [0] * 10 + [1] * 2 + [0] * 10
+    assert second.is_plain
+
+
+def test_a_long_chunk_of_one_partition_lets_another_have_its_turn() -> None:
+    bench = Bench()
+    bench.partition(*map(str, range(30)))
+    bench.partition("u", "v", number=1)
+
+    numbers = []
+    for _ in range(32):
+        delivery = bench.pop()
+        numbers.append((delivery.partition.number, delivery.offset))
+        delivery.delete()
+
+    turn = LEAST_REACH // 2
+    assert numbers == [*((0, n) for n in range(turn)), (1, 0), (1, 1), *((0, n) for n in range(turn, 30))]
+
+
 def test_a_topic_that_is_alone_is_worked_without_a_break() -> None:
     bench = Bench(Lanes({"high": 8, "low": 1}))
     bench.partition(*["b"] * 5, topic="low")
