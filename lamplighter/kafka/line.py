@@ -140,7 +140,7 @@ class Line:
         partition.current = chunk
 
     def _turn_of(self, partition: Partition, size: int) -> int:
-        """How many messages are begun before another partition has its turn: about a second's work, by the last turns."""
+        """How many messages are begun before another partition has its turn: about a second's work."""
         now = time.monotonic()
         took, self._began_at = now - self._began_at, now
         self._most = max(1, self._most // 2) if took > TURN else min(MOST_REACH, 2 * self._most)
