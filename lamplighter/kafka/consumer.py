@@ -276,6 +276,8 @@ class PollingThread(threading.Thread):
             partition = self._partitions.get(_place(message))
             if partition is not None and not partition.at_end:
                 partition.at_end = True
+                if partition.position < 0 and self._config.get("auto.offset.reset") == "latest":
+                    partition.begin_at(message.offset() or 0)
                 self._changed()
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             log.error("a topic is missing", extra={"topic": message.topic(), "brokers": self.brokers})

@@ -172,6 +172,11 @@ class Partition:
             self.wants_commit = True
         return messages
 
+    def begin_at(self, offset: int) -> None:
+        """Have it committed where a new group begins that skips what is there: the next owner's end is a later one."""
+        self.position = self.begun = self.announced = self.expected = offset
+        self.wants_commit = True
+
     def buffered(self) -> int:
         """How many messages are handed over and not begun."""
         return sum(map(len, self.chunks))
