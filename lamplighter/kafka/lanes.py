@@ -49,7 +49,7 @@ class Lanes:
         self._numbers = itertools.count()
         self._kept = 0
         self._alone: KafkaDelivery | None = None
-        self._is_alone_in_hand = False
+        self._is_alone_in_hand = self._is_others_turn = False
 
     # called by the polling thread ──────────────────────────────────────────────────────────────────────────────────
 
@@ -101,11 +101,17 @@ class Lanes:
         return self._step_alone()
 
     def _next(self) -> KafkaDelivery | None:
-        while self._due and self._due[0][0] <= time.monotonic():
+        # What is tried again without a wait, and without end, must leave every other turn to others.
+        other, self._is_others_turn = self._new() if self._is_others_turn else None, False
+        while other is None and self._due and self._due[0][0] <= time.monotonic():
             delivery = heapq.heappop(self._due)[2]
             if delivery.leaves_by <= time.monotonic() or delivery.partition.lost:
+                self._is_others_turn = delivery.retries > 1
                 return delivery
             self._send_off(delivery)
+        return other or self._new()
+
+    def _new(self) -> KafkaDelivery | None:
         for partition in self._odd:
             if partition.ready and partition.waits_for is None:
                 return partition.ready.popleft()

@@ -227,6 +227,21 @@ def test_a_service_that_is_away_spares_what_comes_next_the_attempt() -> None:
     assert bench.offsets(1) == [1]
 
 
+def test_a_job_that_is_tried_again_at_once_leaves_turns_to_others() -> None:
+    bench = Bench()
+    bench.partition("a", "b", "c", "d")
+    found = []
+    for _ in range(7):
+        delivery = bench.pop()
+        found.append(delivery.offset)
+        if delivery.offset == 0:
+            delivery.release(0)
+        else:
+            delivery.delete()
+
+    assert found == [0, 0, 0, 1, 0, 2, 0]
+
+
 def test_what_is_held_back_has_a_limit() -> None:
     bench = Bench()
     partition = bench.partition("a")
