@@ -102,7 +102,7 @@ class Runner:
         return Start(delivery, self._defaults)
 
     def read(self, start: Start) -> None:
-        """Fill in what the payload says, and the job it names.
+        """Fill in what the payload says, and the job it names; no job where workers have died of it too often.
 
         Raises:
             PayloadError: the message can't become a job.
@@ -122,6 +122,8 @@ class Runner:
         start.policy = self._policies.get(entry) or self._policy(entry)
         if envelope.max_tries is not None or envelope.timeout is not None or envelope.backoff is not None:
             start.policy = _said(envelope, start.policy)
+        if start.attempts > 1 and _has_killed(start):
+            return
         start.job = entry.make(envelope.data)
 
     def _fetch(self, start: Start) -> Envelope:
@@ -183,6 +185,11 @@ class Runner:
             is_tries_said=entry.tries is not None,
         )
         return policy
+
+
+def _has_killed(start: Start) -> bool:
+    """Whether workers have died of a job that is out of its tries: of its `failed()`, or of its `from_data`."""
+    return start.delivery.has_crashed and not start.policy.may_start(start.attempts - 2, has_crashed=True)
 
 
 def _said(envelope: Envelope, policy: Policy) -> Policy:

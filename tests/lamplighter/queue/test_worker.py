@@ -61,6 +61,21 @@ class Raises(Job):
         told.append(f"failed {type(error).__name__} {delivery.id}")
 
 
+class Deadly(Job):
+    """Its worker may die while it is made of its data."""
+
+    name = "deadly"
+
+    @classmethod
+    def from_data(cls, data: object) -> "Deadly":
+        """Tell that somebody has come so far."""
+        told.append("read")
+        return cls()
+
+    def handle(self) -> None:
+        """Nothing."""
+
+
 @dataclass(frozen=True)
 class Wishes(Job):
     """Settles itself."""
@@ -235,6 +250,18 @@ def test_a_failed_that_kills_its_worker_is_given_up(bench: Bench) -> None:
 
     assert told == ["failed MaxAttemptsExceeded key"] * 2
     assert [record.attempts for record in bench.failed_jobs.records] == [3, 4, 5]
+    assert delivery.settled == [("fail", "MaxAttemptsExceeded")]
+
+
+def test_data_that_kill_their_worker_before_the_job_begins_are_given_up(bench: Bench) -> None:
+    for retries in (4, 5):  # three starts, then one or two workers that have died of reading it once more
+        delivery = bench.queue.add("deadly", maxTries=3)
+        delivery.has_crashed, delivery.retries = True, retries
+
+    bench.worker(Deadly).work()
+
+    assert told == ["read"]
+    assert [record.attempts for record in bench.failed_jobs.records] == [4, 5]
     assert delivery.settled == [("fail", "MaxAttemptsExceeded")]
 
 
