@@ -34,12 +34,18 @@ class Letter:
 
 def write(failure: Failure, id: str, *, limit: int) -> Message:
     """The letter of a failure, with as much of the trace as fits into `limit` bytes; people see it under `id`."""
-    told = _told(failure, id)
-    used = len(failure.payload) + len(failure.key or b"") + _size(failure.headers) + _size(told)
-    room = min(MAX_BYTES, limit - used - len(PREFIX) - len("trace"))
-    if room >= LEAST_TRACE:
-        told.append((PREFIX + "trace", format_trace(failure.error, limit=room).encode()))
-    return Message(failure.payload, failure.key, [*failure.headers, *told])
+    bare = Message(failure.payload, failure.key, [*failure.headers, *_told(failure, id)])
+    room = min(MAX_BYTES, limit - size(bare) - len(PREFIX) - len("trace"))
+    if room < LEAST_TRACE:
+        return bare
+    trace = format_trace(failure.error, limit=room).encode()
+    return Message(bare.payload, bare.key, [*bare.headers, (PREFIX + "trace", trace)])
+
+
+def size(message: Message) -> int:
+    """The bytes of a message on the wire, at most: each header has two lengths."""
+    headers = sum(10 + len(name.encode()) + len(value or b"") for name, value in message.headers)
+    return len(message.payload) + len(message.key or b"") + headers
 
 
 def mark(identity: str) -> Message:
@@ -107,8 +113,3 @@ def _told(failure: Failure, id: str) -> list[tuple[str, bytes | None]]:
         "message": cut(message(failure.error), MAX_TEXT),
     }
     return [(PREFIX + name, value.encode()) for name, value in told.items()]
-
-
-def _size(headers: Headers) -> int:
-    """The bytes of headers on the wire, at most: each has two lengths."""
-    return sum(10 + len(name.encode()) + len(value or b"") for name, value in headers)

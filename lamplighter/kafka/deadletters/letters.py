@@ -7,7 +7,7 @@ from typing import Any
 
 from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge
-from lamplighter.kafka.deadletters.letter import fields_of, mark, read, settled_by, write
+from lamplighter.kafka.deadletters.letter import fields_of, mark, read, settled_by, size, write
 from lamplighter.kafka.deadletters.log import TopicLog
 from lamplighter.kafka.deadletters.shelf import Shelf
 from lamplighter.kafka.producer import KafkaProducer
@@ -91,13 +91,13 @@ class DeadLetters:
         self._get_producer().send(self.topic, [(message, self._place(self.topic, message))], bulk=False)
 
     def _send_bare(self, failure: Failure, id: str) -> None:
+        letter = write(failure, id, limit=0)
         try:
-            self._send(write(failure, id, limit=0))
+            self._send(letter)
         except MessageTooLarge as error:
-            size = len(failure.payload)
             raise MessageTooLarge(
-                f"The dead-letter topic {self.topic} does not take the {size:,} bytes of {failure.origin}. Raise its "
-                f"max.message.bytes to {size + 65_536:,} at least; the job waits until then."
+                f"The dead-letter topic {self.topic} does not take the {size(letter):,} bytes of {failure.origin}. "
+                f"Raise its max.message.bytes to {size(letter) + 65_536:,} at least; the job waits until then."
             ) from error
 
     def _settle(self, identities: list[str]) -> None:
