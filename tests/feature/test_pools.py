@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lamplighter.queue.pools.processes import LEAVE
 from tests.harness import PROBE_JOBS, Broker, Project, stop, wait_for
 
 pytestmark = pytest.mark.slow
@@ -67,6 +68,19 @@ class Parent(Job):
             os._exit(0)
         note("start", n=self.n, child=child)
         os._exit(7)
+
+
+@dataclass(frozen=True)
+class Lingers(Job):
+    """Leaves a thread behind that its process waits for at its end."""
+
+    name = "lingers"
+
+    n: int = 0
+
+    def handle(self) -> None:
+        threading.Thread(target=time.sleep, args=(60,)).start()
+        note("end", n=self.n)
 
 
 @dataclass(frozen=True)
@@ -233,6 +247,18 @@ def test_a_slot_that_dies_is_missed_though_what_it_has_started_lives(project: Pr
     assert psutil.pid_exists(start["child"])
     assert "exit code 7" in project.log()
     os.kill(start["child"], signal.SIGKILL)
+
+
+def test_a_slot_that_can_not_end_holds_up_no_shutdown(project: Project) -> None:
+    process = working(project, "--shutdown-timeout=2")
+    broker(project).jobs("store", {"n": 1}, name="lingers")
+    wait_for(lambda: project.numbers("end") == [1])
+    began = time.monotonic()
+
+    status = stop(process)
+
+    assert status == 0
+    assert time.monotonic() - began < LEAVE
 
 
 def test_an_overdue_job_in_a_slot_may_put_its_things_away(project: Project) -> None:

@@ -17,7 +17,7 @@ def make_pool(app: Application, connection: str, runner: Runner, options: Worker
 
         return CoroutinePool(runner)
     from lamplighter.queue.pools.main import command
-    from lamplighter.queue.pools.processes import ProcessPool, SlotOptions
+    from lamplighter.queue.pools.processes import LEAVE, ProcessPool, SlotOptions
 
     return ProcessPool(
         SlotOptions(
@@ -26,5 +26,6 @@ def make_pool(app: Application, connection: str, runner: Runner, options: Worker
             options.concurrency,
             options.max_jobs_per_slot,
             options.max_memory_per_slot,
+            leave=min(LEAVE, options.shutdown / 4),
         )
     )

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 KILL_AFTER = 5.0  # seconds from TERM to KILL
 BOOT = 60.0  # seconds for booting the application
 PATIENCE = 5.0  # seconds in which a slot takes what it is sent
-LEAVE = 10.0  # seconds for slots to end by themselves
+LEAVE = 10.0  # seconds for slots to end by themselves, at most
 JITTER = 0.1  # part of a slot's jobs by which slots differ, so that they are not all renewed at once
 LOOK = 1.0  # seconds between two looks at a slot's memory
 MOST_FAILED_BOOTS = 3
@@ -44,6 +44,7 @@ class SlotOptions:
         command: the program of a slot, to which `--fd=N` is added.
         max_jobs: jobs after which a slot is renewed, more or less.
         max_memory: resident megabytes from which on it is.
+        leave: seconds for slots to end by themselves, and again after TERM, when the worker ends.
     """
 
     command: Sequence[str]
@@ -51,6 +52,7 @@ class SlotOptions:
     slots: int
     max_jobs: int = 0
     max_memory: int = 0
+    leave: float = LEAVE
 
 
 @dataclass(eq=False)
@@ -139,13 +141,16 @@ class ProcessPool:
         with self._lock:
             self._is_closing.set()
             for slot in self._slots:
-                _send(slot, Stop())
-        self._thread.join(LEAVE)
+                if slot.is_ready:
+                    _send(slot, Stop())
+                else:
+                    _signal(slot, signal.SIGKILL)  # it has nothing in hand, and would first boot
+        self._thread.join(self._options.leave)
         for number in (signal.SIGTERM, signal.SIGKILL):
             with self._lock:
                 for slot in self._slots:
                     _signal(slot, number)
-            self._thread.join(KILL_AFTER)
+            self._thread.join(min(KILL_AFTER, self._options.leave))
 
     # the thread of the slots ───────────────────────────────────────────────────────────────────────────────────────
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -12,7 +13,7 @@ import pytest
 
 from lamplighter.errors import ConsoleError, JobTimedOut, SlotDied, Unavailable
 from lamplighter.queue.pools import Outcome
-from lamplighter.queue.pools.processes import MOST_FAILED_BOOTS, ProcessPool, SlotOptions
+from lamplighter.queue.pools.processes import LEAVE, MOST_FAILED_BOOTS, ProcessPool, SlotOptions
 from lamplighter.queue.retries import Policy
 from lamplighter.queue.runner import Start
 from lamplighter.queue.settling import Verdict
@@ -206,6 +207,15 @@ def test_closing_leaves_no_process(pooled: Callable[..., Pooled]) -> None:
     one.pool.close()
 
     assert one.children() == []
+
+
+def test_closing_waits_for_no_slot_to_boot(pooled: Callable[..., Pooled]) -> None:
+    one = pooled("import time; time.sleep(60)")
+    began = time.monotonic()
+
+    one.pool.close()
+
+    assert time.monotonic() - began < LEAVE
 
 
 def test_no_payload_is_too_large_for_the_socket(pooled: Callable[..., Pooled]) -> None:
