@@ -418,7 +418,7 @@ def test_twenty_days_pass_when_the_clock_is_moved(delaying: Delaying, store: str
     early = delaying.project.worker("-q", CLOCK_SHIFT=str(19.9 * DAY))
     # Long enough for both movers to have looked: what comes to the queue after it has gone round has been seen.
     delaying.later(({"n": 200}, 2), CLOCK_SHIFT="0")
-    wait_for(lambda: 200 in delaying.project.numbers("end"), seconds=40, what="the short one's end")
+    wait_for(lambda: 200 in delaying.project.numbers("end"), seconds=90, what="the short one's end")
     stop(early)
     assert delaying.project.numbers("start") == [200]
 
