@@ -150,7 +150,7 @@ class Room:
         return EmbeddedBrokerFull(
             f"{topic}[{number}] of the embedded broker is full: the group {group!r} has not read "
             f"{len(unread.sizes):,} messages of {unread.bytes:,} bytes, and it would drop the oldest. "
-            f"Start a worker (queue:work --queue={topic}), {others}or set KAFKA_BROKERS to a real Kafka."
+            f"Start a worker of that group (queue:work --queue={topic}), {others}or set KAFKA_BROKERS to a real Kafka."
         )
 
     def _count(self, topic: str) -> int:
