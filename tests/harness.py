@@ -305,6 +305,12 @@ class Broker:
             found = consumer.committed([TopicPartition(topic, number) for number in partitions], timeout=10)
         return {tp.partition: tp.offset for tp in found if tp.offset >= 0}
 
+    def last_commit(self, group: str, topic: str, partition: int = 0) -> tuple[int, str | None]:
+        """The committed offset of a partition, negative without one, and what stands beside it."""
+        with self._consumer(group) as consumer:
+            [found] = consumer.committed([TopicPartition(topic, partition)], timeout=10)
+        return found.offset, found.metadata
+
     def ends(self, topic: str) -> dict[int, int]:
         """The end of each partition that is not empty."""
         with self._consumer("test-ends") as consumer:
