@@ -22,7 +22,7 @@ PARTITIONS = 4
 BYTES = 300
 DRIVER = '"driver": "kafka",'
 SWITCHES = '"ordering": env("KAFKA_ORDERING", "key"), "stall_after": env("KAFKA_STALL_AFTER", 60),'
-MANY = "batch_size = 100"  # of the Data Store's creates
+MANY = "batch_size = 500"  # of the Data Store's creates
 
 JOBS = '''"""Jobs that only leave a stamp."""
 

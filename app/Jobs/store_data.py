@@ -20,7 +20,7 @@ class StoreData(EventJob):
     """Insert a row under the message's key. Run again, it finds its own row and answers with it."""
 
     name = "job.data.store"
-    batch_size = 100
+    batch_size = 500
 
     @classmethod
     def handle_many(
