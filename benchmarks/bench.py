@@ -161,7 +161,9 @@ class Bench:
         producer = Producer(
             {"bootstrap.servers": self.brokers, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000}
         )
-        partitions = len(producer.list_topics(topic, timeout=10).topics[topic].partitions)
+        partitions, until = 0, time.monotonic() + 10
+        while not partitions and time.monotonic() < until:  # a broker may hear of a new topic a little later
+            partitions = len(producer.list_topics(topic, timeout=10).topics[topic].partitions)
         for number, (key, payload) in enumerate(payloads):
             producer.produce(topic, payload, key, partition=number % partitions)
             if number % 100 == 0:
