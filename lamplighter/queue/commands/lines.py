@@ -81,7 +81,8 @@ class Lines:
     def on_processed(self, event: JobProcessed) -> None:
         """A job has come to its end."""
         start, duration = event.start, event.duration
-        if start.began + duration >= self._second_ends:
+        # Not by its run time alone: what it has pushed may have been waited for since.
+        if time.monotonic() >= self._second_ends:
             self._next_second()
         name = start.name if self._is_plain else self._long_name(start)
         took = int(duration * 100_000 + 0.5)
