@@ -148,26 +148,21 @@ class Project:
 
     def artisan(self, *arguments: str, timeout: float = 60, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        done = subprocess.run(
-            [sys.executable, "artisan.py", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        done = self._run("artisan.py", *arguments, timeout=timeout)
         if check and done.returncode != 0:
             raise AssertionError(f"{arguments} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
 
     def python(self, program: str, *, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a program of a few lines in the project's folder, as somebody who dispatches would."""
+        return self._run("-c", program, timeout=timeout)
+
+    def _run(self, *arguments: str, timeout: float) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", program],
+            [sys.executable, *arguments],
             cwd=self.folder,
             env=self.environment,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=timeout,

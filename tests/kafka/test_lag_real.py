@@ -147,8 +147,9 @@ def test_a_missing_topic_and_brokers_that_are_away_are_told(project: Project) ->
     assert "127.0.0.1:1" in away.stderr
 
 
-def test_watching_goes_on_until_it_is_ended(project: Project, kafka: Broker, topic: str) -> None:
-    watching = subprocess.Popen(
+def watch(project: Project) -> subprocess.Popen[str]:
+    """A `kafka:lag --watch` that has just begun."""
+    return subprocess.Popen(
         [sys.executable, "artisan.py", "kafka:lag", "--watch", "--every=0.2", "--json"],
         cwd=project.folder,
         env=project.environment,
@@ -156,6 +157,10 @@ def test_watching_goes_on_until_it_is_ended(project: Project, kafka: Broker, top
         stdout=subprocess.PIPE,
         text=True,
     )
+
+
+def test_watching_goes_on_until_it_is_ended(project: Project, kafka: Broker, topic: str) -> None:
+    watching = watch(project)
     assert watching.stdout is not None
     first = json.loads(watching.stdout.readline())
     kafka.jobs(topic, {"n": 1}, partition=2)
@@ -170,13 +175,7 @@ def test_watching_goes_on_until_it_is_ended(project: Project, kafka: Broker, top
 
 
 def test_watching_ends_when_nobody_reads_any_more(project: Project) -> None:
-    watching = subprocess.Popen(
-        [sys.executable, "artisan.py", "kafka:lag", "--watch", "--every=0.2", "--json"],
-        cwd=project.folder,
-        env=project.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-    )
+    watching = watch(project)
     assert watching.stdout is not None
     watching.stdout.readline()
 
