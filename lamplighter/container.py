@@ -49,6 +49,7 @@ class Container:
         self._tags: dict[str, list[Key]] = {}
         self._contextual: dict[tuple[type, Any], Callable[[], Any]] = {}
         self._plans: dict[Any, tuple[Need, ...]] = {}
+        self._resolved: dict[Key, Key] = {}
         self._scope: ContextVar[dict[Key, Any] | None] = ContextVar("lamplighter_scope", default=None)
         self._building: ContextVar[tuple[Any, ...]] = ContextVar("lamplighter_building", default=())
         self._lock = threading.RLock()
@@ -74,6 +75,7 @@ class Container:
         self._instances[key] = value
         self._bindings.pop(key, None)
         self._aliases.pop(key, None)
+        self._resolved = {}
         return value
 
     def alias(self, key: Key, name: Key) -> None:
@@ -88,6 +90,7 @@ class Container:
         if step == name:
             raise ContainerError(f"{_name(key)} can't be an alias of itself.")
         self._aliases[name] = key
+        self._resolved = {}
 
     def extend(self, key: type[T] | str, decorate: Callable[[T, "Container"], T]) -> None:
         """Pass what is built for a key through `decorate`, and what was built already."""
@@ -122,6 +125,7 @@ class Container:
         self._instances.pop(key, None)
         self._aliases.pop(key, None)
         self._bindings[key] = Binding(factory, life, end)
+        self._resolved = {}
 
     # building ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -256,6 +260,14 @@ class Container:
         return plan
 
     def _resolve(self, key: Key) -> Key:
+        # What is bound meanwhile begins with an empty dictionary, so that an old answer goes where nobody looks.
+        resolved = self._resolved
+        found = resolved.get(key)
+        if found is None:
+            found = resolved[key] = self._find(key)
+        return found
+
+    def _find(self, key: Key) -> Key:
         while key in self._aliases:
             key = self._aliases[key]
         if isinstance(key, type) and key not in self._bindings and key not in self._instances:

@@ -1,6 +1,7 @@
 """Reads and writes rows; each function is one statement where the database allows it."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -9,8 +10,6 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, Executable, Table, bindparam, insert, select, tuple_, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
-
-from lamplighter.database.manager import READ_ONLY
 
 COUNTED = {"preserve_rowcount": True}
 STAMP = "%Y-%m-%d %H:%M:%S"
@@ -39,7 +38,7 @@ class Rows:
     def create(self, create: Create) -> dict[str, Any]:
         """Insert a row, or find the one that has its key already; the row as it is now, committed."""
         row = {**create.values, **create.key, **self._stamps(create.table, "created", "updated")}
-        with self._engine.begin() as connection:
+        with self._once() as connection:
             written = connection.execute(_insert(create.table, self._engine.dialect.name), row).rowcount == 1
             return presented(create.table, row if written else _written(connection, create))
 
@@ -75,7 +74,7 @@ class Rows:
 
     def find(self, table: Table, id: str) -> dict[str, Any] | None:
         """One row; None when there is none."""
-        with self._reading() as connection:
+        with self._once() as connection:
             return _find(connection, table, {"id": id})
 
     def page(self, table: Table, *, after: tuple[str, ...] | None, limit: int) -> list[dict[str, Any]]:
@@ -85,22 +84,29 @@ class Rows:
         if after is not None:
             is_behind = tuple_(*columns) > tuple_(*after) if len(columns) > 1 else columns[0] > after[0]
             query = query.where(is_behind)
-        with self._reading() as connection:
+        with self._once() as connection:
             return [presented(table, row) for row in connection.execute(query).mappings()]
 
     def is_empty(self, table: Table) -> bool:
         """Whether a table has no row at all."""
-        with self._reading() as connection:
+        with self._once() as connection:
             return connection.execute(select(table).limit(1)).first() is None
 
-    def _reading(self) -> Connection:
-        # On SQLite it neither waits for the one writer nor keeps others from writing.
-        return self._engine.connect().execution_options(**READ_ONLY)
+    def _once(self) -> AbstractContextManager[Connection]:
+        """A connection for what is one statement, which is a transaction by itself."""
+        # PostgreSQL is spared two round trips of three, and on SQLite a reader neither waits for the one writer nor
+        # keeps others from writing. MySQL would be told by two more that this is so.
+        if self._engine.dialect.name in ("postgresql", "sqlite"):
+            return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        return self._engine.begin()
 
     def _stamps(self, table: Table, *names: str) -> dict[str, datetime]:
+        stamped = [name for name in names if name in table.c]
+        if not stamped:
+            return {}
         moment = datetime.now(self._zone) if self._at is None else self._at.astimezone(self._zone)
         now = moment.replace(tzinfo=None, microsecond=0)
-        return {name: now for name in names if name in table.c}
+        return dict.fromkeys(stamped, now)
 
 
 def _find(connection: Connection, table: Table, key: Mapping[str, str]) -> dict[str, Any] | None:

@@ -7,19 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
 from lamplighter.contracts import Config
+from lamplighter.database import sqlite
 from lamplighter.errors import ConfigError
 from lamplighter.support.options import parse_options
 
 FILE = "config/database.py"
-BUSY_TIMEOUT = 30  # seconds that a writer on SQLite waits for another
-
-# For `connection.execution_options(**READ_ONLY)`: what only reads need not wait for SQLite's one writer, nor stop it.
-READ_ONLY = {"sqlite_begin": "DEFERRED"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,12 +109,11 @@ class DatabaseManager:
             file = self._path(database)
             file.parent.mkdir(parents=True, exist_ok=True)
             database = str(file)
-        url = URL.create("sqlite", database=database)
+        sqlite.register()
+        url = URL.create(sqlite.DRIVER, database=database)
+        arguments = {"timeout": sqlite.BUSY_TIMEOUT, "factory": sqlite.SqliteConnection}
         # An error's text would hold the parameters, and the failed-job store and the log keep that text.
-        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT}, hide_parameters=True)
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_on_sqlite)
-        return engine
+        return create_engine(url, connect_args=arguments, hide_parameters=True)
 
 
 def _server(options: ServerOptions, where: str) -> Engine:
@@ -151,21 +147,3 @@ def _url(options: ServerOptions, driver: str, where: str) -> URL:
         port=options.port or (5432 if driver.startswith("postgresql") else 3306),
         database=options.database,
     )
-
-
-def _prepare_sqlite(connection: Any, record: object) -> None:
-    # The driver begins nothing by itself: the engine says BEGIN IMMEDIATE, below.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT * 1000}")
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = NORMAL")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
-
-
-def _begin_on_sqlite(connection: Any) -> None:
-    # A transaction that reads first and writes then can't wait for another writer: it fails with "database is
-    # locked". One that begins as a writer waits its turn.
-    mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
-    connection.exec_driver_sql(f"BEGIN {mode}")

@@ -31,7 +31,7 @@ from sqlalchemy import (
     select,
 )
 
-from lamplighter.database.manager import READ_ONLY
+from lamplighter.database.sqlite import READ_ONLY
 from lamplighter.errors import MigrationError
 
 LOCK = 0x6C616D70  # PostgreSQL's advisory lock of a migration: "lamp"

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from lamplighter.contracts import Databases, Headers
 from lamplighter.database.errors import SqlAlchemyErrors, is_missing_table
-from lamplighter.database.manager import READ_ONLY
+from lamplighter.database.sqlite import READ_ONLY
 from lamplighter.errors import MigrationError, Unavailable
 
 

@@ -121,7 +121,7 @@ class Registry:
             backoff=None if cls.backoff is None else parse_backoff(cls.backoff),
             timeout=cls.timeout,
         )
-        return self._with_many(entry) if hasattr(cls, "handle_many") else entry
+        return self._with_many(entry) if hasattr(cls, "handle_many") and cls.batch_size != 1 else entry
 
     def _handler(self, cls: type[Job]) -> Invoker[object]:
         handle = getattr(cls, "handle", None)

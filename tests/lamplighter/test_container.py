@@ -135,6 +135,17 @@ def test_an_alias_and_a_type_that_is_named_before_it_is_imported(container: Cont
     assert container.make("mailer") is container.make(Mailer)
 
 
+def test_what_is_bound_later_is_found_though_it_was_asked_for_before(container: Container) -> None:
+    plain = container.make(Mailer)
+
+    container.singleton(f"{__name__}:Mailer", Mailer)
+    named = container.make(Mailer)
+    mine = container.instance(Mailer, Mailer())
+
+    assert named is not plain
+    assert container.make(Mailer) is mine is not named
+
+
 def test_an_alias_of_itself_is_refused(container: Container) -> None:
     container.alias(Mailer, "mailer")
     container.alias("mailer", "post")

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.Services.tables import TABLES, known_types
 from lamplighter.console.command import Command
-from lamplighter.database.manager import READ_ONLY
+from lamplighter.database.sqlite import READ_ONLY
 from lamplighter.errors import ConsoleError
 
 WIDTH = 40  # characters of a value that are shown

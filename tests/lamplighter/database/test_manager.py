@@ -13,7 +13,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from lamplighter.config import Repository
-from lamplighter.database.manager import READ_ONLY, DatabaseManager
+from lamplighter.database.manager import DatabaseManager
+from lamplighter.database.sqlite import READ_ONLY
 from lamplighter.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]

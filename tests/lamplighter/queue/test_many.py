@@ -98,6 +98,26 @@ def test_what_is_there_is_handled_in_one_call_up_to_the_limit(bench: Bench) -> N
     assert ends(deliveries) == ["delete"] * 6
 
 
+class Single(Batched):
+    """It wants none beside it."""
+
+    name = "batched"
+    batch_size = 1
+
+    def handle(self, scope: Scope) -> None:
+        """Note the call."""
+        calls.append([-self.n])
+
+
+def test_a_class_whose_size_is_one_is_handled_one_by_one(bench: Bench) -> None:
+    deliveries = line(bench, *[""] * 3)
+
+    bench.worker(Single).work()
+
+    assert calls == [[0], [-1], [-2]]
+    assert ends(deliveries) == ["delete"] * 3
+
+
 def test_a_call_has_one_scope(bench: Bench) -> None:
     line(bench, *[""] * 6)
 
