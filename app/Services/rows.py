@@ -39,8 +39,9 @@ class Rows:
         """Insert a row, or find the one that has its key already; the row as it is now, committed."""
         row = {**create.values, **create.key, **self._stamps(create.table, "created", "updated")}
         with self._once() as connection:
-            written = connection.execute(_insert(create.table, self._engine.dialect.name), row).rowcount == 1
-            return presented(create.table, row if written else _written(connection, create))
+            statement = _insert(create.table, self._engine.dialect.name)
+            is_ours = connection.execute(statement, row, execution_options=COUNTED).rowcount == 1
+            return presented(create.table, row if is_ours else _written(connection, create))
 
     def create_many(self, creates: Sequence[Create]) -> list[dict[str, Any]]:
         """The same for many rows in one transaction, and in one statement for each table."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.event import listen
 from sqlalchemy.exc import DatabaseError
 
 from app.Services.answers import Answers
@@ -47,6 +48,16 @@ def test_times_are_the_applications(databases: DatabaseManager, zone: str, hours
     assert timedelta(0) <= behind < timedelta(minutes=1)
     again = store.send(GET, {"type": "provider", "queryType": "select", "id": "p1"}, "k").data["data"]
     assert again == {**row, "type": "provider"}
+
+
+def test_a_new_row_costs_one_statement_and_none_to_look_at_it(store: DataStore) -> None:
+    create(store)
+    said: list[str] = []
+    listen(store.databases.engine(), "before_cursor_execute", lambda *call: said.append(call[2]))
+
+    create(store, "p2")
+
+    assert [statement.split()[0] for statement in said] == ["INSERT"]
 
 
 def test_an_update_to_the_same_value_touches_updated_alone(store: DataStore) -> None:
