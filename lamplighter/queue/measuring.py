@@ -6,10 +6,14 @@ from typing import Protocol, runtime_checkable
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How many jobs of one queue are to be run: `pending` now, `delayed` later."""
+    """How many jobs of one queue are to be run: `pending` now, `delayed` later.
+
+    What is delayed may be counted elsewhere, which is away: it is None then, and `unknown` says why.
+    """
 
     pending: int
-    delayed: int
+    delayed: int | None
+    unknown: str = ""
 
 
 @dataclass(frozen=True, slots=True)

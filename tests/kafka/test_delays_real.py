@@ -488,3 +488,17 @@ def test_the_monitor_tells_which_queue_is_too_long(delaying: Delaying, kafka: Br
 
     assert "[5] ALERT" in told
     assert as_json[0]["status"] == "OK"
+
+
+def test_the_monitor_counts_what_is_there_while_the_table_of_delays_is_not(
+    delaying: Delaying, kafka: Broker, topic: str
+) -> None:
+    delaying.create_topics()
+    kafka.jobs(topic, {"n": 1})
+
+    delaying.project.environment["DB_DATABASE"] = "another.sqlite"
+    told = delaying.project.artisan("queue:monitor", topic, "--json")
+
+    [row] = json.loads(told.stdout)
+    assert (row["pending"], row["delayed"]) == (1, None)
+    assert "run `migrate`" in told.stderr

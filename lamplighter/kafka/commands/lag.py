@@ -127,10 +127,14 @@ class LagCommand(Command):
         self._counted_at = now
         topics = dict.fromkeys(lag.topic for lag in found.partitions)
         try:
-            self._delayed = Delayed({topic: queue.sizes(topic).delayed for topic in topics})
+            sizes = {topic: queue.sizes(topic) for topic in topics}
         except LamplighterError as error:
-            # Without a table of delayed jobs the lag is still worth to be seen.
             self._delayed = Delayed(error=str(error))
+            return self._delayed
+        # Without a table of delayed jobs the lag is still worth to be seen.
+        unknown = next((found.unknown for found in sizes.values() if found.delayed is None), "")
+        counts = {topic: found.delayed for topic, found in sizes.items() if found.delayed is not None}
+        self._delayed = Delayed(error=unknown) if unknown else Delayed(counts)
         return self._delayed
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamplighter.contracts import Databases, Message
-from lamplighter.errors import ConfigError
+from lamplighter.errors import ConfigError, MigrationError, Unavailable
 from lamplighter.kafka.delays.clock import BrokerClock, HostClock
 from lamplighter.kafka.delays.copies import Copies
 from lamplighter.kafka.delays.holding import Holding
@@ -100,8 +100,12 @@ class Delays:
     def sizes(self, queue: str) -> Sizes:
         """How many jobs of a queue are pending, and how many are to come to it later."""
         counting = self._counting()
+        pending = counting.pending(queue)
         delayed = sum(waiting.topic == queue for _, waiting in counting.waiting())
-        return Sizes(counting.pending(queue), delayed + (self.table().count(queue) if self.has_table else 0))
+        try:
+            return Sizes(pending, delayed + (self.table().count(queue) if self.has_table else 0))
+        except (Unavailable, MigrationError) as error:
+            return Sizes(pending, None, str(error))
 
     def held(self, *, most: int) -> list[HeldJob]:
         """What is due later, the earliest first: rows, and what waits in the delay topics."""

@@ -50,7 +50,10 @@ class MonitorCommand(Command):
                 style = "red" if row["status"] == "ALERT" else "green"
                 words = f"[{row['size']}] {row['status']}"
                 self.output.two_column(f"[{row['connection']}] {row['queue']}", words, style=style)
-                self.output.two_column("  Delayed jobs", str(row["delayed"]))
+                delayed = "unknown" if row["delayed"] is None else str(row["delayed"])
+                self.output.two_column("  Delayed jobs", delayed)
+        for why in dict.fromkeys(sizes.unknown for _, _, sizes in found if sizes.unknown):
+            self.output.error(f"What is delayed can't be counted: {why}")
         for connection, queue, sizes in found:
             if sizes.pending >= most:
                 self._events.dispatch(QueueBusy(connection, queue, sizes.pending))
