@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lamplighter.contracts import DatabaseErrors, Events
 from lamplighter.errors import JobFailed as JobFailedError
-from lamplighter.errors import LamplighterError, PayloadError, Unavailable
+from lamplighter.errors import LamplighterError, LaneBlocked, PayloadError, Unavailable
 from lamplighter.queue.delivery import Deleted, Failed, Released, WorkQueue
 from lamplighter.queue.events import JobFailed, JobProcessed, JobReleased
 from lamplighter.queue.watch import NEVER, Hand
@@ -142,11 +142,14 @@ class Settling:
     def _release(
         self, start: "Start", error: BaseException | None, delay: float, duration: float, *, counted: bool = True
     ) -> Literal[False]:
-        start.delivery.release(delay, counted=counted)
+        delivery = start.delivery
+        delivery.release(delay, counted=counted)
+        if error is not None and isinstance(delivery.failure, LaneBlocked):
+            delivery.failure.__cause__ = error  # what is recorded tells both
         if error is not None and not isinstance(error, ErrorElsewhere):  # that process has said so
             log.warning(
                 "job will run again",
-                extra={"job": start.name, "position": start.delivery.position, "delay": delay, "counted": counted},
+                extra={"job": start.name, "position": delivery.position, "delay": delay, "counted": counted},
                 exc_info=error,
             )
         if self._events.listeners(JobReleased):

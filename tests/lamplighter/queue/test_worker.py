@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from lamplighter.contracts import Delivery
-from lamplighter.errors import BrokerUnavailable
+from lamplighter.errors import BrokerUnavailable, LaneBlocked
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased, WorkerStarting, WorkerStopping
 from lamplighter.queue.failed import Failure
+from lamplighter.queue.failed.trace import format_trace
 from lamplighter.queue.job import Job
 from lamplighter.queue.options import StopReason
 from lamplighter.queue.retries import Policy
@@ -217,6 +218,25 @@ def test_a_failure_that_can_not_be_recorded_is_held_and_recorded_later_without_a
     assert [entry[0] for entry in delivery.settled] == ["release", "release", "release", "fail"]
     assert [entry[2] for entry in delivery.settled[:3]] == [True, False, False]
     assert len(bench.failed_jobs.records) == 1
+
+
+def test_a_job_that_blocked_its_key_for_too_long_is_recorded_with_its_own_error(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delivery = bench.queue.add("raises", maxTries=5)
+    release = delivery.release
+
+    def block(delay: float, *, counted: bool = True) -> None:
+        delivery.failure = LaneBlocked("too long")
+        release(delay, counted=counted)
+
+    monkeypatch.setattr(delivery, "release", block)
+    bench.worker(Raises).work()
+
+    [record] = bench.failed_jobs.records
+    assert isinstance(record.error, LaneBlocked)
+    assert "RuntimeError: boom" in format_trace(record.error)
+    assert told == [1, "failed LaneBlocked key"]
 
 
 def test_failed_is_told_of_the_start_that_failed_however_late_it_is_recorded(bench: Bench) -> None:
