@@ -65,12 +65,16 @@ class Rows:
 
     def update(self, table: Table, id: str, values: Mapping[str, Any]) -> dict[str, Any] | None:
         """Change the named columns; the row as it is now, committed; None when there is no such row."""
+        if not values:
+            return self.find(table, id)
+        changes = {**values, **self._stamps(table, "updated")}
+        statement = update(table).where(table.c.id == id).values(changes)
+        if self._engine.dialect.update_returning:
+            with self._once() as connection:
+                row = connection.execute(statement.returning(table)).mappings().one_or_none()
+                return None if row is None else presented(table, row)
         with self._engine.begin() as connection:
-            if values:
-                changes = {**values, **self._stamps(table, "updated")}
-                changed = connection.execute(update(table).where(table.c.id == id).values(changes))
-                if changed.rowcount == 0:
-                    return None
+            connection.execute(statement)
             return _find(connection, table, {"id": id})
 
     def find(self, table: Table, id: str) -> dict[str, Any] | None:

@@ -1,6 +1,7 @@
 """Rows in the database: whose times they have, who waits for whom, and what an answer holds open."""
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -50,14 +51,27 @@ def test_times_are_the_applications(databases: DatabaseManager, zone: str, hours
     assert again == {**row, "type": "provider"}
 
 
-def test_a_new_row_costs_one_statement_and_none_to_look_at_it(store: DataStore) -> None:
+@pytest.mark.parametrize("act", [lambda store: create(store, "p2"), lambda store: update(store, name="Other")])
+def test_a_row_costs_one_statement_and_none_to_look_at_it(store: DataStore, act: Callable[[DataStore], Any]) -> None:
     create(store)
     said: list[str] = []
     listen(store.databases.engine(), "before_cursor_execute", lambda *call: said.append(call[2]))
 
-    create(store, "p2")
+    act(store)
 
-    assert [statement.split()[0] for statement in said] == ["INSERT"]
+    assert len(said) == 1
+
+
+def test_a_database_that_returns_nothing_of_an_update_is_asked(
+    store: DataStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(store)
+    monkeypatch.setattr(store.databases.engine().dialect, "update_returning", False)
+
+    row = update(store, name="Other")
+    none = store.send(UPDATE, {"type": "provider", "id": "p9", "values": PROVIDER}, "k").data["code"]
+
+    assert (row["id"], row["name"], none) == ("p1", "Other", 404)
 
 
 def test_an_update_to_the_same_value_touches_updated_alone(store: DataStore) -> None:
