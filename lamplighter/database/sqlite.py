@@ -73,10 +73,6 @@ class SqliteDialect(SQLiteDialect_pysqlite):
         """The driver begins nothing in either case."""
         dbapi_connection.begin = "" if level == "AUTOCOMMIT" else SqliteConnection.WRITER
 
-    def detect_autocommit_setting(self, dbapi_conn: Any) -> bool:
-        """Whether there is nothing to roll back."""
-        return not dbapi_conn.begin
-
     def on_connect(self) -> Any:
         """Prepare a new connection."""
         connect = super().on_connect()
