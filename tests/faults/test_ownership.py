@@ -73,9 +73,7 @@ def test_scaling_on_a_real_kafka(kafka: Broker, make_fleet: MakeFleet, pool: str
     """Invariant: none lost, no partition still for 30 s, committed offsets never go back."""
     fleet = make_fleet(kafka, pool=pool)
     fleet.project.configure(group_protocol=protocol)
-    # A worker with process slots boots for longer than others; here five of them boot at once.
-    every = 8 if pool == "process" else 5
-    scale(fleet, seconds=float(os.environ.get("FAULTS_SCALE", "180" if LONG else "25")), every=every)
+    scale(fleet, seconds=float(os.environ.get("FAULTS_SCALE", "180" if LONG else "25")), every=5)
 
 
 @pytest.mark.kafka
