@@ -236,6 +236,10 @@ class Worker:
         self.bell.put(None)
 
     def _settle_confirmed(self) -> None:
+        # Whoever rang has said before what for, and all of that is looked at from here on. What is left in the bell by
+        # a busy worker would wake it for nothing when it waits, once for each job.
+        while not self.bell.empty():
+            self.bell.get()
         while not self._confirmed.empty():
             start = self._confirmed.get()
             duration = self._unconfirmed.pop(start)

@@ -14,6 +14,7 @@ from lamplighter.queue.failed.trace import format_trace
 from lamplighter.queue.job import Job
 from lamplighter.queue.options import StopReason
 from lamplighter.queue.retries import Policy
+from lamplighter.queue.runner import pushes_ahead
 from lamplighter.queue.watch import NEVER
 from tests.lamplighter.queue.conftest import Bench
 
@@ -447,3 +448,26 @@ def test_a_second_word_of_the_same_signal_does_not_lengthen_the_grace(bench: Ben
     worker.ask_to_stop(StopReason.INTERRUPTED)
 
     assert worker.hand.limit == limit
+
+
+class Pushes(Job):
+    """Pushes something that is acknowledged at once."""
+
+    name = "pushes"
+
+    def handle(self) -> None:
+        """Push."""
+        pushes = pushes_ahead()
+        assert pushes is not None
+        pushes.expect()
+        pushes.report(None)
+
+
+def test_acknowledged_pushes_leave_nothing_that_wakes_an_idle_worker(bench: Bench) -> None:
+    deliveries = [bench.queue.add("pushes") for _ in range(20)]
+    worker = bench.worker(Pushes)
+
+    worker.work()
+
+    assert [delivery.settled[-1] for delivery in deliveries] == [("delete",)] * 20
+    assert worker.bell.empty()
