@@ -2,9 +2,6 @@
 
 from collections.abc import Sequence
 from typing import Any, Self
-from zoneinfo import ZoneInfo
-
-from sqlalchemy import Engine
 
 from app.Services.answers import Answers
 from app.Services.event_job import EventJob
@@ -23,13 +20,11 @@ class StoreData(EventJob):
     batch_size = 500
 
     @classmethod
-    def handle_many(
-        cls, jobs: Sequence[Self], deliveries: Sequence[Delivery], engine: Engine, answers: Answers, zone: ZoneInfo
-    ) -> None:
+    def handle_many(cls, jobs: Sequence[Self], deliveries: Sequence[Delivery], rows: Rows, answers: Answers) -> None:
         """All rows first, in one transaction; the answers second, to each event its own."""
         heads = [job.head(delivery) for job, delivery in zip(jobs, deliveries, strict=True)]
         plans = [job.plan(head) for job, head in zip(jobs, heads, strict=True)]
-        found = iter(Rows(engine, zone).create_many([plan for plan in plans if isinstance(plan, Create)]))
+        found = iter(rows.create_many([plan for plan in plans if isinstance(plan, Create)]))
         for delivery, head, plan in zip(deliveries, heads, plans, strict=True):
             if isinstance(plan, Refusal):
                 answers.refused(delivery, head, plan)

@@ -1,6 +1,7 @@
 """Binds what the Data Store's jobs ask for."""
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from lamplighter.contracts import Config
 from lamplighter.support.provider import CommandEntry, ServiceProvider
@@ -26,6 +27,7 @@ class DataStoreServiceProvider(ServiceProvider):
     def register(self) -> None:
         """Bind; nothing is imported before a job needs it."""
         self.app.singleton("app.Services.answers:Answers", self._answers)
+        self.app.singleton("app.Services.rows:Rows", self._rows)
         self.commands(*COMMANDS)
 
     def _answers(self) -> Any:
@@ -33,3 +35,9 @@ class DataStoreServiceProvider(ServiceProvider):
         from lamplighter.queue.dispatcher import Dispatcher
 
         return Answers(self.app.make(Dispatcher), self.app.make(Config).string("datastore.answers", "api"))
+
+    def _rows(self) -> Any:
+        from app.Services.rows import Rows
+        from lamplighter.database.statements import Statements
+
+        return Rows(self.app.make(Statements), self.app.make(ZoneInfo))

@@ -4,9 +4,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
-from zoneinfo import ZoneInfo
-
-from sqlalchemy import Engine
 
 from app.Services.answers import Answers
 from app.Services.refusal import Refusal
@@ -42,11 +39,11 @@ class EventJob(Job, ABC):
             Refusal: the answer is another one.
         """
 
-    def handle(self, delivery: Delivery, engine: Engine, answers: Answers, zone: ZoneInfo) -> None:
+    def handle(self, delivery: Delivery, rows: Rows, answers: Answers) -> None:
         """Row first, answer second: an answer must not tell of a row that a crash takes back."""
         head = self.head(delivery)
         try:
-            found = self.act(Rows(engine, zone), head)
+            found = self.act(rows, head)
         except Refusal as refusal:
             answers.refused(delivery, head, refusal)
             return
@@ -56,10 +53,10 @@ class EventJob(Job, ABC):
         """Tell the asker; what it was stays among the failed jobs."""
         answers.failed(delivery, self.head(delivery))
 
-    def replay(self, engine: Engine, zone: ZoneInfo, key: str | None, at: datetime | None) -> bool:
+    def replay(self, rows: Rows, key: str | None, at: datetime | None) -> bool:
         """Do it again without an answer, as of the time `at`; whether it held."""
         try:
-            self.act(Rows(engine, zone, at=at), {"id": key})
+            self.act(rows.as_of(at), {"id": key})
         except Refusal:
             return False
         return True

@@ -1,15 +1,16 @@
 """Reads and writes rows; each function is one statement where the database allows it."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Engine, Executable, Table, bindparam, insert, select, tuple_, update
+from sqlalchemy import Connection, Executable, Table, bindparam, insert, select, tuple_, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+from lamplighter.database.statements import Statements
 
 COUNTED = {"preserve_rowcount": True}
 STAMP = "%Y-%m-%d %H:%M:%S"
@@ -30,23 +31,27 @@ class Rows:
     Each method is one transaction, which is over when it returns: an answer may wait for the broker.
     """
 
-    def __init__(self, engine: Engine, zone: ZoneInfo, *, at: datetime | None = None) -> None:
-        self._engine = engine
+    def __init__(self, statements: Statements, zone: ZoneInfo, *, at: datetime | None = None) -> None:
+        self._statements = statements
         self._zone = zone
         self._at = at
+
+    def as_of(self, at: datetime | None) -> "Rows":
+        """The same rows, written as at that time; at the present without one."""
+        return Rows(self._statements, self._zone, at=at)
 
     def create(self, create: Create) -> dict[str, Any]:
         """Insert a row, or find the one that has its key already; the row as it is now, committed."""
         row = {**create.values, **create.key, **self._stamps(create.table, "created", "updated")}
-        with self._once() as connection:
-            statement = _insert(create.table, self._engine.dialect.name)
+        with self._statements.connection() as connection:
+            statement = _insert(create.table, connection.dialect.name)
             is_ours = connection.execute(statement, row, execution_options=COUNTED).rowcount == 1
             return presented(create.table, row if is_ours else _written(connection, create))
 
     def create_many(self, creates: Sequence[Create]) -> list[dict[str, Any]]:
         """The same for many rows in one transaction, and in one statement for each table."""
         found: dict[int, dict[str, Any]] = {}
-        with self._engine.begin() as connection:
+        with self._statements.engine.begin() as connection:
             for table in dict.fromkeys(create.table for create in creates):
                 stamps = self._stamps(table, "created", "updated")
                 rows = {
@@ -55,7 +60,7 @@ class Rows:
                     if create.table is table
                 }
                 written = connection.execute(
-                    _insert(table, self._engine.dialect.name), list(rows.values()), execution_options=COUNTED
+                    _insert(table, connection.dialect.name), list(rows.values()), execution_options=COUNTED
                 ).rowcount
                 for place, row in rows.items():
                     # The database tells how many it has written, not which: all, or each is looked up.
@@ -69,17 +74,17 @@ class Rows:
             return self.find(table, id)
         changes = {**values, **self._stamps(table, "updated")}
         statement = update(table).where(table.c.id == id).values(changes)
-        if self._engine.dialect.update_returning:
-            with self._once() as connection:
+        if self._statements.engine.dialect.update_returning:
+            with self._statements.connection() as connection:
                 row = connection.execute(statement.returning(table)).mappings().one_or_none()
                 return None if row is None else presented(table, row)
-        with self._engine.begin() as connection:
+        with self._statements.engine.begin() as connection:
             connection.execute(statement)
             return _find(connection, table, {"id": id})
 
     def find(self, table: Table, id: str) -> dict[str, Any] | None:
         """One row; None when there is none."""
-        with self._once() as connection:
+        with self._statements.connection() as connection:
             return _find(connection, table, {"id": id})
 
     def page(self, table: Table, *, after: tuple[str, ...] | None, limit: int) -> list[dict[str, Any]]:
@@ -89,21 +94,13 @@ class Rows:
         if after is not None:
             is_behind = tuple_(*columns) > tuple_(*after) if len(columns) > 1 else columns[0] > after[0]
             query = query.where(is_behind)
-        with self._once() as connection:
+        with self._statements.connection() as connection:
             return [presented(table, row) for row in connection.execute(query).mappings()]
 
     def is_empty(self, table: Table) -> bool:
         """Whether a table has no row at all."""
-        with self._once() as connection:
+        with self._statements.connection() as connection:
             return connection.execute(select(table).limit(1)).first() is None
-
-    def _once(self) -> AbstractContextManager[Connection]:
-        """A connection for what is one statement, which is a transaction by itself."""
-        # PostgreSQL is spared two round trips of three, and on SQLite a reader neither waits for the one writer nor
-        # keeps others from writing. MySQL would be told by two more that this is so.
-        if self._engine.dialect.name in ("postgresql", "sqlite"):
-            return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        return self._engine.begin()
 
     def _stamps(self, table: Table, *names: str) -> dict[str, datetime]:
         stamped = [name for name in names if name in table.c]

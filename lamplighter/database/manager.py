@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from lamplighter.contracts import Config
 from lamplighter.database import sqlite
+from lamplighter.database.statements import Statements
 from lamplighter.errors import ConfigError
 from lamplighter.support.options import parse_options
 
@@ -50,6 +51,7 @@ class DatabaseManager:
         self._config = config
         self._path = path
         self._engines: dict[str, Engine] = {}
+        self._statements: dict[str, Statements] = {}
         self._inherited: list[dict[str, Engine]] = []
         self._pid = os.getpid()
         self._lock = threading.Lock()
@@ -80,8 +82,20 @@ class DatabaseManager:
         """A new session; whoever asks for it closes it."""
         return Session(self.engine(name), expire_on_commit=False)
 
+    def statements(self, name: str | None = None) -> Statements:
+        """Where single statements run, each a transaction by itself."""
+        if self._pid != os.getpid():
+            self._begin_as_child()
+        name = name or self.default
+        with self._lock:
+            if name not in self._statements:
+                self._statements[name] = Statements(self, name)
+            return self._statements[name]
+
     def dispose(self) -> None:
         """Close every connection."""
+        for statements in self._statements.values():
+            statements.close()
         for engine in self._engines.values():
             engine.dispose()
         self._engines.clear()

@@ -26,6 +26,7 @@ class DatabaseServiceProvider(ServiceProvider):
         self.app.instance(DatabaseErrors, SqlAlchemyErrors())
         self.app.singleton("lamplighter.database.manager:DatabaseManager", self._manager)
         self.app.bind("sqlalchemy.engine.base:Engine", self._engine)
+        self.app.singleton("lamplighter.database.statements:Statements", self._statements)
         self.app.scoped("sqlalchemy.orm.session:Session", self._session, end=lambda session: session.close())
         self.commands(*COMMANDS)
 
@@ -39,6 +40,11 @@ class DatabaseServiceProvider(ServiceProvider):
 
         # Asked for each time: a process that was forked has engines of its own.
         return self.app.make(DatabaseManager).engine()
+
+    def _statements(self) -> Any:
+        from lamplighter.database.manager import DatabaseManager
+
+        return self.app.make(DatabaseManager).statements()
 
     def _session(self) -> Any:
         from lamplighter.database.manager import DatabaseManager

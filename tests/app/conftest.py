@@ -15,6 +15,7 @@ from app.Jobs.get_data import GetData
 from app.Jobs.store_data import StoreData
 from app.Jobs.update_data import UpdateData
 from app.Services.answers import Answers
+from app.Services.rows import Rows
 from lamplighter.config import Repository
 from lamplighter.container import Container
 from lamplighter.contracts import Message
@@ -82,9 +83,8 @@ class DataStore:
         )
         manager.extend("caught", lambda name, options: self.queue)
         self.dispatcher = Dispatcher(manager, Events())
-        container.instance(ZoneInfo, ZoneInfo(zone))
+        self.table_rows = container.instance(Rows, Rows(databases.statements(), ZoneInfo(zone)))
         container.instance(Answers, Answers(self.dispatcher, "api"))
-        container.bind("sqlalchemy.engine.base:Engine", lambda: databases.engine())
         registry = Registry(container)
         registry.register(StoreData, UpdateData, GetData)
         self.runner = Runner(registry, container, Policy(tries=1, backoff=(), timeout=0))

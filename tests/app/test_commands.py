@@ -59,7 +59,7 @@ class Production:
 def rebuild(store: DataStore, topic: Topic, **options: Any) -> int:
     """Run the command."""
     command = DatastoreRebuildCommand(
-        cast(Application, Production()), store.databases.engine(), cast(Replay, topic), LONDON
+        cast(Application, Production()), store.databases.engine(), store.table_rows, cast(Replay, topic), LONDON
     )
     command.output = Output(io.StringIO())
     return command.handle(**{"force": True, **options})

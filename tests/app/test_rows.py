@@ -1,12 +1,14 @@
 """Rows in the database: whose times they have, who waits for whom, and what an answer holds open."""
 
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 from sqlalchemy.event import listen
 from sqlalchemy.exc import DatabaseError
 
@@ -34,6 +36,19 @@ def make_old(store: DataStore) -> None:
     """Let the providers have been written long ago."""
     with store.databases.engine().begin() as connection:
         connection.execute(text(f"UPDATE provider SET created = '{LONG_AGO}', updated = '{LONG_AGO}'"))
+
+
+def open_transactions(engine: Engine) -> int:
+    """How many are seen from outside; on SQLite whether there is one."""
+    if engine.dialect.name == "sqlite":
+        with closing(sqlite3.connect(str(engine.url.database), timeout=0)) as other:
+            (is_busy, _, _) = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return int(is_busy)
+    with engine.connect() as other_one:
+        own = "datname = current_database() AND pid <> pg_backend_pid()"
+        return int(
+            other_one.scalar(text(f"SELECT count(*) FROM pg_stat_activity WHERE {own} AND state LIKE 'idle in%'")) or 0
+        )
 
 
 # times ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -171,11 +186,10 @@ def test_no_transaction_is_open_while_the_broker_is_waited_for(
 ) -> None:
     create(store)
     held = []
-    pool: Any = store.databases.engine().pool
     push = Answers._push
 
     def look_and_push(*given: Any, **named: Any) -> bool:
-        held.append(pool.checkedout())
+        held.append(open_transactions(store.databases.engine()))
         return push(*given, **named)
 
     monkeypatch.setattr(Answers, "_push", look_and_push)
@@ -194,6 +208,13 @@ def test_a_job_that_fails_gives_its_connection_back(store: DataStore) -> None:
 
     pool: Any = store.databases.engine().pool
     assert pool.checkedout() == 0
+
+
+def test_one_open_transaction_is_seen(databases: DatabaseManager) -> None:
+    with databases.engine().connect() as connection:
+        connection.execute(text("SELECT * FROM provider"))
+
+        assert open_transactions(databases.engine()) == 1
 
 
 # what the tables are ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -27,9 +27,10 @@ class DatastoreRebuildCommand(Command):
     name = "datastore:rebuild"
     description = "Replay the events into empty tables, without answers"
 
-    def __init__(self, app: Application, engine: Engine, replay: Replay, zone: ZoneInfo) -> None:
+    def __init__(self, app: Application, engine: Engine, rows: Rows, replay: Replay, zone: ZoneInfo) -> None:
         self._app = app
         self._engine = engine
+        self._rows = rows
         self._replay = replay
         self._zone = zone
 
@@ -63,12 +64,11 @@ class DatastoreRebuildCommand(Command):
             return False
         # Not the time of the replay: rows that are made twice must be the same.
         at = datetime.fromtimestamp(record.timestamp_ms / 1000, UTC) if record.timestamp_ms >= 0 else None
-        return job.from_data(envelope.data).replay(self._engine, self._zone, _key(record, envelope), at)
+        return job.from_data(envelope.data).replay(self._rows, _key(record, envelope), at)
 
     def _check_room(self) -> None:
-        rows = Rows(self._engine, self._zone)
         for name, table in TABLES.items():
-            if not rows.is_empty(table):
+            if not self._rows.is_empty(table):
                 raise ConsoleError(f"The table {name} has rows. Add --empty to delete what is there first.")
 
     def _make_room(self) -> None:
