@@ -252,11 +252,14 @@ def test_ten_kills_on_postgresql_lose_nothing(store_on_postgres: Store) -> None:
 
 
 @pytest.mark.postgresql
-def test_a_database_that_is_stopped_fails_nothing(store_on_postgres: Store) -> None:
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_a_database_that_is_stopped_fails_nothing(store_on_postgres: Store, one_by_one: bool) -> None:
     control = os.environ.get("POSTGRES_TEST_CTL")
     if not control:
         pytest.skip("the PostgreSQL here can't be stopped: set POSTGRES_TEST_CTL to its pg_ctl -D ...")
     store = store_on_postgres
+    if one_by_one:
+        store.store_one_by_one()
     store.publish(200)
     worker = store.project.worker("-q", "--memory=0")
     wait_for(lambda: store.answered() >= 50)
