@@ -171,12 +171,19 @@ def latency(bench: Bench, *, runs: int, jobs: int = 320, rate: int = 50) -> list
 
 
 def busy_latency(bench: Bench, *, runs: int, seconds: float = 5.0) -> list[Row]:
-    """Milliseconds from the dispatch to the start of a job, at half of what the worker can do."""
+    """Milliseconds from the dispatch to the start of a job, at a half and a quarter of what the worker can do."""
     backlog = bench.topic("busy-backlog")
     bench.fill(backlog, noops(100_000))
     bench.stamps.clear()
     bench.worker(backlog, backlog, *DRAIN, "-q").wait(120)
-    rate = int(bench.stamps.rate() / 2)
+    most = bench.stamps.rate()
+    rows = []
+    for name, rate in (("half", int(most / 2)), ("quarter", int(most / 4))):
+        rows.extend(_latency_at(bench, name, rate, runs, seconds))
+    return rows
+
+
+def _latency_at(bench: Bench, speed: str, rate: int, runs: int, seconds: float) -> list[Row]:
     found: dict[str, list[list[float]]] = {"ours": [], "bare": []}
     sent_at = []
     for run in range(runs):
@@ -191,12 +198,13 @@ def busy_latency(bench: Bench, *, runs: int, seconds: float = 5.0) -> list[Row]:
             values = [bench.stamps.latency(part) * 1000 for part in (0.5, 0.99, 0.999)]
             found[kind].append(values)
             bench.record("busy", kind=kind, run=run, wanted=rate, sent=sent_at[-1], milliseconds=values)
-    reached = f"{statistics.median(sent_at):,.0f} jobs/s sent; half of its own backlog rate is {rate:,}"
+    reached = f"{statistics.median(sent_at):,.0f} jobs/s sent; a {speed} of its own backlog rate is {rate:,}"
     rows = []
     for place, name in enumerate(("p50", "p99", "p99.9")):
         ours, bare = ([values[place] for values in found[kind]] for kind in ("ours", "bare"))
         more = f"{statistics.median(ours) - statistics.median(bare):+.1f} ms; {reached}"
-        rows.append(Row(f"dispatch to start at half speed, {name}, ms", spread(ours, ".1f"), spread(bare, ".1f"), more))
+        what = f"dispatch to start at {speed} speed, {name}, ms"
+        rows.append(Row(what, spread(ours, ".1f"), spread(bare, ".1f"), more))
     return rows
 
 
