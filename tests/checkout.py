@@ -58,6 +58,7 @@ class Checkout:
             stdout=terminal,
             stderr=terminal,
             start_new_session=True,
+            preexec_fn=hear_interrupts,
         )
         os.close(terminal)
         self._terminal = controller
@@ -104,3 +105,8 @@ class Checkout:
                     self._read += chunk
             except OSError:  # how Linux tells that the other end was closed
                 return
+
+
+def hear_interrupts() -> None:
+    """As on a terminal: what a shell runs in its background ignores Ctrl-C, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
