@@ -45,10 +45,12 @@ def test_a_zombie_commits_nothing_over_the_new_owner(project: Project, kafka: Br
 @pytest.mark.usefixtures("protocol")
 def test_a_job_longer_than_the_poll_interval_keeps_its_partition(project: Project, kafka: Broker, topic: str) -> None:
     project.configure(max_poll_interval=6.0)
-    kafka.jobs(topic, {"n": 1, "sleep": 18}, {"n": 2}, partition=0)
-    other = project.worker(log="other.log")
+    logs = ("worker.log", "other.log")
+    worker, other = (project.worker(log=log) for log in logs)
+    # A partition that moves takes its job in hand with it: the group has its order before.
+    wait_for(lambda: all(f"{topic}[" in project.log(log) for log in logs), what="partitions for both")
 
-    worker = project.worker()
+    kafka.jobs(topic, {"n": 1, "sleep": 18}, {"n": 2}, partition=0)
     wait_for(lambda: 2 in project.numbers("end"), seconds=60)
 
     assert project.numbers("start") == [1, 2]
