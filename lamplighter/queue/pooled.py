@@ -196,6 +196,7 @@ class PooledWorker(Worker):
 
     def _settle_all(self) -> None:
         self._is_waiting = False
+        self._empty_the_bell()
         while not self._ended.empty():
             start, outcome = self._ended.get()
             self._running.discard(start)

@@ -122,6 +122,7 @@ class Worker:
 
     def _turn(self) -> bool:
         if self._unconfirmed:
+            self._empty_the_bell()
             self._settle_confirmed()
         if self._paused or self._down:
             self.beaten_at = time.monotonic()
@@ -235,11 +236,15 @@ class Worker:
         self._confirmed.put(start)
         self.bell.put(None)
 
-    def _settle_confirmed(self) -> None:
-        # Whoever rang has said before what for, and all of that is looked at from here on. What is left in the bell by
-        # a busy worker would wake it for nothing when it waits, once for each job.
+    def _empty_the_bell(self) -> None:
+        """Before a turn looks at anything: whoever rang has said before what for, and who rings from now on is heard.
+
+        What a busy worker left in it would wake it for nothing when it waits, once for each job.
+        """
         while not self.bell.empty():
             self.bell.get()
+
+    def _settle_confirmed(self) -> None:
         while not self._confirmed.empty():
             start = self._confirmed.get()
             duration = self._unconfirmed.pop(start)
