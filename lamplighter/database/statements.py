@@ -22,7 +22,7 @@ class Statements:
     writer nor keeps others from writing.
     """
 
-    def __init__(self, databases: Databases, database: str | None = None) -> None:
+    def __init__(self, databases: Databases, database: str) -> None:
         self._databases = databases
         self._database = database
         self._kept: Kept | None = None

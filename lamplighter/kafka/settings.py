@@ -216,8 +216,8 @@ class KafkaSettings:
             "partitioner": "murmur2_random",
             # A single push is sent at once: waiting for each at the default 5 ms makes 190 a second.
             "linger.ms": 0,
-            # What is pushed until it is acknowledged goes out together. A broker takes a connection's next request only
-            # when it has answered the last one, so that more of them gain nothing, and three nodes have less to do.
+            # What is pushed while a request is on its way goes out in the next one. A broker takes that one only when
+            # it has answered the last, so that more of them gain nothing, and three nodes have less to do.
             "max.in.flight.requests.per.connection": 1,
             # A report, good or bad, arrives before dispatch_timeout has passed; reports are a second late at most.
             "message.timeout.ms": max(1000, round((self.dispatch_timeout - 1) * 1000)),

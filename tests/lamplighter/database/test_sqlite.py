@@ -1,13 +1,9 @@
 """How transactions begin on SQLite."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
-from lamplighter.config import Repository
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.sqlite import READ_ONLY
 
@@ -15,14 +11,9 @@ AUTOCOMMIT = {"isolation_level": "AUTOCOMMIT"}
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    """A database with a table, whose writers don't wait for each other."""
-    settings = {"default": "test", "connections": {"test": {"driver": "sqlite", "database": "test.sqlite"}}}
-    manager = DatabaseManager(Repository({"database": settings}), lambda path: tmp_path / path)
-    with manager.engine().begin() as connection:
-        connection.execute(text("CREATE TABLE t (a INTEGER)"))
-    yield manager.engine()
-    manager.dispose()
+def engine(databases: DatabaseManager) -> Engine:
+    """The engine of a database with a table."""
+    return databases.engine()
 
 
 def test_a_writer_that_meets_another_has_an_error_of_sqlalchemy(engine: Engine) -> None:

@@ -2,30 +2,16 @@
 
 import os
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from lamplighter.config import Repository
 from lamplighter.database.manager import DatabaseManager
 
 INSERT = text("INSERT INTO t VALUES (1)")
 COUNT = text("SELECT count(*) FROM t")
-
-
-@pytest.fixture
-def databases(tmp_path: Path) -> Iterator[DatabaseManager]:
-    """A database with a table."""
-    settings = {"default": "test", "connections": {"test": {"driver": "sqlite", "database": "test.sqlite"}}}
-    manager = DatabaseManager(Repository({"database": settings}), lambda path: tmp_path / path)
-    with manager.engine().begin() as connection:
-        connection.execute(text("CREATE TABLE t (a INTEGER)"))
-    yield manager
-    manager.dispose()
 
 
 def held(databases: DatabaseManager) -> int:
