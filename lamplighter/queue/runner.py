@@ -148,12 +148,9 @@ class Runner:
             self._container.end_scope()
 
     async def run_async(self, start: Start) -> None:
-        """The same in the running event loop; a handler that is not `async def` runs in a thread beside it."""
+        """The same for a handler that is `async def`, in the running event loop."""
         entry, job = start.entry, start.job
         assert entry is not None  # read() has filled it
-        if not entry.is_async:
-            await asyncio.to_thread(self.run, start)
-            return
         try:
             await cast(Awaitable[object], entry.handle(job, start.in_hand() if entry.wants_delivery else None))
         finally:

@@ -4,22 +4,24 @@ import asyncio
 import threading
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context
 
 from lamplighter.errors import JobTimedOut
 from lamplighter.logging.context import job_context
 from lamplighter.queue.pools import Ended
 from lamplighter.queue.pools.precise import precise_selector
+from lamplighter.queue.pools.threads import run_here
 from lamplighter.queue.runner import Runner, Start
 
 TICK = 0.1  # seconds between two looks for jobs that are overdue
-SPARE = 5.0  # seconds that a job has after it was cancelled, until the whole process ends
+SPARE = 5.0  # seconds that a job has after its timeout, at which it is cancelled where it can be, until the process ends
 
 
 class CoroutinePool:
-    """One event loop in a thread of its own. A plain `handle` runs in a thread beside it."""
+    """One event loop in a thread of its own. A plain `handle` runs in a thread beside it, which nothing can cancel."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, slots: int) -> None:
         self.failure: BaseException | None = None
         self.is_ready = True
         self.spare = SPARE
@@ -30,7 +32,9 @@ class CoroutinePool:
         self._overdue: set[Start] = set()
         self._tasks: dict[Start, asyncio.Task[None]] = {}
         self._ended: Ended = lambda start, outcome: None
-        self._thread = threading.Thread(target=self._loop.run_forever, name="lamplighter-loop", daemon=True)
+        self._plain = ThreadPoolExecutor(slots, thread_name_prefix="lamplighter-slot")
+        self._threads: dict[Start, int] = {}
+        self._thread = threading.Thread(target=self._serve, name="lamplighter-loop", daemon=True)
 
     def open(self, ended: Ended) -> None:
         """Start the loop."""
@@ -40,22 +44,29 @@ class CoroutinePool:
 
     def submit(self, start: Start) -> None:
         """Run this one; one call wakes the loop for all that have come meanwhile."""
+        if start.entry is not None and not start.entry.is_async:
+            self._plain.submit(run_here, start, self._runner, self._threads, self._ended)
+            return
         self._inbox.append(start)
         if not self._is_called:
             self._is_called = True
             self._loop.call_soon_threadsafe(self._begin)
 
     def overrun(self, start: Start) -> bool:
-        """It was cancelled at its timeout and has gone on: only the end of the process ends it."""
+        """It went on though it was cancelled, or can't be cancelled: only the end of the process ends it."""
         return False
 
     def stack_of(self, start: Start) -> int | None:
-        """The loop's thread."""
-        return self._thread.ident
+        """The thread of a plain one, else the loop's."""
+        return self._threads.get(start, self._thread.ident)
 
     def close(self) -> None:
         """Stop the loop."""
         self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _serve(self) -> None:
+        self._loop.run_forever()
+        self._loop.close()
 
     def _begin(self) -> None:
         self._is_called = False

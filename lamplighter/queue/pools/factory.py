@@ -15,7 +15,7 @@ def make_pool(app: Application, connection: str, runner: Runner, options: Worker
     if options.pool == PoolKind.ASYNC:
         from lamplighter.queue.pools.coroutines import CoroutinePool
 
-        return CoroutinePool(runner)
+        return CoroutinePool(runner, options.concurrency)
     from lamplighter.queue.pools.main import command
     from lamplighter.queue.pools.processes import LEAVE, ProcessPool, SlotOptions
 

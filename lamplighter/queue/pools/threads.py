@@ -44,15 +44,20 @@ class ThreadPool:
             self._inbox.put(None)
 
     def _work(self, ended: Ended) -> None:
-        own = threading.get_ident()
         while (start := self._inbox.get()) is not None:
-            self._threads[start] = own
-            job_context.set(start)
-            error: BaseException | None = None
-            try:
-                self._runner.run(start)
-            except BaseException as raised:
-                error = raised
-            job_context.set(None)
-            del self._threads[start]
-            ended(start, error)
+            run_here(start, self._runner, self._threads, ended)
+
+
+def run_here(start: Start, runner: Runner, threads: dict[Start, int], ended: Ended) -> None:
+    """Run a job in the thread at hand, which is among `threads` meanwhile, and tell how it has ended."""
+    threads[start] = threading.get_ident()
+    job_context.set(start)
+    error: BaseException | None = None
+    try:
+        runner.run(start)
+    except BaseException as raised:
+        error = raised
+    job_context.set(None)
+    del threads[start]
+    ended(start, error)
+    del error  # the frames of its traceback hold it: without this only the garbage collector frees them
