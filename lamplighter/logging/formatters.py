@@ -63,4 +63,5 @@ def _json(fields: dict[str, object]) -> str:
 
 def _quoted(value: object) -> str:
     text = str(value)
-    return json.dumps(text, ensure_ascii=False) if not text or any(c in text for c in ' "=\n\r\t') else text
+    is_plain = text and text.isprintable() and not any(c in text for c in ' "=')
+    return text if is_plain else json.dumps(text, ensure_ascii=False)

@@ -52,6 +52,10 @@ def test_a_field_can_not_begin_a_new_line() -> None:
     assert "\n" not in LineFormatter().format(record(reason="one\ntwo"))
 
 
+def test_what_a_sender_put_into_a_key_does_not_reach_the_terminal_as_a_command() -> None:
+    assert LineFormatter().format(record(id="\x1b[31mred\x00")).endswith(r'id="\u001b[31mred\u0000"')
+
+
 def test_json_is_one_object_with_the_job_in_hand() -> None:
     start = Start(SyncDelivery(Message(b""), "kafka", "store"), Policy(tries=1, backoff=(), timeout=0))
     start.name, start.envelope = "job.data.store", Envelope(job="job.data.store", id="k1")
