@@ -16,6 +16,7 @@ from lamplighter.kafka.partition import Chunk, Partition, Waiting
 log = logging.getLogger(__name__)
 
 NEVER = float("inf")
+LONGEST = 1e9  # seconds that a mark tells of; a payload may ask for a wait of which there are no milliseconds
 
 
 class Lanes:
@@ -228,7 +229,8 @@ class Lanes:
             return
         delivery.is_read = True
         self._block(delivery)
-        partition.marks[delivery.offset] = Mark(delivery.retries, round((self._now() + delay) * 1000))
+        due = self._now() + min(delay, LONGEST)
+        partition.marks[delivery.offset] = Mark(delivery.retries, round(due * 1000))
         partition.tell()
         if counted and self._travels(delivery, delay):
             self._depart(delivery, delay)

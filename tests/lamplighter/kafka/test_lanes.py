@@ -689,3 +689,13 @@ def test_jobs_without_order_follow_nothing() -> None:
 
     assert not second.follows(first)
     assert bench.pop() is second
+
+
+def test_a_retry_of_which_there_are_no_milliseconds_waits_all_the_same() -> None:
+    bench = Bench()
+    partition = bench.partition("a", "b")
+
+    bench.pop().release(1e308)
+    bench.commit(partition)
+
+    assert (bench.pop().offset, bench.lanes.pop(), partition.marks[0].retries) == (1, None, 1)
