@@ -161,8 +161,9 @@ class KafkaProducer:
 
     def close(self, *, timeout: float) -> bool:
         """Wait for what is still on its way; False when something is left."""
+        # Flushing takes reports, which need the lock, and may find that a producer is gone.
+        left = sum(producer.flush(timeout) for producer in list(self._producers.values()))
         with self._lock:
-            left = sum(producer.flush(timeout) for producer in self._producers.values())
             self._producers.clear()
             self._known.clear()
         return left == 0
