@@ -27,7 +27,7 @@ from lamplighter.kafka.identity import Identity
 from lamplighter.kafka.membership import Membership, refusal
 from lamplighter.kafka.memory import fix_thresholds
 from lamplighter.kafka.partition import Chunk, Ordering, Partition
-from lamplighter.kafka.starting import look_for_topics, no_offset_text, read_committed
+from lamplighter.kafka.starting import look_for_topics, no_offset_text, read_committed, read_starts
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,10 @@ class PollingThread(threading.Thread):
         self.polled_at = time.monotonic()
         self._connection = connection
         self._config = dict(config)
+        # Left to the client, the end would be taken in a log that was shortened and in an added partition, too.
+        self._from_end = config.get("auto.offset.reset") == "latest"
+        if self._from_end:
+            self._config["auto.offset.reset"] = "earliest"
         self._topics = list(topics)
         self._needed = [topic for topic in needed if topic not in topics]
         self._flow = Flow(self._topics, prefetch=prefetch, prefetch_bytes=prefetch_bytes)
@@ -276,7 +280,7 @@ class PollingThread(threading.Thread):
             partition = self._partitions.get(_place(message))
             if partition is not None and not partition.at_end:
                 partition.at_end = True
-                if partition.position < 0 and self._config.get("auto.offset.reset") == "latest":
+                if partition.position < 0 and self._from_end:
                     partition.begin_at(message.offset() or 0)
                 self._changed()
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -299,12 +303,15 @@ class PollingThread(threading.Thread):
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         try:
             left = read_committed(consumer, assigned, stopping=self._stopping, alive=self._beat)
+            starts = [TopicPartition(tp.topic, tp.partition) for tp in assigned]
+            if self._from_end:
+                starts = read_starts(consumer, left, stopping=self._stopping, alive=self._beat)
         except QueueError as refused:
             self._fail(refused)
             return
         for found in left:
             self._partitions[found.topic, found.partition] = self._partition(found)
-        consumer.incremental_assign([TopicPartition(tp.topic, tp.partition) for tp in assigned])
+        consumer.incremental_assign(starts)
         # A pause outlives revocation and assignment; without this a partition would stand still for ever.
         if assigned:
             consumer.resume(assigned)

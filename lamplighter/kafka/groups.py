@@ -90,7 +90,7 @@ class GroupReader:
             committed = known if not self._settings.is_embedded else self._committed(places)
             starts = self._offsets(places, FIRST)
             ends = self._offsets(places, LAST)
-            lags = [self._measure(place, committed.get(place), starts[place], ends[place]) for place in places]
+            lags = [self._measure(place, committed, starts[place], ends[place]) for place in places]
             return replace(found, partitions=self._records.look(lags))
         except KafkaException as error:
             raise self._error(error.args[0]) from error
@@ -151,14 +151,18 @@ class GroupReader:
         futures = self._admin.list_offsets(wanted, request_timeout=TIMEOUT) if wanted else {}
         return {(tp.topic, tp.partition): future.result(TIMEOUT + 1).offset for tp, future in futures.items()}
 
-    def _measure(self, place: Place, committed: TopicPartition | None, start: int, end: int) -> PartitionLag:
+    def _measure(self, place: Place, known: Mapping[Place, TopicPartition], start: int, end: int) -> PartitionLag:
+        committed = known.get(place)
+        # As read_starts has it: a partition that was added to a group is worked from its beginning.
+        lower = [known.get((place[0], number)) for number in range(place[1])]
+        is_added = any(one is not None and one.offset >= 0 for one in lower)
         return measure(
             *place,
             committed=committed.offset if committed is not None else -1,
             metadata=committed.metadata if committed is not None else None,
             start=start,
             end=end,
-            from_end=self._settings.auto_offset_reset == "latest",
+            from_end=self._settings.auto_offset_reset == "latest" and not is_added,
         )
 
     def _await(self, futures: "Mapping[str, Future[Any]]") -> Any:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from confluent_kafka import OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
 
 from lamplighter.errors import QueueError
 from lamplighter.kafka.commits import Verdict, judge
@@ -73,3 +73,31 @@ def read_committed(
         log.warning("committed offsets can't be read; asking again", extra={"reason": error.str()})
         stopping.wait(ASK_AGAIN)
     return [TopicPartition(tp.topic, tp.partition, OFFSET_INVALID) for tp in assigned]
+
+
+def read_starts(
+    consumer: Consumer, left: list[TopicPartition], *, stopping: threading.Event, alive: Callable[[], object]
+) -> list[TopicPartition]:
+    """Where a group begins that passes over what it finds: at the end where nothing is committed, else there.
+
+    Where it has committed a lower partition of the topic the group is not new: a partition without an offset was
+    added to it, and is worked from its beginning.
+
+    Raises:
+        QueueError: the brokers refuse to tell what is committed.
+    """
+    new = [tp for tp in left if tp.offset < 0]
+    lower = {(tp.topic, number) for tp in new for number in range(tp.partition)}
+    found = read_committed(consumer, [TopicPartition(*place) for place in lower], stopping=stopping, alive=alive)
+    first: dict[str, int] = {}
+    for tp in found:
+        if tp.offset >= 0:
+            first[tp.topic] = min(tp.partition, first.get(tp.topic, tp.partition))
+    # One that stops may have been told nothing, and must not have the end committed.
+    ends = {(tp.topic, tp.partition) for tp in new if tp.partition <= first.get(tp.topic, tp.partition)}
+    if stopping.is_set():
+        ends = set()
+    return [
+        TopicPartition(tp.topic, tp.partition, OFFSET_END if (tp.topic, tp.partition) in ends else OFFSET_INVALID)
+        for tp in left
+    ]

@@ -1,5 +1,6 @@
 """Who owns a partition, and what its offsets look like, on a real Kafka."""
 
+import json
 import os
 import signal
 import time
@@ -110,6 +111,30 @@ def test_latest_with_a_new_group_goes_on_committing(project: Project, kafka: Bro
 
     assert stop(worker) == 0
     assert kafka.committed(topic, topic) == {0: 7, 1: 1, 2: 0, 3: 0}
+
+
+@pytest.mark.usefixtures("protocol")
+def test_latest_skips_nothing_in_a_log_that_was_trimmed_nor_in_added_partitions(
+    project: Project, kafka: Broker, topic: str, admin: AdminClient
+) -> None:
+    project.configure(auto_offset_reset="latest")
+    kafka.jobs(topic, *({"n": n} for n in range(5)), partition=0)
+    worker = project.worker()
+    wait_for(lambda: kafka.committed(topic, topic) == {0: 5, 1: 0, 2: 0, 3: 0}, what="the commit of the ends")
+    assert stop(worker) == 0
+    kafka.jobs(topic, *({"n": n} for n in range(5, 20)), partition=0)
+    admin.delete_records([TopicPartition(topic, 0, 10)])[TopicPartition(topic, 0)].result(20)
+    admin.create_partitions([NewPartitions(topic, 5)])[topic].result(20)
+    wait_for(lambda: len(admin.list_topics(topic, timeout=10).topics[topic].partitions) == 5)
+    kafka.jobs(topic, {"n": 20}, partition=4)
+    told = json.loads(project.artisan("kafka:lag", "--json").stdout)
+
+    status = project.worker(*EMPTY).wait(60)
+
+    assert status == 0, project.log()
+    assert told["lag"] == 11
+    assert sorted(project.numbers("end")) == list(range(10, 21))
+    assert kafka.committed(topic, topic) == {0: 20, 1: 0, 2: 0, 3: 0, 4: 1}
 
 
 def test_a_new_group_that_may_not_choose_where_to_begin_says_so(project: Project, kafka: Broker, topic: str) -> None:
