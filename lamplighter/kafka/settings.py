@@ -180,6 +180,8 @@ class KafkaSettings:
             "fetch.wait.max.ms": 10 if self.is_embedded else 500,
             # On the embedded broker topics come by themselves, also for a worker that is there before any job.
             "allow.auto.create.topics": self.is_embedded,
+            # Partitions that are added are seen within this; the default of five minutes leaves their jobs for so long.
+            "topic.metadata.refresh.interval.ms": 10_000,
             # Tells that a partition is read to its end, for --stop-when-empty.
             "enable.partition.eof": True,
             **self.options,

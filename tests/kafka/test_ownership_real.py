@@ -153,7 +153,6 @@ def test_a_new_group_that_may_not_choose_where_to_begin_says_so(project: Project
 def test_partitions_that_are_added_are_worked_from_their_beginning(
     project: Project, kafka: Broker, topic: str, admin: AdminClient
 ) -> None:
-    project.configure(options={"topic.metadata.refresh.interval.ms": 2000})
     kafka.jobs(topic, {"n": 1}, partition=0)
     worker = project.worker()
     wait_for(lambda: project.numbers("end") == [1])
