@@ -38,7 +38,9 @@ def parse_options(cls: type[T], values: Mapping[str, object], *, where: str | Ca
 def _parse(value: object, hint: Any, place: Callable[[str], str], key: str) -> Any:
     parsed = _read(value, hint)
     if parsed is _REFUSED:
-        given = "null" if value is None else f"a {type(value).__name__}"
+        # Never the value itself, which may be a secret.
+        is_word = isinstance(value, str) and typing.get_origin(hint) is Literal
+        given = "null" if value is None else "another word" if is_word else f"a {type(value).__name__}"
         raise ConfigError(f"{place(key)} has {given} for the key {key!r}, which takes {_name(hint)}.")
     return parsed
 

@@ -66,6 +66,11 @@ def test_an_ill_typed_value_names_file_and_key_but_not_the_value(key: str, given
     assert repr(given) not in str(caught.value).replace(f"'{key}'", "")
 
 
+def test_a_word_that_is_not_among_the_known_ones_is_told_as_that() -> None:
+    with pytest.raises(ConfigError, match="has another word for the key 'level', which takes low or high"):
+        parse_options(Options, {"name": "n", "level": "middle"}, where="config/x.py")
+
+
 def test_what_is_missing_is_told_as_in_the_environment() -> None:
     with pytest.raises(ConfigError, match="has null for the key 'port', which takes int"):
         parse_options(Options, {"name": "n", "port": None}, where="config/x.py")
