@@ -127,7 +127,10 @@ class GroupReader:
     def _worked(self, group: GroupLag, committed: Iterable[Place]) -> list[str]:
         there = self._admin.list_topics(timeout=TIMEOUT).topics
         seen = {topic for topic, _ in (*committed, *group.owners)}
-        return list(dict.fromkeys((self._settings.queue, *sorted(seen & set(there)))))
+        worked = sorted(seen & set(there))
+        # Where workers name their queues, nobody may need the connection's own.
+        is_shown = self._settings.queue in there or not worked
+        return list(dict.fromkeys((self._settings.queue, *worked))) if is_shown else worked
 
     def _places(self, topics: Sequence[str]) -> list[Place]:
         places: list[Place] = []

@@ -112,6 +112,17 @@ def test_every_topic_that_the_group_works_is_shown(project: Project, kafka: Brok
     assert {one["topic"] for one in told["partitions"]} == {other, topic}
 
 
+def test_a_queue_of_the_connection_that_nobody_made_hides_no_other(project: Project, kafka: Broker) -> None:
+    other = kafka.topic(partitions=1)
+    kafka.jobs(other, {"n": 1})
+    assert project.worker(f"--queue={other}", *EMPTY).wait(60) == 0
+    project.environment["KAFKA_QUEUE"] = "nobody-made-this"
+
+    told = lag_of(project)
+
+    assert [one["topic"] for one in told["partitions"]] == [other]
+
+
 def test_markers_of_transactions_block_nothing(project: Project, kafka: Broker, topic: str) -> None:
     producer = Producer({"bootstrap.servers": kafka.address, "transactional.id": topic})
     producer.init_transactions(20)
