@@ -64,11 +64,13 @@ shell: install
 lint: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-# Of one that somebody has started nothing is ended.
+# Of one that somebody has started nothing is ended. A shell that a signal ends runs no trap of EXIT, but for bash: so that
+# Ctrl-C is caught.
 faults: install
-	@if test -n "$$KAFKA_TEST_BROKERS"; then FAULTS=long $(BIN)/python -m pytest -q -s tests/faults; else \
+	@echo "Breaks brokers, workers, lines and jobs for about three hours; docs/faults.md tells what. Ctrl-C ends it."
+	@if test -n "$$KAFKA_TEST_BROKERS"; then FAULTS=long $(BIN)/python -m pytest -v -s tests/faults; else \
 		KAFKA_TEST_BROKERS=$$(scripts/kafka up) || exit 1; export KAFKA_TEST_BROKERS; \
-		trap 'scripts/kafka down' EXIT; FAULTS=long $(BIN)/python -m pytest -q -s tests/faults; fi
+		trap 'scripts/kafka down' EXIT; trap 'exit 130' INT TERM; FAULTS=long $(BIN)/python -m pytest -v -s tests/faults; fi
 
 bench: install
 	@$(BIN)/python -m benchmarks

@@ -1,13 +1,14 @@
-"""`make work` on a real cluster."""
+"""`make work` and `make faults` on a real cluster."""
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.checkout import INSTALLED, Checkout
-from tests.harness import Broker, wait_for
+from tests.harness import Broker, free_ports, wait_for
 
 pytestmark = [
     pytest.mark.kafka,
@@ -52,3 +53,16 @@ def test_a_topic_that_is_missing_ends_make_work_with_the_command_that_makes_it(
 
     assert done.returncode != 0
     assert "`python artisan.py kafka:topics --create`" in done.stdout
+
+
+def test_ctrl_c_stops_make_faults_and_the_kafka_that_it_has_started(
+    checkout: Checkout, kafka: Broker, tmp_path: Path
+) -> None:
+    folder = tmp_path / "kafka"
+    checkout.start("faults", *INSTALLED, KAFKA_DIR=str(folder), KAFKA_PORT=str(free_ports()))
+    wait_for(lambda: "collected" in checkout.output, seconds=120, what="the first test")
+
+    status = checkout.interrupt()
+
+    assert status in (2, -signal.SIGINT), checkout.output
+    wait_for(lambda: not (folder / "nodes").exists(), what="the end of Kafka")
