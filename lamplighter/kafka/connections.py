@@ -6,6 +6,7 @@ from typing import Any
 
 from lamplighter.contracts import Application, Config, Databases, Message
 from lamplighter.errors import ConfigError
+from lamplighter.kafka.clients import check_clients
 from lamplighter.kafka.deadletters.letters import DeadLetters
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
@@ -50,17 +51,19 @@ class KafkaConnections:
         """The settings of a connection.
 
         Raises:
-            ConfigError: there is no such connection, it has another driver, or a key is wrong.
+            ConfigError: there is no such connection, it has another driver, a key is wrong, or librdkafka refuses it.
         """
         options = self._config.get(f"queue.connections.{name}")
         if not isinstance(options, dict) or options.get("driver") != "kafka":
             raise ConfigError(f"config/queue.py and config/kafka.py have no connection {name!r} with the driver kafka.")
-        settings = read_settings(options, where=self._merge.origin(name))
+        where = self._merge.origin(name)
+        settings = read_settings(options, where=where)
         certificates = settings.ssl_ca_location
-        if certificates in ("", "probe"):  # librdkafka's word for the usual places
-            return settings
-        # Commands work from any folder; librdkafka would look in the current one.
-        return replace(settings, ssl_ca_location=str(self._app.path(certificates)))
+        if certificates not in ("", "probe"):  # librdkafka's word for the usual places
+            # Commands work from any folder; librdkafka would look in the current one.
+            settings = replace(settings, ssl_ca_location=str(self._app.path(certificates)))
+        check_clients(settings, where=where)
+        return settings
 
     def client_config(self, name: str) -> dict[str, Any]:
         """What any client of the connection's brokers is told; starts the embedded broker where it is meant."""
