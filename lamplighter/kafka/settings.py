@@ -23,6 +23,7 @@ LEAST = {
     "dispatch_timeout": 0.1,
     "session_timeout": 0.1,
     "max_poll_interval": 0.1,
+    "sleep_on_error": 0,
     "sleep_on_deadlock": 0,
     "prefetch": 1,
     "prefetch_bytes": 1,
@@ -32,6 +33,15 @@ LEAST = {
     "max_message_bytes": 1000,  # librdkafka's own
     "retry_in_place": 0,
     "delay_short": 0,
+}
+# With more than these librdkafka's milliseconds, Python's waits or a broker's count would overflow.
+MOST = {
+    "partitions": 100_000,
+    "session_timeout": 3600,  # librdkafka's own
+    "max_poll_interval": 86_400,  # librdkafka's own
+    "dispatch_timeout": 86_400,
+    "sleep_on_error": 86_400,
+    "sleep_on_deadlock": 86_400,
 }
 NO_TOPIC = re.compile(r"[^a-zA-Z0-9._-]")  # what no topic's name has
 
@@ -295,6 +305,10 @@ def _check_numbers(settings: KafkaSettings, where: Callable[[str], str]) -> None
         value = getattr(settings, key)
         if not value >= least:
             raise ConfigError(f"{where(key)} has {value:g} for the key {key!r}, which takes {least:g} at least.")
+    for key, most in MOST.items():
+        value = getattr(settings, key)
+        if value > most:
+            raise ConfigError(f"{where(key)} has {value:g} for the key {key!r}, which takes {most} at most.")
 
 
 def _check_protocol(settings: KafkaSettings, where: Callable[[str], str]) -> None:
