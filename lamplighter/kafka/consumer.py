@@ -27,7 +27,7 @@ from lamplighter.kafka.identity import Identity
 from lamplighter.kafka.membership import Membership, refusal
 from lamplighter.kafka.memory import fix_thresholds
 from lamplighter.kafka.partition import Chunk, Ordering, Partition
-from lamplighter.kafka.starting import look_for_topics, no_offset_text, read_committed, read_starts
+from lamplighter.kafka.starting import look_for_topics, no_offset_text, read_committed, read_new_topics, start_of
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +79,7 @@ class PollingThread(threading.Thread):
         self._from_end = config.get("auto.offset.reset") == "latest"
         if self._from_end:
             self._config["auto.offset.reset"] = "earliest"
+        self._new_topics: dict[str, int] = {}
         self._topics = list(topics)
         self._needed = [topic for topic in needed if topic not in topics]
         self._flow = Flow(self._topics, prefetch=prefetch, prefetch_bytes=prefetch_bytes)
@@ -157,6 +158,10 @@ class PollingThread(threading.Thread):
             self.polled_at = time.monotonic()
             try:
                 look_for_topics(consumer, self._topics, self._needed, self.brokers)
+                if self._from_end:
+                    self._new_topics = read_new_topics(
+                        consumer, self._topics, stopping=self._stopping, alive=self._beat
+                    )
             except QueueError as missing:
                 self._fail(missing)
             except KafkaException as error:
@@ -259,6 +264,7 @@ class PollingThread(threading.Thread):
 
     def _begin_anew(self, consumer: Consumer, topic: str) -> None:
         log.warning("a topic was made anew; it is worked from its beginning", extra={"topic": topic})
+        self._new_topics.pop(topic, None)
         for place in [place for place in self._partitions if place[0] == topic]:
             self._partitions[place].lost = True
             self._partitions[place] = self._partition(TopicPartition(*place, OFFSET_INVALID))
@@ -303,15 +309,14 @@ class PollingThread(threading.Thread):
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         try:
             left = read_committed(consumer, assigned, stopping=self._stopping, alive=self._beat)
-            starts = [TopicPartition(tp.topic, tp.partition) for tp in assigned]
-            if self._from_end:
-                starts = read_starts(consumer, left, stopping=self._stopping, alive=self._beat)
         except QueueError as refused:
             self._fail(refused)
             return
         for found in left:
             self._partitions[found.topic, found.partition] = self._partition(found)
-        consumer.incremental_assign(starts)
+        # One that stops may have been told nothing, and must not take the end.
+        new_topics = {} if self._stopping.is_set() else self._new_topics
+        consumer.incremental_assign([start_of(tp, new_topics) for tp in left])
         # A pause outlives revocation and assignment; without this a partition would stand still for ever.
         if assigned:
             consumer.resume(assigned)

@@ -156,16 +156,15 @@ class GroupReader:
 
     def _measure(self, place: Place, known: Mapping[Place, TopicPartition], start: int, end: int) -> PartitionLag:
         committed = known.get(place)
-        # As read_starts has it: a partition that was added to a group is worked from its beginning.
-        lower = [known.get((place[0], number)) for number in range(place[1])]
-        is_added = any(one is not None and one.offset >= 0 for one in lower)
+        # A partition that was added to a topic which the group works is begun at its beginning.
+        is_new = all(one.offset < 0 for (topic, _), one in known.items() if topic == place[0])
         return measure(
             *place,
             committed=committed.offset if committed is not None else -1,
             metadata=committed.metadata if committed is not None else None,
             start=start,
             end=end,
-            from_end=self._settings.auto_offset_reset == "latest" and not is_added,
+            from_end=self._settings.auto_offset_reset == "latest" and is_new,
         )
 
     def _await(self, futures: "Mapping[str, Future[Any]]") -> Any:

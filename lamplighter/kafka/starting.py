@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from confluent_kafka import OFFSET_END, OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
 
@@ -75,29 +75,30 @@ def read_committed(
     return [TopicPartition(tp.topic, tp.partition, OFFSET_INVALID) for tp in assigned]
 
 
-def read_starts(
-    consumer: Consumer, left: list[TopicPartition], *, stopping: threading.Event, alive: Callable[[], object]
-) -> list[TopicPartition]:
-    """Where a group begins that passes over what it finds: at the end where nothing is committed, else there.
+def read_new_topics(
+    consumer: Consumer, topics: Sequence[str], *, stopping: threading.Event, alive: Callable[[], object]
+) -> dict[str, int]:
+    """Of which topics the group has committed nothing yet, and how many partitions they have.
 
-    Where it has committed a lower partition of the topic the group is not new: a partition without an offset was
-    added to it, and is worked from its beginning.
+    To be asked before joining: of workers that start a group together, one may commit before the other is assigned its
+    partitions.
 
     Raises:
+        KafkaException: no broker answers.
         QueueError: the brokers refuse to tell what is committed.
     """
-    new = [tp for tp in left if tp.offset < 0]
-    lower = {(tp.topic, number) for tp in new for number in range(tp.partition)}
-    found = read_committed(consumer, [TopicPartition(*place) for place in lower], stopping=stopping, alive=alive)
-    first: dict[str, int] = {}
-    for tp in found:
-        if tp.offset >= 0:
-            first[tp.topic] = min(tp.partition, first.get(tp.topic, tp.partition))
-    # One that stops may have been told nothing, and must not have the end committed.
-    ends = {(tp.topic, tp.partition) for tp in new if tp.partition <= first.get(tp.topic, tp.partition)}
-    if stopping.is_set():
-        ends = set()
-    return [
-        TopicPartition(tp.topic, tp.partition, OFFSET_END if (tp.topic, tp.partition) in ends else OFFSET_INVALID)
-        for tp in left
-    ]
+    found = {name: consumer.list_topics(name, timeout=METADATA_TIMEOUT).topics[name] for name in topics}
+    counts = {name: len(topic.partitions) for name, topic in found.items()}
+    places = [TopicPartition(name, number) for name, count in counts.items() for number in range(count)]
+    begun = {tp.topic for tp in read_committed(consumer, places, stopping=stopping, alive=alive) if tp.offset >= 0}
+    # One that stops may have been told nothing.
+    return {} if stopping.is_set() else {name: count for name, count in counts.items() if name not in begun}
+
+
+def start_of(left: TopicPartition, new_topics: Mapping[str, int]) -> TopicPartition:
+    """Where a partition is begun: where its last owner left it, or at its end where it is new to a new group.
+
+    A partition that was added later is worked from its beginning.
+    """
+    is_new = left.offset < 0 and left.partition < new_topics.get(left.topic, 0)
+    return TopicPartition(left.topic, left.partition, OFFSET_END if is_new else OFFSET_INVALID)

@@ -15,7 +15,7 @@ from lamplighter.queue.pools.threads import run_here
 from lamplighter.queue.runner import Runner, Start
 
 TICK = 0.1  # seconds between two looks for jobs that are overdue
-SPARE = 5.0  # seconds that a job has after its timeout, at which it is cancelled where it can be, until the process ends
+SPARE = 5.0  # seconds from a job's timeout, at which it is cancelled where it can be, to the end of the process
 
 
 class CoroutinePool:
