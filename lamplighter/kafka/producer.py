@@ -22,9 +22,11 @@ log = logging.getLogger(__name__)
 
 SINGLE_LINGER = 0  # ms
 BULK_LINGER = 20  # ms
+ALONE = -1  # in place of a linger: each message in a request of its own
 LOOK = 1.0  # seconds of one look at a topic
 CREATING = 2.0
 SERVE = 0.05  # seconds of one poll; another thread's poll may have served our report
+BESIDE = 0.001  # seconds of one poll where another producer's reports are awaited, too
 
 _MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
@@ -66,6 +68,7 @@ class KafkaProducer:
         self._creating = creating
         self._producers: dict[int, Producer] = {}
         self._known: set[str] = set()
+        self._small: set[str] = set()  # topics that refuse requests of a size which they take a message at a time
         self._refusal: KafkaError | None = None
         self.ahead = 0
         self.is_leaving = False
@@ -86,7 +89,7 @@ class KafkaProducer:
             QueueError: the topic is missing, or the broker refuses.
         """
         deadline = time.monotonic() + self._timeout
-        producer = self._producer(BULK_LINGER if bulk else SINGLE_LINGER)
+        producer = self._producer_for(topic, BULK_LINGER if bulk else SINGLE_LINGER)
         self._know(producer, topic, deadline)
         reports = Reports()
         count = 0
@@ -98,7 +101,7 @@ class KafkaProducer:
                 producer.poll(0)
                 deadline = time.monotonic() + self._timeout
         while reports.left > 0 and time.monotonic() < deadline:
-            producer.poll(SERVE)
+            self._poll(producer, SERVE)
         if reports.error is not None:
             raise self._translate(reports.error, topic)
         if reports.left > 0:
@@ -125,7 +128,7 @@ class KafkaProducer:
             MessageTooLarge, QueueError, BrokerUnavailable: it can't be sent at all; `told` is not called then.
         """
         deadline = time.monotonic() + self._timeout
-        producer = self._producer(SINGLE_LINGER)
+        producer = self._producer_for(topic, SINGLE_LINGER)
         self._know(producer, topic, deadline)
 
         def report(error: KafkaError | None, sent: KafkaMessage) -> None:
@@ -144,9 +147,9 @@ class KafkaProducer:
 
     def serve(self, wait: float) -> None:
         """Take reports that have come, or the first one within `wait` seconds."""
-        producer = self._producers.get(SINGLE_LINGER)
+        producer = self._producers.get(SINGLE_LINGER) or self._producers.get(ALONE)
         if producer is not None:
-            producer.poll(wait)
+            self._poll(producer, wait)
         else:
             time.sleep(wait)  # it met a fatal error: whoever waits for its reports must not spin
 
@@ -161,8 +164,11 @@ class KafkaProducer:
 
     def close(self, *, timeout: float) -> bool:
         """Wait for what is still on its way; False when something is left."""
+        deadline = time.monotonic() + timeout
         # Flushing takes reports, which need the lock, and may find that a producer is gone.
         left = sum(producer.flush(timeout) for producer in list(self._producers.values()))
+        if ALONE in self._producers:  # to which the others may have handed over what was refused
+            left += self._producers[ALONE].flush(max(0.0, deadline - time.monotonic()))
         with self._lock:
             self._producers.clear()
             self._known.clear()
@@ -179,12 +185,25 @@ class KafkaProducer:
         with self._lock:
             if linger not in self._producers:
                 config = {**self._config}
-                if "linger.ms" not in config or linger:
+                if linger == ALONE:
+                    config |= {"batch.num.messages": 1, "max.in.flight.requests.per.connection": 5}
+                elif "linger.ms" not in config or linger:
                     config["linger.ms"] = linger
                 config["error_cb"] = self._on_error
                 config["logger"] = client_logger()
                 self._producers[linger] = Producer(config)
             return self._producers[linger]
+
+    def _producer_for(self, topic: str, linger: int) -> Producer:
+        return self._producer(ALONE if topic in self._small else linger)
+
+    def _poll(self, producer: Producer, wait: float) -> None:
+        """Take reports that have come, or the first one within `wait` seconds or less."""
+        alone = self._producers.get(ALONE)
+        if alone is None or alone is producer:
+            producer.poll(wait)
+        elif not producer.poll(min(wait, BESIDE)):
+            alone.poll(min(wait, BESIDE))
 
     def _know(self, producer: Producer, topic: str, deadline: float) -> None:
         """Look at a topic once: a missing one is told at once, and the metadata warm an idempotent producer.
@@ -214,16 +233,15 @@ class KafkaProducer:
     def _produce(
         self, producer: Producer, topic: str, message: Message, partition: int, report: Report, deadline: float
     ) -> None:
+        def reported(error: KafkaError | None, sent: KafkaMessage) -> None:
+            if error is not None and error.code() in _TOO_LARGE and producer is not self._producers.get(ALONE):
+                self._send_alone(topic, message, partition, report, error, sent)
+            else:
+                report(error, sent)
+
         while True:
             try:
-                producer.produce(
-                    topic,
-                    message.payload,
-                    message.key,
-                    partition,
-                    on_delivery=report,
-                    headers=list(message.headers) or None,
-                )
+                _send(producer, topic, message, partition, reported)
             except BufferError as error:
                 if time.monotonic() >= deadline:
                     raise BrokerUnavailable(f"{self.brokers} took nothing for {self._timeout:g} s.") from error
@@ -234,6 +252,21 @@ class KafkaProducer:
                     raise MessageTooLarge(too_large_to_send_text(self._config, topic)) from error
                 raise self._translate(error.args[0], topic) from error
             return
+
+    def _send_alone(
+        self, topic: str, message: Message, partition: int, report: Report, error: KafkaError, sent: KafkaMessage
+    ) -> None:
+        """Find out whether it was the message that was too large, or only all those of one request together."""
+
+        def reported(again: KafkaError | None, sent: KafkaMessage) -> None:
+            if again is None:
+                self._small.add(topic)
+            report(again, sent)
+
+        try:
+            _send(self._producer(ALONE), topic, message, partition, reported)
+        except (BufferError, KafkaException):
+            report(error, sent)
 
     def _translate(self, error: KafkaError, topic: str) -> QueueError:
         code = error.code()
@@ -254,3 +287,9 @@ class KafkaProducer:
         if is_fatal(error):
             self._refusal = error
         log.debug("producer error", extra={"reason": error.str(), "brokers": self.brokers})
+
+
+def _send(producer: Producer, topic: str, message: Message, partition: int, report: Report) -> None:
+    producer.produce(
+        topic, message.payload, message.key, partition, on_delivery=report, headers=list(message.headers) or None
+    )

@@ -1,5 +1,6 @@
 """The Kafka connection: what a worker pops from and everybody pushes to."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -66,6 +67,7 @@ class KafkaQueue:
         self._is_gone = is_gone
         self._producer: KafkaProducer | None = None
         self._poller: PollingThread | None = None
+        self.served_by = 0
         self._stall: Stall | None = None
         self._bell: SimpleQueue[object] = SimpleQueue()
         self._lanes = Lanes({self.default_queue: 1})
@@ -97,7 +99,7 @@ class KafkaQueue:
                 return
             queue, message = self.delays.holding.record(message, queue, delay)
         place = self._place(queue, message)
-        pushes = pushes_ahead() if self._poller is not None else None
+        pushes = pushes_ahead() if self.served_by == os.getpid() else None
         if pushes is None:
             self._get_producer().send(queue, [(message, place)], bulk=False)
         else:
@@ -172,6 +174,7 @@ class KafkaQueue:
         after = self._settings.stall_after
         self._stall = Stall(after, self._poller, next_due=self._lanes.next_due) if after else None
         self._poller.start()
+        self.served_by = os.getpid()
 
     def pop(self, names: Sequence[str], wait: float) -> KafkaDelivery | None:
         """The next delivery; what waits in its place comes first when it is due."""
@@ -223,6 +226,7 @@ class KafkaQueue:
         """Commit what is finished, leave the group, and wait for what is still being sent."""
         deadline = time.monotonic() + timeout
         done = True
+        self.served_by = 0
         self.delays.ask_to_stop(timeout=timeout)
         self._await_copies(time.monotonic() + timeout / 4)
         if self._poller is not None:

@@ -79,7 +79,10 @@ class WorkQueue(Queue, Protocol):
 
     Attributes:
         deadlock_wait: seconds until a job that met a database deadlock is run again.
+        served_by: the process that runs its jobs and calls `serve`, so that what these push need not wait; 0 for none.
     """
+
+    served_by: int
 
     @property
     def deadlock_wait(self) -> float: ...

@@ -17,13 +17,11 @@ from lamplighter.queue.failing import Failing
 from lamplighter.queue.garbage import spare_the_collector
 from lamplighter.queue.manager import QueueManager
 from lamplighter.queue.options import WorkerOptions
-from lamplighter.queue.pools.slot import SlotQueue, SlotWorker, join_the_worker, leave_signals_to_the_worker
+from lamplighter.queue.pools.slot import FOREVER, SlotQueue, SlotWorker, join_the_worker, leave_signals_to_the_worker
 from lamplighter.queue.registry import Registry
 from lamplighter.queue.retries import Policy
 from lamplighter.queue.runner import Runner
 from lamplighter.queue.worker import Worker
-
-FOREVER = 1e6  # seconds; the worker says when there is something
 
 
 def command(app: Application, connection: str, defaults: Policy) -> list[str]:

@@ -20,6 +20,7 @@ from lamplighter.queue.signals import QUIT, leave_to_their_defaults
 from lamplighter.queue.worker import Worker
 
 GONE = 1  # exit code of a slot whose worker is gone
+FOREVER = 1e6  # seconds; the worker says when there is something, and the connection when a push has failed
 MOST_TEXT = 2000  # characters of an error that travel
 
 
@@ -85,6 +86,7 @@ class SlotQueue:
         self.default_queue = target.default_queue
         self.deadlock_wait = target.deadlock_wait
         self.is_over = False
+        self.served_by = target.served_by = os.getpid()
         self._socket = connection
         self._target = target
         self._told = told
@@ -120,8 +122,8 @@ class SlotQueue:
         return SlotDelivery(first, self, [SlotDelivery(run, self) for run in others])
 
     def serve(self, wait: float) -> None:
-        """Nothing is acknowledged later."""
-        time.sleep(min(wait, 0.01))
+        """As the connection itself does."""
+        self._target.serve(wait)
 
     def is_exhausted(self) -> bool:
         """Whether nothing more will come."""
@@ -171,10 +173,25 @@ class SlotQueue:
 
 
 class SlotWorker(Worker):
-    """A worker that is told which jobs it runs in one call."""
+    """A worker that is told which jobs it runs in one call, and has nothing in hand when the next one comes."""
 
     def _leave(self, start: Start, leaving: BaseException) -> NoReturn:
         raise leaving  # the worker that started this process tells what becomes of the job
+
+    def _end(self, start: Start, error: BaseException | None, duration: float) -> None:
+        super()._end(start, error, duration)
+        self._await_pushes()
+
+    def _end_many(self, many: Many, error: Exception | None, duration: float) -> None:
+        super()._end_many(many, error, duration)
+        self._await_pushes()
+
+    def _await_pushes(self) -> None:
+        """The worker's other slots go on meanwhile."""
+        if self._unconfirmed:
+            self._settle_confirmed()
+            self.drain(FOREVER)
+            self._empty_the_bell()
 
     def _gather(self, first: Start) -> Many:
         many = self._many(first)

@@ -87,6 +87,7 @@ class ListQueue:
     connection: str = "list"
     default_queue: str = "jobs"
     deadlock_wait: float = 2.0
+    served_by: int = 0
     line: deque[ListDelivery] = field(default_factory=deque)
 
     def add(self, job: str, data: Any = None, *, key: bytes | None = b"key", **envelope: Any) -> ListDelivery:
