@@ -370,7 +370,9 @@ def _may_start(start: Start) -> bool:
 
 
 def _too_often(start: Start) -> str:
-    return (
-        f"{start.name} has been started {start.attempts} times without coming to an end; its tries are "
-        f"{start.policy.tries}."
-    )
+    times = "once" if start.attempts == 1 else f"{start.attempts} times"
+    how = f"{times} without coming to an end"
+    if start.delivery.has_crashed:
+        # The first start that a worker has died of may have left no mark.
+        how = f"at least {how}, and its worker died under it"
+    return f"{start.name} has been started {how}; its tries are {start.policy.tries}."

@@ -274,6 +274,19 @@ def test_a_failed_that_kills_its_worker_is_given_up(bench: Bench) -> None:
     assert delivery.settled == [("fail", "MaxAttemptsExceeded")]
 
 
+@pytest.mark.parametrize(
+    ("retries", "how"),
+    [(1, "at least once without coming to an end"), (3, "at least 3 times without coming to an end")],
+)
+def test_the_record_of_a_job_that_killed_its_worker_says_so(bench: Bench, retries: int, how: str) -> None:
+    delivery = bench.queue.add("raises", maxTries=retries)
+    delivery.has_crashed, delivery.retries = True, retries
+
+    bench.worker(Raises).work()
+
+    assert f"started {how}, and its worker died under it" in str(bench.failed_jobs.records[0].error)
+
+
 def test_data_that_kill_their_worker_before_the_job_begins_are_given_up(bench: Bench) -> None:
     for retries in (4, 5):  # three starts, then one or two workers that have died of reading it once more
         delivery = bench.queue.add("deadly", maxTries=3)
