@@ -284,10 +284,13 @@ class PollingThread(threading.Thread):
         if error.code() == KafkaError._PARTITION_EOF:
             self.ends.reached(message)
             partition = self._partitions.get(_place(message))
-            if partition is not None and not partition.at_end:
+            if partition is None:
+                return
+            if partition.position < 0 and self._from_end:
+                partition.begin_at(message.offset() or 0)
+            partition.read_to(message.offset() or 0)
+            if not partition.at_end:
                 partition.at_end = True
-                if partition.position < 0 and self._from_end:
-                    partition.begin_at(message.offset() or 0)
                 self._changed()
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             log.error("a topic is missing", extra={"topic": message.topic(), "brokers": self.brokers})

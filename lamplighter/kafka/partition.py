@@ -49,7 +49,8 @@ class Partition:
         current: the chunk that is being begun, one after the other.
         lost: it is not ours any more: whatever is in hand of it is dropped, and commits nothing.
         at_end: it has been read to an end since it was assigned.
-        expected: the offset behind the last message that was handed over.
+        expected: the offset behind the last message that was handed over, and behind what is never delivered.
+        floor: the offset up to which all was finished when nothing was in hand.
         begun: the offset behind the last one that may have been begun.
         blocked: by lane, what waits behind a job of that lane; `held` is how many these are, `held_bytes` their size.
         kept: how many are in hand while others are popped.
@@ -80,6 +81,7 @@ class Partition:
         "connection",
         "current",
         "expected",
+        "floor",
         "held",
         "held_bytes",
         "is_closed",
@@ -122,7 +124,7 @@ class Partition:
         self.is_paused = False
         self.is_closed = False
         self.stoppers: set[KafkaDelivery] = set()
-        self.expected = -1
+        self.expected = self.floor = -1
         self.position = self.begun = self.announced = offset
         self.blocked: dict[Hashable, Waiting] = {}
         self.kept = 0
@@ -160,7 +162,7 @@ class Partition:
             self.tracker.known_until = -1
             self.marks.clear()
         if self.marks:
-            self._forget_gone(offsets)
+            self._forget_gone(offsets, until=offsets[-1])
         self.expected = offsets[-1] + 1
         tracker = self.tracker
         tracker.deliver(offsets)
@@ -172,8 +174,16 @@ class Partition:
             self.wants_commit = True
         return messages
 
+    def read_to(self, offset: int) -> None:
+        """It was read to an end: what is left up to there is never delivered, as the markers of transactions."""
+        if self.expected >= 0:
+            self._forget_gone((), until=offset)
+            self.expected = max(self.expected, offset)
+        elif offset > max(self.position, 0) and not self.marks and self.careful_until < 0:
+            self.begin_at(offset)
+
     def begin_at(self, offset: int) -> None:
-        """Have it committed where a new group begins that skips what is there: the next owner's end is a later one."""
+        """Have it committed where this owner begins, though nothing has come: the next owner's end is a later one."""
         self.position = self.begun = self.announced = self.expected = offset
         self.wants_commit = True
 
@@ -184,9 +194,10 @@ class Partition:
     def news(self, *, is_last: bool = False) -> News | None:
         """What a commit has to say; None without news. `is_last` is the word of an owner that leaves in order."""
         version, tracker = self.version, self.tracker
+        if tracker.first_open < 0:
+            self.floor = self.expected
         position, frontier, unfinished = tracker.beyond() if tracker.ahead else (tracker.position, 0, ())
-        if position is None:
-            position = self.position
+        position = max(self.position if position is None else position, self.floor)
         if position < 0 or self.expected < 0:
             return None  # nothing of it has come to this owner
         reach = self.begun if is_last else self._announced_reach()
@@ -222,10 +233,10 @@ class Partition:
             marks = {o: m for o, m in marks.items() if m.retries or m.due}
         return marks
 
-    def _forget_gone(self, offsets: Sequence[int]) -> None:
+    def _forget_gone(self, offsets: Sequence[int], *, until: int) -> None:
         """Retention may have deleted what an earlier owner has left to be tried again."""
         there = set(offsets)
-        for offset in [o for o in list(self.marks) if self.expected <= o <= offsets[-1] and o not in there]:
+        for offset in [o for o in list(self.marks) if self.expected <= o < until and o not in there]:
             del self.marks[offset]
 
     # the thread that pops ──────────────────────────────────────────────────────────────────────────────────────────

@@ -126,14 +126,17 @@ def test_a_queue_of_the_connection_that_nobody_made_hides_no_other(project: Proj
 def test_markers_of_transactions_block_nothing(project: Project, kafka: Broker, topic: str) -> None:
     producer = Producer({"bootstrap.servers": kafka.address, "transactional.id": topic})
     producer.init_transactions(20)
-    producer.begin_transaction()
-    producer.produce(topic, b'{"job":"probe","data":{"n":1}}', b"k", 0)
-    producer.commit_transaction(20)
-    assert project.worker(*EMPTY).wait(60) == 0
+    for end in (producer.commit_transaction, producer.abort_transaction):
+        producer.begin_transaction()
+        producer.produce(topic, b'{"job":"probe","data":{"n":1}}', b"k", 0)
+        producer.flush(10)
+        end(20)
+        if end == producer.commit_transaction:
+            assert project.worker(*EMPTY).wait(60) == 0
 
     one = partition(lag_of(project), 0)
 
-    assert (one["committed"], one["end"], one["lag"], one["blocking"]) == (1, 2, 1, None)
+    assert (one["committed"], one["end"], one["lag"], one["blocking"]) == (2, 4, 2, None)
 
 
 def test_a_log_that_was_trimmed_is_counted_from_where_it_begins(project: Project, kafka: Broker, topic: str) -> None:

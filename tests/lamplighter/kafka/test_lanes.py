@@ -358,6 +358,59 @@ def test_a_log_that_was_made_anew_has_no_retries_of_the_old_one() -> None:
     assert not partition.marks
 
 
+def test_what_is_never_delivered_is_committed_when_all_before_it_is_finished() -> None:
+    bench = Bench()
+    partition = bench.partition("a", "b")
+    first, second = bench.kept(2)
+
+    partition.read_to(4)  # behind the two, markers of transactions
+    second.delete()
+    bench.commit(partition)
+    before = partition.committed[0]
+    first.delete()
+    bench.commit(partition)
+
+    assert (before, partition.committed[0]) == (0, 4)
+
+
+def test_a_commit_behind_markers_is_taken_back_by_no_later_job() -> None:
+    bench = Bench()
+    partition = bench.partition("a")
+    bench.offsets(1)
+    partition.read_to(4)
+    bench.commit(partition)
+
+    bench.arrive(partition, 4, "a", "b")
+    bench.kept(2)[1].delete()
+    bench.commit(partition)
+
+    position, text = partition.committed
+    told = Handover.decode(text, position)
+    assert told is not None
+    assert (position, told.frontier, told.unfinished) == (4, 6, (4,))
+
+
+def test_a_partition_of_which_nothing_comes_but_its_end_is_committed_there() -> None:
+    partition = Partition("kafka", "t", 0, offset=3, metadata=Handover().encode(3), ordering="key")
+
+    partition.read_to(5)
+    news = partition.news()
+
+    assert news is not None
+    assert news.position == 5
+
+
+def test_a_retry_that_is_gone_is_forgotten_at_the_end_of_the_log() -> None:
+    bench = Bench()
+    partition = bench.partition("a", left=Handover(marks={2: Mark(1)}))
+    bench.offsets(1)
+
+    partition.read_to(4)
+    bench.commit(partition)
+
+    assert (partition.marks, partition.committed[0]) == ({}, 4)
+
+
 # careful ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 CRASHED = Handover(reach=2, is_clean=False)
