@@ -113,9 +113,13 @@ class Worker:
                 reason = self._stop_reason(popped, began)
         self._finish()
         status = 1 if options.once and self.settling.has_failed else reason.exit_code
-        self._events.dispatch(WorkerStopping(status, reason.reason, self.processed))
-        log.info("worker stopping", extra={"reason": reason.reason, "jobs": self.processed})
+        job_context.set(None)
+        self._tell_of_the_end(WorkerStopping(status, reason.reason, self.processed))
         return status
+
+    def _tell_of_the_end(self, stopping: WorkerStopping) -> None:
+        self._events.dispatch(stopping)
+        log.info("worker stopping", extra={"reason": stopping.reason, "jobs": stopping.jobs_processed})
 
     def _finish(self) -> None:
         """Nothing runs when the loop ends."""

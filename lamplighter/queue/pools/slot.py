@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from lamplighter.contracts import Headers, Message
 from lamplighter.queue.delivery import DriverDelivery, WorkQueue
+from lamplighter.queue.events import WorkerStopping
 from lamplighter.queue.many import Many
 from lamplighter.queue.pools.wire import Began, Ended, Frames, Ready, Run, RunMany, Stop, frame, receive, to_slot
 from lamplighter.queue.runner import Start
@@ -174,6 +175,9 @@ class SlotQueue:
 
 class SlotWorker(Worker):
     """A worker that is told which jobs it runs in one call, and has nothing in hand when the next one comes."""
+
+    def _tell_of_the_end(self, stopping: WorkerStopping) -> None:
+        """It is the worker's own end that somebody waits for; slots come and go."""
 
     def _leave(self, start: Start, leaving: BaseException) -> NoReturn:
         raise leaving  # the worker that started this process tells what becomes of the job

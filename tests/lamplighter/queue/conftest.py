@@ -189,13 +189,13 @@ class Bench:
         self.maintenance = Up()
         self.registry = Registry(self.container)
 
-    def worker(self, *jobs: type[Job], **options: Any) -> Worker:
+    def worker(self, *jobs: type[Job], kind: type[Worker] = Worker, **options: Any) -> Worker:
         """A worker that knows these jobs."""
         self.registry.register(*jobs)
         defaults = options.pop("defaults", Policy(tries=1, backoff=(), timeout=60))
         runner = Runner(self.registry, self.container, defaults)
         failing = Failing(self.failed_jobs, runner)  # type: ignore[arg-type]
-        return Worker(
+        return kind(
             self.queue,
             runner,
             failing,

@@ -8,6 +8,7 @@ import pytest
 
 from lamplighter.contracts import Delivery
 from lamplighter.errors import BrokerUnavailable, LaneBlocked
+from lamplighter.logging.context import job_fields
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased, WorkerStarting, WorkerStopping
 from lamplighter.queue.failed import Failure
 from lamplighter.queue.failed.trace import format_trace
@@ -366,6 +367,16 @@ def test_an_application_that_is_down_runs_nothing_unless_forced(bench: Bench) ->
     statuses = (waiting.work(), list(told), forced.work(), list(told))
 
     assert statuses == (0, [], 0, ["fine"])
+
+
+def test_the_end_of_a_worker_is_not_told_as_its_last_jobs(bench: Bench) -> None:
+    fields: list[dict[str, object]] = []
+    bench.events.listen(WorkerStopping, lambda event: fields.append(job_fields()))
+    bench.queue.add("fine")
+
+    bench.worker(Fine, max_jobs=1).work()
+
+    assert fields == [{}]
 
 
 def test_leaving_the_process_settles_nothing_and_is_told(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
