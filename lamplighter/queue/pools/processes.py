@@ -33,6 +33,8 @@ PATIENCE = 5.0  # seconds in which a slot takes what it is sent
 LEAVE = 10.0  # seconds for slots to end by themselves, at most
 JITTER = 0.1  # part of a slot's jobs by which slots differ, so that they are not all renewed at once
 LOOK = 1.0  # seconds between two looks at a slot's memory
+TURN = 0.1  # seconds between two looks at what is overdue
+AGAIN = 1.0  # seconds until a process that could not be started is tried again
 MOST_FAILED_BOOTS = 3
 
 
@@ -99,16 +101,16 @@ class ProcessPool:
         self._selector = selectors.DefaultSelector()
         self._lock = threading.RLock()
         self._ended: EndedCall = lambda start, outcome: None
+        self._missing = options.slots
+        self._spawn_at = 0.0
         self._failed_boots = 0
         self._is_closing = threading.Event()
         self._next_number = 0
         self._thread = threading.Thread(target=self._serve, name="lamplighter-slots", daemon=True)
 
     def open(self, ended: EndedCall) -> None:
-        """Start the processes."""
+        """Begin to start the processes."""
         self._ended = ended
-        for _ in range(self._options.slots):
-            self._spawn()
         self._thread.start()
 
     def submit(self, start: Start) -> None:
@@ -155,12 +157,33 @@ class ProcessPool:
     # the thread of the slots ───────────────────────────────────────────────────────────────────────────────────────
 
     def _serve(self) -> None:
-        # As long as a slot is there: on Linux those that a thread has started are killed at its end.
-        while self._slots or not self._is_closing.is_set():
-            for key, _ in self._selector.select(0.1):
-                self._read(key.data)
-            self._end_what_is_overdue()
-        self._selector.close()
+        try:
+            # As long as a slot is there: on Linux those that a thread has started are killed at its end.
+            while self._slots or not self._is_closing.is_set():
+                for key, _ in self._selector.select(0 if self._start_missing() else TURN):
+                    self._read(key.data)
+                self._end_what_is_overdue()
+            self._selector.close()
+        except Exception as error:
+            self.failure = error  # nobody would look after jobs and slots: the worker has to end
+
+    def _start_missing(self) -> bool:
+        """Start one of the processes that are missing; whether there may be others to start at once."""
+        with self._lock:
+            if not self._missing or self._is_closing.is_set() or time.monotonic() < self._spawn_at:
+                return False
+            try:
+                self._spawn()
+            except OSError as error:
+                # There may be no memory for it where the OOM killer has just taken one; the others go on.
+                self._spawn_at = time.monotonic() + AGAIN
+                self._failed_boots += 1
+                log.error("a slot's process could not be started; it is tried again", extra={"reason": str(error)})
+                if self._failed_boots >= MOST_FAILED_BOOTS:
+                    self.failure = ConsoleError(f"No process can be started for a slot: {error}.")
+                return False
+            self._missing -= 1
+        return True
 
     def _read(self, slot: Slot) -> None:
         data = receive(slot.connection)
@@ -213,7 +236,7 @@ class ProcessPool:
             if self._failed_boots >= MOST_FAILED_BOOTS:
                 self.failure = ConsoleError(_no_slots(status))
             elif not slot.is_retiring:
-                self._spawn()
+                self._missing += 1
         if start is not None:
             self._ended(start, self._outcome(slot, start, status))
 
@@ -272,11 +295,10 @@ class ProcessPool:
         )
 
     def _spawn(self) -> None:
-        if self._is_closing.is_set():
-            return
         ours, theirs = socket.socketpair()
         ours.settimeout(PATIENCE)
-        with theirs:
+        with contextlib.ExitStack() as undo, theirs:
+            undo.enter_context(ours)
             process = subprocess.Popen(
                 [*self._options.command, f"--fd={theirs.fileno()}"],
                 cwd=self._options.folder,
@@ -285,6 +307,7 @@ class ProcessPool:
                 # Ctrl-C reaches the whole terminal, also while a slot can't know yet that it is meant for the worker.
                 process_group=0,
             )
+            undo.pop_all()
         jobs = self._options.max_jobs
         renew_after = jobs * random.uniform(1 - JITTER, 1 + JITTER) if jobs else float("inf")
         slot = Slot(process, ours, renew_after, until=time.monotonic() + BOOT)
@@ -305,7 +328,7 @@ class ProcessPool:
     def _retire(self, slot: Slot) -> None:
         slot.is_retiring = True
         _send(slot, Stop())
-        self._spawn()
+        self._missing += 1
 
 
 def _send(slot: Slot, message: Run | RunMany | Stop) -> None:

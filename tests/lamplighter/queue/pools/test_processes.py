@@ -1,12 +1,16 @@
 """The pool of processes, with a slot that only speaks the language of slots."""
 
+import errno
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import psutil
 import pytest
@@ -80,6 +84,19 @@ class Pooled:
         """The slots' processes."""
         mine = psutil.Process().children()
         return sorted(child.pid for child in mine if SLOT in child.cmdline())
+
+
+def refusing(refusals: list[Exception], *, after: threading.Event | None = None) -> Callable[..., object]:
+    """A Popen that is refused so often, and waits for an event."""
+    popen = subprocess.Popen
+
+    def start(*arguments: Any, **keywords: Any) -> object:
+        assert after is None or after.wait(5)
+        if refusals:
+            raise refusals.pop()
+        return popen(*arguments, **keywords)
+
+    return start
 
 
 @pytest.fixture
@@ -186,6 +203,44 @@ def test_a_slot_that_hangs_at_its_start_counts_as_failed(
     wait_for(lambda: one.pool.failure is not None, what="the failure")
 
     assert "by SIG" in str(one.pool.failure)
+
+
+def test_a_process_that_can_not_be_started_is_tried_again(
+    pooled: Callable[..., Pooled], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals: list[Exception] = [OSError(errno.ENOMEM, "Cannot allocate memory")] * (MOST_FAILED_BOOTS - 1)
+    monkeypatch.setattr(subprocess, "Popen", refusing(refusals))
+    one = pooled()
+
+    one.submit("work")
+
+    assert one.outcome() == Verdict("delete", 1.5)
+    assert one.pool.failure is None
+
+
+@pytest.mark.parametrize("refusal", [OSError(errno.EAGAIN, "no more processes"), RuntimeError("no more processes")])
+def test_slots_that_nobody_can_start_end_the_worker(
+    pooled: Callable[..., Pooled], monkeypatch: pytest.MonkeyPatch, refusal: Exception
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", refusing([refusal] * MOST_FAILED_BOOTS))
+
+    one = pooled()
+
+    wait_for(lambda: one.pool.failure is not None, what="the failure")
+    assert "no more processes" in str(one.pool.failure)
+
+
+def test_a_pool_is_open_before_its_processes_are_there(
+    pooled: Callable[..., Pooled], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = threading.Event()
+    monkeypatch.setattr(subprocess, "Popen", refusing([], after=opened))
+    one = pooled()
+    opened.set()
+
+    one.submit("work")
+
+    assert one.outcome() == Verdict("delete", 1.5)
 
 
 def test_slots_are_renewed_after_their_jobs(pooled: Callable[..., Pooled]) -> None:
