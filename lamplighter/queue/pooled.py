@@ -16,6 +16,7 @@ from lamplighter.queue.settling import Verdict
 from lamplighter.queue.watch import NEVER
 from lamplighter.queue.worker import TURN, Worker
 
+LATE = 10.0  # seconds without a turn of its loop until a thread counts as standing still
 LOOK = 0.05  # seconds between two looks whether the pool is ready
 
 
@@ -46,6 +47,12 @@ class PooledWorker(Worker):
     def thread_of(self, start: Start) -> int | None:
         """The identifier of the thread that a job runs in; None where it is in another process."""
         return self._pool.stack_of(start)
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether the loop has a job in hand; those in slots say so only while it turns, since it settles them."""
+        is_turning = time.monotonic() - self.beaten_at < LATE + self._options.sleep
+        return len(self.hand) > len(self._running) or (is_turning and super().is_at_work)
 
     def prepare(self) -> None:
         """Have a slot that is ready: what a worker takes from others while its own processes boot stands still."""

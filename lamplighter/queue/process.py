@@ -16,7 +16,7 @@ from lamplighter.queue.failing import Failing
 from lamplighter.queue.garbage import spare_the_collector
 from lamplighter.queue.health import Heartbeat
 from lamplighter.queue.options import StopReason, WorkerOptions
-from lamplighter.queue.pooled import PooledWorker
+from lamplighter.queue.pooled import LATE, PooledWorker
 from lamplighter.queue.restart import RestartWatch
 from lamplighter.queue.runner import Start
 from lamplighter.queue.signals import handled
@@ -27,7 +27,6 @@ from lamplighter.queue.worker import Worker
 log = logging.getLogger(__name__)
 
 MEGABYTE = 1024 * 1024
-LATE = 10.0  # seconds without a turn of its loop until a thread counts as standing still
 SPARE = 2.0  # seconds of the shutdown that are kept for everything but committing and leaving
 
 
@@ -107,10 +106,9 @@ class WorkerProcess:
 
     def beat(self) -> None:
         """Write down which of the two threads goes on."""
-        # A long job is no standstill: its own timeout watches over it.
         now = time.monotonic()
         waits = max(self.options.sleep, self.options.rest)
-        if not self.worker.hand.is_empty() or now - self.worker.beaten_at < LATE + waits:
+        if self.worker.is_at_work or now - self.worker.beaten_at < LATE + waits:
             self.heartbeat.beat("worker")
         if now - self.queue.polled_at() < LATE:
             self.heartbeat.beat("polling")

@@ -33,8 +33,7 @@ class Stalling:
             return
         worker = self._worker
         is_resting = now - worker.beaten_at < self._options.rest
-        # A job in hand is watched over by its own timeout.
-        seen = self._queue.stall(is_busy=is_resting or not worker.takes_jobs or not worker.hand.is_empty())
+        seen = self._queue.stall(is_busy=is_resting or not worker.takes_jobs or worker.is_at_work)
         if seen is None:
             return
         log.error("the worker stands still though there is something to do; it ends", extra={"seen": seen})

@@ -53,6 +53,9 @@ class Hand:
                 return start
         return None
 
+    def __len__(self) -> int:
+        return len(self._held)
+
     def is_empty(self) -> bool:
         """Whether no job is in hand."""
         return not self._held

@@ -96,6 +96,11 @@ class Worker:
 
     # the loop ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a job is in hand: that is no standstill, since its own timeout watches over it."""
+        return not self.hand.is_empty()
+
     def prepare(self) -> None:
         """Be ready to run a job before any is taken from the others."""
 

@@ -1,7 +1,7 @@
 """A worker whose connection is a list in memory."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
@@ -189,13 +189,14 @@ class Bench:
         self.maintenance = Up()
         self.registry = Registry(self.container)
 
-    def worker(self, *jobs: type[Job], kind: type[Worker] = Worker, **options: Any) -> Worker:
-        """A worker that knows these jobs."""
+    def worker(self, *jobs: type[Job], **options: Any) -> Worker:
+        """A worker that knows these jobs; `make` makes one of another class."""
+        make: Callable[..., Worker] = options.pop("make", Worker)
         self.registry.register(*jobs)
         defaults = options.pop("defaults", Policy(tries=1, backoff=(), timeout=60))
         runner = Runner(self.registry, self.container, defaults)
         failing = Failing(self.failed_jobs, runner)  # type: ignore[arg-type]
-        return kind(
+        return make(
             self.queue,
             runner,
             failing,

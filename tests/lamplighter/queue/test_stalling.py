@@ -1,9 +1,22 @@
 """What is done about a worker that stands still."""
 
-from dataclasses import dataclass
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 
+import pytest
+
+from lamplighter.queue import pooled
+from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.events import WorkerStalled
+from lamplighter.queue.job import Job
 from lamplighter.queue.options import StopReason, WorkerOptions
+from lamplighter.queue.pooled import PooledWorker
+from lamplighter.queue.pools import Ended
+from lamplighter.queue.retries import Policy
+from lamplighter.queue.runner import Start
 from lamplighter.queue.stalling import Stalling
 from tests.harness import wait_for
 from tests.lamplighter.queue.conftest import Bench, ListQueue
@@ -31,3 +44,81 @@ def test_a_worker_that_stands_still_is_told_of_once_and_asked_to_stop(bench: Ben
 
     assert heard == [WorkerStalled("list", ("jobs",), "lag 5")]
     assert worker.work() == StopReason.STALLED.exit_code
+
+
+class Over(Exception):
+    """The test is."""
+
+
+@dataclass
+class Hanging(Still):
+    """A connection that gives what is in line, and then lets whoever pops wait until the test is over."""
+
+    is_over: threading.Event = field(default_factory=threading.Event)
+
+    def pop(self, names: Sequence[str], wait: float) -> DriverDelivery | None:
+        """The first in line."""
+        if not self.line:
+            self.is_over.wait(30)
+            raise Over
+        return self.line.popleft()
+
+
+class Slots:
+    """A pool in which jobs run on and on."""
+
+    failure: BaseException | None = None
+    is_ready = True
+    spare = 0.0
+
+    def open(self, ended: Ended) -> None:
+        """Nothing ever ends."""
+
+    def submit(self, start: Start) -> None:
+        """It runs."""
+
+    def overrun(self, start: Start) -> bool:
+        """It can't be ended."""
+        return False
+
+    def stack_of(self, start: Start) -> int | None:
+        """It has no thread."""
+        return None
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class Endless(Job):
+    """A job without a timeout."""
+
+    def handle(self) -> None:
+        """Its slot runs it."""
+
+
+def test_a_job_in_a_slot_is_no_excuse_for_a_loop_that_stands_still(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = bench.queue = Hanging()
+    queue.add(Endless.wire_name())
+    worker = bench.worker(
+        Endless,
+        make=partial(PooledWorker, pool=Slots()),
+        concurrency=2,
+        defaults=Policy(tries=1, backoff=(), timeout=0),
+    )
+
+    def work() -> None:
+        with suppress(Over):
+            worker.work()
+
+    loop = threading.Thread(target=work, daemon=True)
+    loop.start()
+    wait_for(lambda: worker.is_at_work)
+
+    monkeypatch.setattr(pooled, "LATE", 0)
+    wait_for(lambda: not worker.is_at_work)
+
+    assert not worker.hand.is_empty()
+    queue.is_over.set()
+    loop.join()
