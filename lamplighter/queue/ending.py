@@ -22,7 +22,7 @@ from lamplighter.queue.runner import Start
 log = logging.getLogger(__name__)
 
 HOOK = 5.0  # seconds for recording a failure, and again for the job's failed()
-COMMIT = 10.0  # seconds for committing and leaving, when a job was ended by its timeout
+COMMIT = 10.0  # seconds at most for committing and leaving, when a job was ended by its timeout
 LISTENERS = 2.0  # seconds for those who hear of it, each time
 LONGEST = 2 * HOOK + 2 * LISTENERS + COMMIT + 5  # seconds for all of it
 
@@ -38,12 +38,14 @@ class Overdue:
         flush: Callable[[], object],
         *,
         thread_of: Callable[[Start], int | None],
+        shutdown: float = COMMIT,
     ) -> None:
         self._queue = queue
         self._failing = failing
         self._events = events
         self._flush = flush
         self._thread_of = thread_of
+        self._shutdown = min(COMMIT, shutdown)
 
     def __call__(self, start: Start) -> None:
         """Settle the job, commit, and end the process with 137, or with 1 when only a grace period is over."""
@@ -63,7 +65,7 @@ class Overdue:
             # Nobody knows which of many jobs has overrun. The worker leaves as if it were killed then: the next owner
             # begins what was in hand one by one, so that the one which overruns again is charged for it, and it alone.
             if not (isinstance(start, Many) and has_timed_out):
-                self._queue.close(timeout=COMMIT)
+                self._queue.close(timeout=self._shutdown)
             self._flush()
         except Exception:
             log.exception("the end of an overdue job failed")

@@ -76,7 +76,12 @@ class WorkerProcess:
 
     def _watch(self, look_for_signals: Callable[[], None]) -> Watch:
         overdue: Callable[[Start], object] = Overdue(
-            self.queue, self.failing, self.events, self.flush, thread_of=self.worker.thread_of
+            self.queue,
+            self.failing,
+            self.events,
+            self.flush,
+            thread_of=self.worker.thread_of,
+            shutdown=self.options.shutdown,
         )
         if isinstance(self.worker, PooledWorker):
             self.worker.when_overdue(overdue)

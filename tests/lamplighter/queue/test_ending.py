@@ -4,7 +4,7 @@ import faulthandler
 import os
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -34,10 +34,13 @@ class End:
 
     status: int | None = None
     closed: bool = False
+    had: float = field(default=0, compare=False)
     flushed: bool = False
 
 
-def overdue(bench: Bench, monkeypatch: pytest.MonkeyPatch, delivery: ListDelivery, **wishes: Any) -> End:
+def overdue(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, delivery: ListDelivery, *, shutdown: float = 30, **wishes: Any
+) -> End:
     """End a job that began long ago; with what its handler had asked for until then."""
     end = End()
 
@@ -45,7 +48,7 @@ def overdue(bench: Bench, monkeypatch: pytest.MonkeyPatch, delivery: ListDeliver
         end.status = status
 
     def close(*, timeout: float) -> bool:
-        end.closed = True
+        end.closed, end.had = True, timeout
         return True
 
     def flush() -> None:
@@ -62,7 +65,8 @@ def overdue(bench: Bench, monkeypatch: pytest.MonkeyPatch, delivery: ListDeliver
     start.began = time.monotonic() - 5
     for wish, argument in wishes.items():
         getattr(start.in_hand(), wish)(*argument)
-    Overdue(bench.queue, failing, bench.events, flush, thread_of=lambda start: threading.get_ident())(start)
+    thread = threading.get_ident()
+    Overdue(bench.queue, failing, bench.events, flush, thread_of=lambda _: thread, shutdown=shutdown)(start)
     return end
 
 
@@ -104,6 +108,13 @@ def test_a_listener_that_raises_keeps_nothing_from_ending(bench: Bench, monkeypa
 
     assert delivery.settled == [("fail", "JobTimedOut")]
     assert end == End(status=137, closed=True, flushed=True)
+
+
+@pytest.mark.parametrize(("shutdown", "had"), [(3, 3), (30, 10)])
+def test_the_end_has_no_longer_than_the_shutdown(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, shutdown: float, had: float
+) -> None:
+    assert overdue(bench, monkeypatch, bench.queue.add("hangs"), shutdown=shutdown).had == had
 
 
 def test_an_end_that_fails_is_an_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
