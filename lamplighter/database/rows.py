@@ -52,7 +52,8 @@ class Rows:
                     f"The table {self._table.name} of the {self._kept} is not there; run `migrate`{self._or_else}."
                 ) from error
             if SqlAlchemyErrors().is_lost_connection(error):
-                raise Unavailable(f"The database that keeps the {self._kept} does not answer; try again.") from error
+                reason = " ".join(str(error.orig).split())
+                raise Unavailable(f"The database that keeps the {self._kept} does not answer: {reason}") from error
             raise
 
 
