@@ -49,7 +49,7 @@ class Stall:
         self._next_due = next_due
         self._answers = answers or takes_connections
         self._last: object = None
-        self._since = time.monotonic()
+        self._since = self._knocked_at = time.monotonic()
 
     def look(self, *, is_busy: bool) -> str | None:
         """What is seen when nothing has gone on for too long; None while all is well."""
@@ -60,15 +60,18 @@ class Stall:
         if is_busy or seen != self._last or self._is_waiting(now):
             self._last, self._since = seen, now
             return None
-        if now - self._since < self._after:
+        # Brokers that come back need some seconds for the groups: they have three quarters of the time at least.
+        is_over = now - self._since >= self._after
+        if not is_over and now - max(self._since, self._knocked_at) < self._after / 4:
             return None
         is_silent = now - self._polling.polled_at >= self._after
         if not is_silent and not any(self._polling.ends.lag(partition) for partition in partitions):
             return None
+        self._knocked_at = now
         if not self._answers(self._polling.brokers):
             self._since = now
             return None
-        return self._told(partitions, now)
+        return self._told(partitions, now) if is_over else None
 
     def _is_waiting(self, now: float) -> bool:
         """Whether a job waits in its place for its time to come."""

@@ -33,11 +33,12 @@ class Bench:
     """A detector on a clock of its own."""
 
     def __init__(self, *, lag: int = 5, answers: bool = True) -> None:
+        self.answers = answers
         self.polling = Polling()
         self.polling.ends._high["store", 0] = 10 + lag
         self.due = float("inf")
         with patch("time.monotonic", return_value=0.0):
-            self.stall = Stall(60, self.polling, next_due=lambda: self.due, answers=lambda brokers: answers)
+            self.stall = Stall(60, self.polling, next_due=lambda: self.due, answers=lambda brokers: self.answers)
 
     def look(self, at: float, *, is_busy: bool = False, polls: bool = True) -> str | None:
         """Look at a time."""
@@ -118,6 +119,19 @@ def test_brokers_that_take_no_connection_are_waited_for() -> None:
 
     assert [bench.look(61), bench.look(121)] == [None, None]
     assert not takes_connections("127.0.0.1:1, nonsense, [::1]:1")
+
+
+def test_brokers_that_come_back_have_time_for_their_groups() -> None:
+    bench = Bench(answers=False)
+    bench.look(1)
+    away = [bench.look(at) for at in range(2, 118)]
+
+    bench.answers = True
+    told = [bench.look(at) for at in range(118, 182)]
+
+    assert not any(away)
+    assert not any(told[:44])
+    assert told[-1] is not None
 
 
 def test_markers_behind_the_last_message_are_no_lag() -> None:
