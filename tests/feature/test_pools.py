@@ -198,6 +198,13 @@ def test_solo_with_slots_is_refused(project: Project) -> None:
     assert "process, thread or async" in done.stdout + done.stderr
 
 
+def test_a_negative_backoff_is_refused(project: Project) -> None:
+    done = project.artisan("queue:work", "kafka", "--backoff=1,-5", check=False)
+
+    assert done.returncode == 1
+    assert "--backoff" in done.stdout + done.stderr
+
+
 def test_a_slot_is_renewed_after_its_jobs(project: Project) -> None:
     process = working(project, "--max-jobs-per-slot=10", slots=1)
 

@@ -19,7 +19,9 @@ class FlushCommand(Command):
 
     def handle(
         self,
-        hours: Annotated[float | None, typer.Option("--hours", help="Only those that failed so many hours ago")] = None,
+        hours: Annotated[
+            float | None, typer.Option("--hours", min=0, help="Only those that failed so many hours ago")
+        ] = None,
     ) -> None:
         """Delete them."""
         self._failed_jobs.flush(hours=hours)

@@ -210,6 +210,8 @@ def _pool(kind: PoolKind | None, concurrency: int) -> str:
 
 def _backoff(backoff: str, delay: float) -> tuple[float, ...]:
     waits = parse_backoff(backoff)
+    if any(float(wait) < 0 for wait in backoff.split(",") if wait):
+        raise ConsoleError(f"--backoff is {backoff!r}, and has to be 0 at least.")
     return (delay,) if delay and not any(waits) else waits
 
 

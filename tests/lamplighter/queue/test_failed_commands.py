@@ -259,6 +259,14 @@ def test_flushing_by_age_keeps_the_new_ones(failed_jobs: FailedJobs, artisan: Ar
     assert "All failed jobs deleted successfully." in capsys.readouterr().out
 
 
+def test_a_negative_age_flushes_nothing(failed_jobs: FailedJobs, artisan: Artisan) -> None:
+    keep(failed_jobs, "a")
+
+    code = artisan("queue:flush", "--hours=-1")
+
+    assert (code, failed_jobs.ids()) == (1, ["a"])
+
+
 @pytest.mark.parametrize("command", [["queue:failed"], ["queue:retry", "all"], ["queue:forget", "a"], ["queue:flush"]])
 def test_a_missing_table_says_what_to_run(artisan: Artisan, capsys: Screen, command: list[str]) -> None:
     code = artisan(*command)
