@@ -88,7 +88,7 @@ def _name(hint: Any) -> str:
     """A type as people say it: `float or False`."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(map(_name, arguments))
+        return " or ".join(dict.fromkeys(word for kind in arguments for word in _name(kind).split(" or ")))
     if origin is Literal:
         return " or ".join(map(str, arguments))
     if hint is type(None):

@@ -76,6 +76,15 @@ def test_what_is_missing_is_told_as_in_the_environment() -> None:
         parse_options(Options, {"name": "n", "port": None}, where="config/x.py")
 
 
+def test_two_ways_to_say_null_are_told_once() -> None:
+    @dataclass(frozen=True)
+    class Failed:
+        driver: Literal["database", "null"] | None = None
+
+    with pytest.raises(ConfigError, match=r"which takes database or null\.$"):
+        parse_options(Failed, {"driver": "redis"}, where="config/queue.py")
+
+
 def test_an_unknown_key_names_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"config/kafka\.py has the unknown key 'porst'; it knows .*port"):
         parse_options(Options, {"name": "n", "porst": 1}, where=lambda key: "config/kafka.py")
