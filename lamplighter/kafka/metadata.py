@@ -27,5 +27,5 @@ def missing_text(missing: Sequence[str], brokers: str) -> str:
     # In quotes: the console puts a full stop behind a message, which must not be copied along with the command.
     return (
         f"The brokers {brokers} have no topic {names}. "
-        f"Create what is missing: `python artisan.py kafka:topics --create`"
+        f"Create what is missing: `python artisan.py kafka:topics --create` makes those that the connection names"
     )
