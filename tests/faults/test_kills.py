@@ -1,7 +1,8 @@
 """kill -9 of workers and brokers at any moment: fault tests 1, 2 and 7."""
 
-import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -86,7 +87,9 @@ def storm(fleet: Fleet, *, jobs: int, kills: int, workers: int, brokers: Node | 
     assert producer.wait(600) == 0
     fleet.wait_until_done(set(range(jobs)), seconds=600)
     fleet.wait_until_committed(seconds=90)
-    supervisor.end()
+    # One that was still starting had no handler yet. Nobody has ended by himself.
+    assert set(supervisor.end()) <= {0, -signal.SIGTERM}, fleet.project.log()
+    assert set(supervisor.statuses) == {-signal.SIGKILL}, fleet.project.log()
     print(f"{jobs} jobs, {kills} kills, {workers} workers, {time.monotonic() - began:.0f} s")  # noqa: T201
     verdict = fleet.check()
     slots = SLOTS[fleet.pool]
@@ -138,7 +141,7 @@ def test_killed_between_the_end_of_a_job_and_its_commit(mock: Mock, make_fleet: 
     fleet.publish(*({"n": n, "sleep": 0.02} for n in range(200)))
 
     worker = fleet.project.worker(
-        "-q", program="killer.py", KILL_AT=place, KILL_AFTER="3" if "commit" in place else "80"
+        "-q", program="killer.py", KILL_AT=place, KILL_AFTER="3" if "commit" in place else "150"
     )
     assert worker.wait(60) == -signal.SIGKILL
     fleet.kills[worker.pid] = time.time()
@@ -147,7 +150,7 @@ def test_killed_between_the_end_of_a_job_and_its_commit(mock: Mock, make_fleet: 
     assert set(fleet.numbers("end")) == set(range(200))
     again = sum(count - 1 for count in Counter(fleet.numbers("end")).values())
     print(f"{place}: {again} run again")  # noqa: T201
-    assert again <= 120
+    assert again <= 100  # two commit intervals, at 20 ms a job
     fleet.check()
 
 
@@ -229,9 +232,6 @@ def test_a_fork_after_the_connection_sends_nothing_twice(mock: Mock, make_fleet:
     fleet = make_fleet(mock, partitions=1)
     program = tmp_path / "fork.py"
     program.write_text(FORK)
-    import subprocess
-    import sys
-
     done = subprocess.run(
         [sys.executable, str(program)],
         cwd=fleet.project.folder,
@@ -245,7 +245,6 @@ def test_a_fork_after_the_connection_sends_nothing_twice(mock: Mock, make_fleet:
     assert fleet.worker(*EMPTY).wait(60) == 0
 
     assert Counter(fleet.numbers("end")) == Counter([1, 2, 3])
-    assert os.waitstatus_to_exitcode(0) == 0
 
 
 FORK = """

@@ -1,11 +1,11 @@
 """Records that are no jobs: fault test 16."""
 
-import json
+import sqlite3
 
 import pytest
 
 from tests.faults.conftest import MakeFleet
-from tests.faults.fleet import EMPTY, TWO
+from tests.faults.fleet import EMPTY, TWO, Fleet
 from tests.faults.mock import Mock
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
@@ -36,6 +36,13 @@ def test_records_that_are_no_jobs_are_kept_and_hold_nothing_up(mock: Mock, make_
     assert fleet.worker(*EMPTY).wait(60) == 0, fleet.project.log()
 
     assert sorted(fleet.numbers("end")) == list(range(len(POISON)))
-    failed = json.loads(fleet.project.artisan("queue:failed", "--json").stdout)["failed_jobs"]
-    assert len(failed) == len(POISON)
+    assert _kept(fleet) == sorted((key or b"", value or b"") for key, value in POISON)
     fleet.wait_until_committed()
+
+
+def _kept(fleet: Fleet) -> list[tuple[bytes, bytes]]:
+    """Key and value of each failed job."""
+    database = sqlite3.connect(fleet.project.folder / "database.sqlite")
+    rows = database.execute("SELECT key, coalesce(payload_bytes, CAST(payload AS BLOB)) FROM failed_jobs").fetchall()
+    database.close()
+    return sorted((key or b"", value) for key, value in rows)
