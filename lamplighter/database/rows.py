@@ -24,7 +24,12 @@ class Rows:
     def __init__(
         self, databases: Databases, database: str | None, table: Table, *, kept: str, or_else: str = ""
     ) -> None:
-        """`kept` names what the table keeps; `or_else` is what may be done instead of migrating."""
+        """`kept` names what the table keeps; `or_else` is what may be done instead of migrating.
+
+        Raises:
+            ConfigError: there is no such connection, which must not be found out when something has to be kept.
+        """
+        databases.engine(database)
         self._databases = databases
         self._database = database
         self._table = table

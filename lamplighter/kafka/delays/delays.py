@@ -137,6 +137,8 @@ class Delays:
     def start(self) -> None:
         """Begin to move what is due."""
         settings = self._settings
+        if settings.delay_database and self.has_table:
+            self.table()  # a connection that config/database.py does not have is told before anything runs
         # A producer of its own: reports are taken by the thread that owns what they are about.
         producer = KafkaProducer(settings.producer_config(self._address()), timeout=PATIENCE, creating=0)
         config = self._consumer_config()

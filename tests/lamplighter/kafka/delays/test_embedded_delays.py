@@ -53,3 +53,12 @@ def test_delayed_jobs_and_late_retries_run_when_they_are_due(project: Project) -
     first, second = (line for line in project.events("start") if line["n"] == 0)
     assert second["attempts"] == 2
     assert second["at"] - first["at"] >= 1.5
+
+
+def test_a_database_that_the_configuration_does_not_have_is_told_at_the_start(project: Project) -> None:
+    project.configure(delay_database="nowhere")
+
+    done = project.artisan("queue:work", "kafka", "--stop-when-empty", check=False)
+
+    assert done.returncode == 1
+    assert "config/database.py has no connection 'nowhere'" in done.stdout + done.stderr

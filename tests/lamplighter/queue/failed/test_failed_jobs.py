@@ -12,7 +12,7 @@ from sqlalchemy import text
 from lamplighter.config import Repository
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
-from lamplighter.errors import MigrationError
+from lamplighter.errors import ConfigError, MigrationError
 from lamplighter.queue.failed import FailedJobs, Failure, NullFailedJobs, make_failed_jobs
 from lamplighter.queue.failed.attempts import without_attempts
 from lamplighter.queue.failed.database import DatabaseFailedJobs
@@ -212,3 +212,10 @@ def test_only_an_explicit_null_keeps_nothing(tmp_path: Path, caplog: pytest.LogC
 
     assert kinds == [DatabaseFailedJobs, DatabaseFailedJobs, NullFailedJobs, NullFailedJobs]
     assert [entry.levelname for entry in caplog.records] == ["ERROR"]
+
+
+def test_a_connection_that_is_not_there_is_told_before_a_job_fails(tmp_path: Path) -> None:
+    manager = DatabaseManager(Repository({"database": {"default": "a", "connections": {}}}), lambda path: tmp_path)
+
+    with pytest.raises(ConfigError, match=r"config/database\.py has no connection 'b'"):
+        make_failed_jobs({"driver": "database", "database": "b"}, lambda: manager)
