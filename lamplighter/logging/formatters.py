@@ -63,5 +63,7 @@ def _json(fields: dict[str, object]) -> str:
 
 def _quoted(value: object) -> str:
     text = str(value)
-    is_plain = text and text.isprintable() and not any(c in text for c in ' "=')
-    return text if is_plain else json.dumps(text, ensure_ascii=False)
+    if text and text.isprintable() and not any(c in text for c in ' "='):
+        return text
+    # A terminal obeys some characters that JSON takes as they are.
+    return json.dumps(text, ensure_ascii=not all(c.isprintable() or c in "\n\r\t" for c in text))

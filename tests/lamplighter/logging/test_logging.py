@@ -54,6 +54,7 @@ def test_a_field_can_not_begin_a_new_line() -> None:
 
 def test_what_a_sender_put_into_a_key_does_not_reach_the_terminal_as_a_command() -> None:
     assert LineFormatter().format(record(id="\x1b[31mred\x00")).endswith(r'id="\u001b[31mred\u0000"')
+    assert LineFormatter().format(record(id="\x9b31mred")).endswith(r'id="\u009b31mred"')
 
 
 def test_json_is_one_object_with_the_job_in_hand() -> None:
