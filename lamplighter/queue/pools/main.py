@@ -17,11 +17,13 @@ from lamplighter.queue.failing import Failing
 from lamplighter.queue.garbage import spare_the_collector
 from lamplighter.queue.manager import QueueManager
 from lamplighter.queue.options import WorkerOptions
-from lamplighter.queue.pools.slot import FOREVER, SlotQueue, SlotWorker, join_the_worker, leave_signals_to_the_worker
+from lamplighter.queue.pools.slot import SlotQueue, SlotWorker, join_the_worker, leave_signals_to_the_worker
 from lamplighter.queue.registry import Registry
 from lamplighter.queue.retries import Policy
 from lamplighter.queue.runner import Runner
 from lamplighter.queue.worker import Worker
+
+TURN = 1.0  # seconds; the worker says when there is something, and a slot looks after its timer meanwhile
 
 
 def command(app: Application, connection: str, defaults: Policy) -> list[str]:
@@ -68,7 +70,7 @@ def _worker(app: Application, queue: SlotQueue, target: WorkQueue, defaults: Pol
         runner,
         Failing(app.make(FailedJobs), runner),
         events,
-        WorkerOptions(queues=(), defaults=defaults, stop_when_empty=True, sleep=FOREVER, force=True, memory=0),
+        WorkerOptions(queues=(), defaults=defaults, stop_when_empty=True, sleep=TURN, force=True, memory=0),
         database_errors=app.make(DatabaseErrors),
         maintenance=app.make(Maintenance),
     )

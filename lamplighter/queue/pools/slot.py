@@ -21,7 +21,7 @@ from lamplighter.queue.signals import QUIT, leave_to_their_defaults
 from lamplighter.queue.worker import Worker
 
 GONE = 1  # exit code of a slot whose worker is gone
-FOREVER = 1e6  # seconds; the worker says when there is something, and the connection when a push has failed
+FOREVER = 1e6  # seconds; the connection says when a push has failed
 MOST_TEXT = 2000  # characters of an error that travel
 
 
@@ -178,6 +178,13 @@ class SlotWorker(Worker):
 
     def _tell_of_the_end(self, stopping: WorkerStopping) -> None:
         """It is the worker's own end that somebody waits for; slots come and go."""
+
+    def _pop_idle(self) -> DriverDelivery | None:
+        delivery = super()._pop_idle()
+        if delivery is None:
+            # No other thread stops the timer of the last job here, and a slot that waits must not die of it.
+            self.hand.set_timer()
+        return delivery
 
     def _leave(self, start: Start, leaving: BaseException) -> NoReturn:
         raise leaving  # the worker that started this process tells what becomes of the job
