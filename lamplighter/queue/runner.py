@@ -111,11 +111,13 @@ class Runner:
         start.name = envelope.display_name or envelope.job
         if envelope.attempts:
             start.attempts += envelope.attempts
+        entry = None
         try:
             entry = self._find(envelope.job)
         except UnknownJob:
             if envelope.job != CLAIM_JOB:
                 raise
+        if entry is None:  # not in the except: a store that is away has nothing to do with an unknown job
             envelope = self._fetch(start)
             entry = self._find(envelope.job)
         start.entry = entry

@@ -9,7 +9,11 @@ import pytest
 
 from lamplighter.errors import ClaimLost, Unavailable
 from lamplighter.queue.claims import CLAIM_JOB, FileClaims, Reference, envelope_of, reference_in
+from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.payload import write
+from lamplighter.queue.retries import Policy
+from lamplighter.queue.runner import Runner
+from tests.lamplighter.queue.conftest import Bench
 
 
 @pytest.fixture
@@ -116,3 +120,15 @@ def test_the_small_payload_says_all_but_the_job_and_its_data() -> None:
     whole = json.loads(payload)
     assert (small.pop("job"), small.pop("data")) == (CLAIM_JOB, None)
     assert small == {key: value for key, value in whole.items() if key not in ("job", "data")}
+
+
+def test_a_store_that_is_away_is_told_without_an_unknown_job(bench: Bench) -> None:
+    def read_claim(delivery: DriverDelivery) -> bytes:
+        raise Unavailable("not mounted")
+
+    runner = Runner(bench.registry, bench.container, Policy(tries=1, backoff=(), timeout=0), read_claim=read_claim)
+
+    with pytest.raises(Unavailable, match="not mounted") as told:
+        runner.read(runner.start(bench.queue.add(CLAIM_JOB)))
+
+    assert told.value.__context__ is None
