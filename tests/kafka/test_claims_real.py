@@ -1,10 +1,12 @@
 """Payloads too large for a message, against a real Apache Kafka: refused with the limit, or put aside."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,19 @@ def test_a_worker_that_dies_before_its_commit_leaves_the_payload_for_the_next(pr
     assert [line["size"] for line in project.events("big")] == [LARGE] * 2
     assert json.loads(project.artisan("queue:failed", "--json").stdout)["failed_jobs"] == []
     assert claims(project) == []
+
+
+def test_a_payload_outlives_the_longest_delay_and_the_retention_behind_it(project: Project) -> None:
+    dispatch(project)
+    (file,) = claims(project)
+
+    pruned = []
+    for days in (59, 61):
+        os.utime(file, (time.time() - days * 86_400,) * 2)
+        pruned.append(project.artisan("queue:prune-claims").stdout)
+
+    assert "0 payloads deleted" in pruned[0]
+    assert "1 payload deleted" in pruned[1]
 
 
 def test_a_failed_job_keeps_its_payload_for_its_retry(project: Project) -> None:

@@ -7,6 +7,7 @@ import typer
 from lamplighter.console.command import Command
 from lamplighter.errors import ConsoleError
 from lamplighter.kafka.connections import KafkaConnections
+from lamplighter.kafka.delays.holding import LONGEST
 from lamplighter.queue.claims import reference_in
 from lamplighter.queue.failed import FailedJobs
 
@@ -25,7 +26,7 @@ class PruneClaimsCommand(Command):
         self,
         connection: Annotated[str, typer.Argument(help="The connection")] = "kafka",
         hours: Annotated[
-            float | None, typer.Option("--hours", min=0, help="What is older goes; the topics' retention without it")
+            float | None, typer.Option("--hours", min=0, help="What is older goes (else what no topic has)")
         ] = None,
     ) -> None:
         """Delete them, but for those of failed jobs, which may be retried."""
@@ -35,6 +36,7 @@ class PruneClaimsCommand(Command):
             raise ConsoleError(f"The connection {connection!r} has no claim_check: nothing is put aside for it.")
         references = (reference_in(job.headers) for job in self._failed_jobs.all() if job.headers)
         keep = {reference.name for reference in references if reference is not None}
-        age = settings.retention_days * 24 if hours is None else hours
+        # A job may come to its topic after the longest delay, and stay there for all of its retention.
+        age = settings.retention_days * 24 + LONGEST / 3600 if hours is None else hours
         count = store.prune(hours=age, keep=keep)
         self.output.info(f"{count} payload{'' if count == 1 else 's'} deleted from {store.folder}.")
