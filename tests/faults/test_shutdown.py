@@ -8,7 +8,7 @@ import pytest
 
 from lamplighter.kafka.delays.tiers import SHORT
 from tests.faults.conftest import MakeFleet
-from tests.faults.fleet import EMPTY, LONG, POOLS, TWO
+from tests.faults.fleet import EMPTY, LONG, POOLS, TWO, alive, children
 from tests.faults.mock import INIT_PRODUCER_ID, Mock
 from tests.harness import Broker, Node, wait_for
 
@@ -158,9 +158,10 @@ def test_a_job_longer_than_the_grace_is_left_and_run_again(mock: Mock, make_flee
 def test_a_second_signal_ends_at_once(mock: Mock, make_fleet: MakeFleet, pool: str) -> None:
     """Invariant: nobody waits for a long job after the second signal, no slot is left, nothing is lost."""
     fleet = make_fleet(mock, pool=pool, partitions=1)
-    fleet.publish({"n": 0, "sleep": 20}, {"n": 1})
+    fleet.publish({"n": 0, "sleep": 6}, {"n": 1})
     worker = fleet.worker()
     wait_for(lambda: 0 in fleet.numbers("start"))
+    slots = children(worker.pid)
 
     began = time.monotonic()
     worker.send_signal(signal.SIGTERM)
@@ -173,6 +174,11 @@ def test_a_second_signal_ends_at_once(mock: Mock, make_fleet: MakeFleet, pool: s
     assert time.monotonic() - began < 5
     assert status != 0
     assert 0 not in fleet.numbers("end")
+    fleet.kills[worker.pid] = time.time()
+    wait_for(lambda: not any(map(alive, slots)), seconds=2, what="the end of the slots")
+    assert fleet.worker(*EMPTY).wait(60) == 0, fleet.project.log()
+    assert set(fleet.numbers("end")) == {0, 1}
+    fleet.check()
 
 
 @pytest.mark.parametrize("pool", TWO)
