@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dotenv import load_dotenv
+from dotenv.parser import parse_stream
 
 from lamplighter.errors import ConfigError
 
@@ -49,15 +50,24 @@ def load_environment(base_path: Path, name: str | None) -> str | None:
     """Read `.env.{name}` if it exists, else `.env`; what the real environment says wins. The file's name, if any.
 
     Raises:
-        ConfigError: the file is no text.
+        ConfigError: the file is no text, or has a line that says nothing.
     """
     candidates = [f".env.{name}"] if name else []
     for candidate in [*candidates, ".env"]:
         path = base_path / candidate
         if path.is_file():
             try:
+                _check(path)
                 load_dotenv(path, override=False)
             except UnicodeDecodeError as error:
                 raise ConfigError(f"{candidate} can't be read: {error}. Save it as UTF-8.") from error
             return candidate
     return None
+
+
+def _check(path: Path) -> None:
+    # What is left out would have its default: a worker would run, on other brokers than are written there.
+    with path.open(encoding="utf-8") as file:
+        wrong = next((binding.original.line for binding in parse_stream(file) if binding.error), None)
+    if wrong is not None:
+        raise ConfigError(f"{path.name} can't be read: line {wrong} is no NAME=value, or its quote has no end.")

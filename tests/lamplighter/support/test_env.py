@@ -62,6 +62,14 @@ def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
         load_environment(tmp_path, "testing")
 
 
+@pytest.mark.parametrize("line", ["LAMP_D: value", 'LAMP_D="no end'])
+def test_a_line_that_says_nothing_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / ".env").write_text(f"# a comment\nLAMP_C=1\n{line}\n")
+
+    with pytest.raises(ConfigError, match=r"\.env can't be read: line 3"):
+        load_environment(tmp_path, None)
+
+
 def test_the_real_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("LAMP_A=file\nLAMP_B=file\n")
     monkeypatch.setenv("LAMP_A", "real")
