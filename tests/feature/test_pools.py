@@ -198,6 +198,13 @@ def test_solo_with_slots_is_refused(project: Project) -> None:
     assert "process, thread or async" in done.stdout + done.stderr
 
 
+def test_a_limit_of_processes_is_refused_where_there_are_none(project: Project) -> None:
+    done = project.artisan("queue:work", "kafka", "--pool=thread", "-c", "4", "--max-jobs-per-slot=9", check=False)
+
+    assert done.returncode == 1
+    assert "--pool is thread" in done.stdout + done.stderr
+
+
 def test_a_negative_backoff_is_refused(project: Project) -> None:
     done = project.artisan("queue:work", "kafka", "--backoff=1,-5", check=False)
 

@@ -109,6 +109,12 @@ class WorkCommand(Command):
             time.sleep(sleep)
             return 0
         target = self._target(connection)
+        kind = _pool(pool, concurrency)
+        if kind != PoolKind.PROCESS and (max_jobs_per_slot or max_memory_per_slot):
+            raise ConsoleError(
+                f"--max-jobs-per-slot and --max-memory-per-slot renew processes, and --pool is {kind}. Leave them out, "
+                f"or name --pool=process."
+            )
         defaults = Policy(tries=tries, backoff=_backoff(backoff, delay), timeout=timeout)
         options = WorkerOptions(
             queues=_names(queue or target.default_queue),
@@ -125,7 +131,7 @@ class WorkCommand(Command):
             force=force,
             grace=grace,
             shutdown=shutdown,
-            pool=_pool(pool, concurrency),
+            pool=kind,
             concurrency=concurrency,
             max_jobs_per_slot=max_jobs_per_slot,
             max_memory_per_slot=max_memory_per_slot,
