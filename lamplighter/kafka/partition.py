@@ -179,7 +179,10 @@ class Partition:
         if self.expected >= 0:
             self._forget_gone((), until=offset)
             self.expected = max(self.expected, offset)
-        elif offset > max(self.position, 0) and not self.marks and self.careful_until < 0:
+        elif (offset > max(self.position, 0) or self.careful_until >= 0) and not self.marks:
+            # What is not written yet, an owner that is gone can't have begun.
+            self.careful_until = -1
+            self.settle_down()
             self.begin_at(offset)
 
     def begin_at(self, offset: int) -> None:

@@ -400,6 +400,23 @@ def test_a_partition_of_which_nothing_comes_but_its_end_is_committed_there() -> 
     assert news.position == 5
 
 
+def test_behind_a_crash_that_left_nothing_to_do_nothing_is_careful() -> None:
+    text = Handover(reach=40, is_clean=False).encode(3)
+    bench = Bench()
+    partition = Partition("kafka", "t", 0, offset=3, metadata=text, ordering="key")
+
+    partition.read_to(3)
+    bench.commit(partition, is_last=True)
+    left = Handover.decode(partition.committed[1], 3)
+    bench.arrive(partition, 3, "a", "b")
+    bench.commit(partition)
+    beside = bench.kept(2)
+
+    assert left is not None
+    assert left.is_clean
+    assert [delivery.has_crashed for delivery in beside] == [False, False]
+
+
 def test_a_retry_that_is_gone_is_forgotten_at_the_end_of_the_log() -> None:
     bench = Bench()
     partition = bench.partition("a", left=Handover(marks={2: Mark(1)}))
