@@ -24,7 +24,8 @@ class KafkaDelivery:
         is_kept: it stays in hand while others are popped.
         is_blocking: what follows it in its lane waits for it.
         singly: it has been begun among others whose call failed, and is begun again by itself.
-        must_be_alone: an earlier owner may have died of it, so nothing else is in hand while it is.
+        is_suspect: an earlier owner may have died of it, so that its start is told before.
+        may_have_company: others may be in hand beside it all the same.
         version: what the broker must have been told before it may start; 0 where nothing must.
         leaves_by: until when a copy of it may travel, on the monotonic clock; 0 where none is to.
         keeps_claim: the payload that was put aside for it is still needed when it is done.
@@ -40,7 +41,8 @@ class KafkaDelivery:
     is_read = False
     is_kept = False
     is_blocking = False
-    must_be_alone = False
+    is_suspect = False
+    may_have_company = False
     singly = False
     version = 0
     leaves_by = 0.0

@@ -12,6 +12,7 @@ from lamplighter.kafka.delivery import KafkaDelivery
 from lamplighter.kafka.handover import Mark
 from lamplighter.kafka.line import Line
 from lamplighter.kafka.partition import Chunk, Partition, Waiting
+from lamplighter.queue.delivery import HasFurtherStart
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Lanes:
         block_action: str = "fail",
         copies: Copies | None = None,
         in_place: float = NEVER,
+        has_further_start: HasFurtherStart | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._lines = [Line(name, weight) for name, weight in weights.items()]
@@ -43,13 +45,14 @@ class Lanes:
         self._block_action = block_action
         self._copies = copies
         self._in_place = in_place
+        self._has_further_start = has_further_start
         self._now = now
         self._is_plain = len(self._lines) == 1
         self._odd: dict[Partition, None] = {}  # the partitions that are not plain, in the order in which they became so
         self._due: list[tuple[float, int, KafkaDelivery]] = []
         self._numbers = itertools.count()
         self._kept = 0
-        self._alone: KafkaDelivery | None = None
+        self._suspect: KafkaDelivery | None = None  # it waits to be started, or is alone in hand
         self._is_alone_in_hand = self._is_others_turn = False
 
     # called by the polling thread ──────────────────────────────────────────────────────────────────────────────────
@@ -77,7 +80,7 @@ class Lanes:
 
     def is_empty(self) -> bool:
         """Whether nothing is left here, neither waiting nor in hand."""
-        if self._kept or self._alone is not None or not all(line.is_empty() for line in self._lines):
+        if self._kept or self._suspect is not None or not all(line.is_empty() for line in self._lines):
             return False
         if any(not delivery.partition.lost for _, _, delivery in self._due):
             return False
@@ -86,7 +89,7 @@ class Lanes:
     def _pop(self) -> KafkaDelivery | None:
         if self._copies is not None and self._copies.under_way:
             self.take_reports()
-        while self._alone is None:
+        while self._suspect is None:
             delivery = self._next()
             if delivery is None:
                 self._look_whether_plain()
@@ -99,7 +102,7 @@ class Lanes:
                 if not self._may_run(delivery):
                     continue
             return delivery
-        return self._step_alone()
+        return self._start_suspect()
 
     def _next(self) -> KafkaDelivery | None:
         # What is tried again without a wait, and without end, must leave every other turn to others.
@@ -150,8 +153,12 @@ class Lanes:
             delivery.is_read = True
             if delivery.offset in partition.marks and self._must_wait(delivery):
                 return False
-        if delivery.must_be_alone:
-            self._alone, self._is_alone_in_hand = delivery, False
+        if delivery.is_suspect:
+            # Beside others it is blamed for no more than one crash: the next time it is alone.
+            delivery.may_have_company = (
+                not delivery.has_crashed and self._has_further_start is not None and self._has_further_start(delivery)
+            )
+            self._suspect, self._is_alone_in_hand = delivery, False
             return False
         return True
 
@@ -168,16 +175,19 @@ class Lanes:
             self._wait(delivery, wait)
         return wait > 0
 
-    def _step_alone(self) -> KafkaDelivery | None:
-        """Start what may have killed an owner: nothing beside it, and only when the broker knows of the start."""
-        delivery = self._alone
+    def _start_suspect(self) -> KafkaDelivery | None:
+        """Start what may have killed an owner, when the broker knows of it, and before it is failed once all alone.
+
+        An owner that was killed from outside may have had thousands in hand: one after the other they would take hours.
+        """
+        delivery = self._suspect
         if delivery is None or self._is_alone_in_hand:
             return None
         partition = delivery.partition
         if partition.lost:
-            self._alone = None
+            self._suspect = None
             return self._pop()
-        if self._kept:
+        if self._kept and not delivery.may_have_company:
             return None
         if delivery.version == 0:
             partition.marks[delivery.offset] = Mark(delivery.retries + 1, in_hand=True)
@@ -185,7 +195,11 @@ class Lanes:
         if partition.acked < delivery.version:
             return None
         delivery.version = 0
-        self._is_alone_in_hand = True
+        partition.suspects.discard(delivery.offset)
+        if delivery.may_have_company:
+            self._suspect = None
+        else:
+            self._is_alone_in_hand = True
         return delivery
 
     # settling ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -332,8 +346,8 @@ class Lanes:
             delivery.is_kept = False
             delivery.partition.kept -= 1
             self._kept -= 1
-        if self._alone is delivery:
-            self._alone = None
+        if self._suspect is delivery:
+            self._suspect = None
         if delivery.partition.waits_for is delivery:
             delivery.partition.waits_for = None
 
@@ -392,7 +406,7 @@ class Lanes:
         for partition in [partition for partition in self._odd if partition.is_plain or partition.lost]:
             del self._odd[partition]
         # One topic alone needs no turns.
-        self._is_plain = not (self._odd or self._due or self._kept or self._alone or len(self._lines) > 1)
+        self._is_plain = not (self._odd or self._due or self._kept or self._suspect or len(self._lines) > 1)
 
 
 def _too_long(delivery: KafkaDelivery, limit: float) -> str:

@@ -36,7 +36,7 @@ class Line:
     def arrived(self, partition: Partition, chunk: Chunk) -> None:
         """Messages of a partition, the oldest last."""
         partition.chunks.append(chunk)
-        if partition.has_suspects():
+        if partition.suspects:
             # They come first: as long as one has not run, each crash makes it look more like a killer.
             self._waiting.appendleft(partition)
         else:
@@ -64,7 +64,7 @@ class Line:
             elif partition.is_plain or partition.may_take():
                 delivery = KafkaDelivery(partition, self.chunk.pop())
                 if partition.careful_until > delivery.offset:
-                    delivery.must_be_alone = True
+                    delivery.is_suspect = True
                 return delivery
             else:
                 partition.is_closed = True
@@ -110,7 +110,7 @@ class Line:
         """The first in line that is not the last one again: of one there may be thousands before another."""
         waiting = self._waiting
         for _ in range(len(waiting)):
-            if waiting[0] is not self.partition or waiting[0].has_suspects():
+            if waiting[0] is not self.partition or waiting[0].suspects:
                 break
             waiting.rotate(-1)
         return waiting.popleft()
@@ -145,13 +145,11 @@ class Line:
         took, self._began_at = now - self._began_at, now
         self._most = max(1, self._most // 2) if took > TURN else min(MOST_REACH, 2 * self._most)
         is_shared = any(other is not partition for other in self._waiting.copy())
-        return self._most if is_shared and not partition.has_suspects() else size
+        return self._most if is_shared and not partition.suspects else size
 
     def _must_make_way(self, partition: Partition) -> bool:
         waiting = self._waiting
-        return (
-            bool(waiting) and waiting[0] is not partition and waiting[0].has_suspects() and not partition.has_suspects()
-        )
+        return bool(waiting) and waiting[0] is not partition and bool(waiting[0].suspects) and not partition.suspects
 
     def _make_way(self, partition: Partition) -> None:
         """Let the partition that is first in line begin, and stand behind it."""

@@ -61,6 +61,7 @@ class Partition:
         stoppers: what has blocked its lane for too long, where the settings ask for a standstill until it has ended.
         is_plain: nothing waits, is kept or is marked, so that settling is only finishing.
         marks: by offset, what the next owner has to know of an unfinished job.
+        suspects: those that an owner has died with which knew of them, as far as they are not begun again.
         careful_until: the offset up to which an unclean predecessor may have come.
         reach: no job at this offset or beyond may begin before a further commit is acknowledged.
         margin: how far beyond `begun` the last commit has set the reach.
@@ -99,6 +100,7 @@ class Partition:
         "reach",
         "ready",
         "stoppers",
+        "suspects",
         "topic",
         "tracker",
         "version",
@@ -134,6 +136,7 @@ class Partition:
         self.ready: deque[KafkaDelivery] = deque()
         self.parked = 0
         self.marks: dict[int, Mark] = dict(handover.marks)
+        self.suspects = {offset for offset, mark in self.marks.items() if mark.in_hand}
         self.careful_until = -1 if handover.is_clean else handover.reach
         self.is_plain = not self.marks and self.careful_until < 0
         self.reach = -1
@@ -161,6 +164,7 @@ class Partition:
             self.position = self.begun = self.announced = offsets[0]
             self.tracker.known_until = -1
             self.marks.clear()
+            self.suspects.clear()
         if self.marks:
             self._forget_gone(offsets, until=offsets[-1])
         self.expected = offsets[-1] + 1
@@ -241,6 +245,7 @@ class Partition:
         there = set(offsets)
         for offset in [o for o in list(self.marks) if self.expected <= o < until and o not in there]:
             del self.marks[offset]
+            self.suspects.discard(offset)
 
     # the thread that pops ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -250,10 +255,6 @@ class Partition:
             key: Hashable = message.key()
             return key
         return WHOLE if self.ordering == "partition" else None
-
-    def has_suspects(self) -> bool:
-        """Whether a job is marked as in hand: of an owner that has died with it, or of this one."""
-        return bool(self.marks) and any(mark.in_hand for mark in list(self.marks.values()))
 
     def may_take(self) -> bool:
         """Whether something new may begin, as far as memory, order and the metadata's room go."""

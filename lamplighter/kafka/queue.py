@@ -21,7 +21,7 @@ from lamplighter.kafka.producer import KafkaProducer
 from lamplighter.kafka.settings import KafkaSettings
 from lamplighter.kafka.stall import Stall
 from lamplighter.queue.claims import refuse_claim
-from lamplighter.queue.delivery import DriverDelivery
+from lamplighter.queue.delivery import DriverDelivery, HasFurtherStart
 from lamplighter.queue.measuring import HeldJob, Sizes
 from lamplighter.queue.runner import pushes_ahead
 
@@ -136,7 +136,9 @@ class KafkaQueue:
 
     # popping ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def open(self, names: Sequence[str], bell: SimpleQueue[object]) -> None:
+    def open(
+        self, names: Sequence[str], bell: SimpleQueue[object], has_further_start: HasFurtherStart | None = None
+    ) -> None:
         """Join the group and begin to fetch."""
         self._bell = bell
         topics = weights(names)
@@ -152,6 +154,7 @@ class KafkaQueue:
             block_action=self._settings.key_block_action,
             copies=self.delays.copies(self._reported),
             in_place=self._settings.retry_in_place,
+            has_further_start=has_further_start,
             now=self.delays.clock.now,
         )
         self.delays.start()

@@ -1,7 +1,7 @@
 """A message in the worker's hand, as its driver gives it and as its handler sees it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Protocol, runtime_checkable
@@ -20,7 +20,7 @@ class DriverDelivery(Protocol):
         has_crashed: its worker died while it was in hand, and may have died of it; such a start is among the retries.
         excused: how often it was released without counting an attempt, since this worker has it.
         failure: the error of a failure that is still to be recorded; None for a delivery that is to be run.
-        must_be_alone: nothing else may be in hand beside it.
+        is_suspect: an earlier worker may have died of it, so that it is in no call with others.
         singly: it was begun among others, in a call that failed, and is begun again by itself.
     """
 
@@ -46,7 +46,7 @@ class DriverDelivery(Protocol):
     singly: bool
 
     @property
-    def must_be_alone(self) -> bool: ...
+    def is_suspect(self) -> bool: ...
 
     def delete(self) -> None:
         """It is done."""
@@ -73,6 +73,9 @@ class DriverDelivery(Protocol):
         ...
 
 
+HasFurtherStart = Callable[[DriverDelivery], bool]
+
+
 @runtime_checkable
 class WorkQueue(Queue, Protocol):
     """A connection that a worker can take jobs from.
@@ -87,8 +90,14 @@ class WorkQueue(Queue, Protocol):
     @property
     def deadlock_wait(self) -> float: ...
 
-    def open(self, names: Sequence[str], bell: "SimpleQueue[object]") -> None:
-        """Begin to fetch from the queues `names`; `bell` is rung when something has arrived."""
+    def open(
+        self, names: Sequence[str], bell: "SimpleQueue[object]", has_further_start: HasFurtherStart | None = None
+    ) -> None:
+        """Begin to fetch from the queues `names`; `bell` is rung when something has arrived.
+
+        `has_further_start` says of a delivery whether it may be started once more if the worker dies of its next
+        start; it runs nothing of the application's.
+        """
         ...
 
     def pop(self, names: Sequence[str], wait: float) -> DriverDelivery | None:

@@ -89,7 +89,7 @@ def may_join(start: Start) -> bool:
     """Whether a job may be begun among others: it has never been begun, as far as anybody knows."""
     entry, delivery = start.entry, start.delivery
     is_of_many = entry is not None and entry.many is not None
-    return is_of_many and start.attempts == 1 and not delivery.singly and not delivery.must_be_alone
+    return is_of_many and start.attempts == 1 and not delivery.singly and not delivery.is_suspect
 
 
 def settle_many(many: Many, settling: Settling, error: Exception | None, duration: float) -> None:

@@ -50,7 +50,7 @@ class WorkerProcess:
         with handled(self.worker) as look_for_signals:
             watch = self._watch(look_for_signals)
             self.worker.prepare()
-            self.queue.open(self.options.queues, self.worker.bell)
+            self.queue.open(self.options.queues, self.worker.bell, self.worker.has_further_start)
             watch.start()
             spare_the_collector()
             self.restart.begin(lambda: self.worker.ask_to_stop(StopReason.RESTART_SIGNAL))

@@ -7,7 +7,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, cast
 
 from lamplighter.contracts import Container
-from lamplighter.errors import ConfigError, UnknownJob, UnreadablePayload
+from lamplighter.errors import ConfigError, PayloadError, UnknownJob, UnreadablePayload
 from lamplighter.logging.context import job_context
 from lamplighter.queue.claims import CLAIM_JOB, ReadClaim, refuse_claim
 from lamplighter.queue.delivery import DriverDelivery, InHand
@@ -121,12 +121,28 @@ class Runner:
             envelope = self._fetch(start)
             entry = self._find(envelope.job)
         start.entry = entry
-        start.policy = self._policies.get(entry) or self._policy(entry)
-        if envelope.max_tries is not None or envelope.timeout is not None or envelope.backoff is not None:
-            start.policy = _said(envelope, start.policy)
+        start.policy = self._policy_for(entry, envelope)
         if start.attempts > 1 and _has_killed(start):
             return
         start.job = entry.make(envelope.data)
+
+    def has_further_start(self, delivery: DriverDelivery) -> bool:
+        """Whether a job may be started once more if its worker dies of its next start.
+
+        Nothing of the application's runs for that. What can't be read, or is kept elsewhere, may not.
+        """
+        try:
+            envelope = read(delivery.payload)
+            policy = self._policy_for(self._find(envelope.job), envelope)
+        except PayloadError:
+            return False
+        return policy.may_start((envelope.attempts or 0) + delivery.retries + 2, has_crashed=True)
+
+    def _policy_for(self, entry: Entry, envelope: Envelope) -> Policy:
+        policy = self._policies.get(entry) or self._policy(entry)
+        if envelope.max_tries is not None or envelope.timeout is not None or envelope.backoff is not None:
+            return _said(envelope, policy)
+        return policy
 
     def _fetch(self, start: Start) -> Envelope:
         """The whole payload of one that was put aside; only here its headers are looked at."""

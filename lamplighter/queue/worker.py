@@ -90,6 +90,10 @@ class Worker:
             self._down = down
             self.bell.put(None)
 
+    def has_further_start(self, delivery: DriverDelivery) -> bool:
+        """Whether a job may be started once more if its worker dies of its next start."""
+        return self._runner.has_further_start(delivery)
+
     def thread_of(self, start: Start) -> int | None:
         """The identifier of the thread that a job runs in."""
         return threading.main_thread().ident

@@ -24,7 +24,7 @@ class SyncDelivery:
         self.retries = 0
         self.excused = 0
         self.has_crashed = False
-        self.singly = self.must_be_alone = False
+        self.singly = self.is_suspect = False
         self.failure: BaseException | None = None
 
     def delete(self) -> None:

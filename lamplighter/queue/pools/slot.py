@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 from lamplighter.contracts import Headers, Message
-from lamplighter.queue.delivery import DriverDelivery, WorkQueue
+from lamplighter.queue.delivery import DriverDelivery, HasFurtherStart, WorkQueue
 from lamplighter.queue.events import WorkerStopping
 from lamplighter.queue.many import Many
 from lamplighter.queue.pools.wire import Began, Ended, Frames, Ready, Run, RunMany, Stop, frame, receive, to_slot
@@ -33,7 +33,7 @@ class SlotDelivery:
     """
 
     failure: BaseException | None = None
-    must_be_alone = False
+    is_suspect = False
     singly = False
 
     def __init__(self, run: Run, queue: "SlotQueue", others: "Sequence[SlotDelivery]" = ()) -> None:
@@ -103,7 +103,9 @@ class SlotQueue:
         """As the connection itself does."""
         return self._target.bulk(messages, queue=queue)
 
-    def open(self, names: Sequence[str], bell: "SimpleQueue[object]") -> None:
+    def open(
+        self, names: Sequence[str], bell: "SimpleQueue[object]", has_further_start: HasFurtherStart | None = None
+    ) -> None:
         """Begin to listen."""
         threading.Thread(target=self._listen, name="lamplighter-slot-socket", daemon=True).start()
         self.tell(Ready(os.getpid()))

@@ -524,6 +524,85 @@ def test_a_suspect_runs_before_what_has_come_from_other_partitions() -> None:
     assert third.offset == 1
 
 
+def in_company(has_further_start: bool = True) -> Bench:
+    """Lanes of a worker whose jobs may be started once more, or may not."""
+    return Bench(Lanes({"t": 1}, has_further_start=lambda delivery: has_further_start))
+
+
+def begun(bench: Bench, partition: Partition) -> KafkaDelivery | None:
+    """The next delivery that is begun, when the brokers know of it, and kept in hand."""
+    if bench.lanes.pop() is not None:
+        raise AssertionError("begun before it was told")
+    bench.commit(partition)
+    delivery = bench.lanes.pop()
+    if delivery is not None:
+        delivery.keep()
+    return delivery
+
+
+def test_jobs_behind_a_crash_run_beside_each_other_where_they_have_a_further_start() -> None:
+    bench = in_company()
+    partition = bench.partition("a", "b", "c", left=CRASHED)
+
+    first, second = begun(bench, partition), begun(bench, partition)
+    told = Handover.decode(partition.committed[1], 0)
+    third = bench.pop()
+
+    assert first is not None
+    assert second is not None
+    assert (first.offset, second.offset, third.offset) == (0, 1, 2)
+    assert told is not None
+    assert told.marks == {0: Mark(1, in_hand=True), 1: Mark(1, in_hand=True)}
+
+
+def test_jobs_behind_a_crash_keep_the_order_of_their_key_beside_each_other() -> None:
+    bench = in_company()
+    partition = bench.partition("a", "a", "b", left=Handover(reach=3, is_clean=False))
+
+    first, third = begun(bench, partition), begun(bench, partition)
+
+    assert first is not None
+    assert third is not None
+    assert (first.offset, third.offset) == (0, 2)
+    first.delete()
+    second = begun(bench, partition)
+    assert second is not None
+    assert second.offset == 1
+
+
+@pytest.mark.parametrize("has_further_start", [True, False])
+def test_before_it_is_failed_a_suspect_runs_alone(has_further_start: bool) -> None:
+    bench = in_company(has_further_start)
+    marks = {0: Mark(1, in_hand=True), 1: Mark(1, in_hand=True)} if has_further_start else {}
+    partition = bench.partition("a", "b", left=Handover(reach=2, is_clean=False, marks=marks))
+
+    first = begun(bench, partition)
+    beside = begun(bench, partition)
+    assert first is not None
+    first.delete()
+    bench.commit(partition)
+    second = begun(bench, partition)
+
+    assert beside is None
+    assert second is not None
+    assert (first.offset, second.offset) == (0, 1)
+
+
+def test_one_that_has_to_be_alone_waits_for_those_that_need_not() -> None:
+    bench = in_company()
+    partition = bench.partition("a", "b", left=Handover(reach=2, is_clean=False, marks={1: Mark(1, in_hand=True)}))
+
+    first = begun(bench, partition)
+    beside = begun(bench, partition)
+    assert first is not None
+    first.delete()
+    second = begun(bench, partition)
+
+    assert beside is None
+    assert second is not None
+    assert (second.offset, second.has_crashed) == (1, True)
+
+
 def test_an_owner_that_leaves_in_order_blames_nothing_that_is_in_hand() -> None:
     bench = Bench()
     partition = bench.partition("a", "b", left=CRASHED)

@@ -12,7 +12,7 @@ import pytest
 from lamplighter.container import Container
 from lamplighter.contracts import Headers, Message
 from lamplighter.events import Dispatcher as Events
-from lamplighter.queue.delivery import DriverDelivery
+from lamplighter.queue.delivery import DriverDelivery, HasFurtherStart
 from lamplighter.queue.failed import Failure
 from lamplighter.queue.failing import Failing
 from lamplighter.queue.job import Job
@@ -38,7 +38,7 @@ class ListDelivery:
         self.has_crashed = False
         self.excused = 0
         self.failure: BaseException | None = None
-        self.must_be_alone = False
+        self.is_suspect = False
         self.singly = False
         self.settled: list[tuple[Any, ...]] = []
         self._line = line
@@ -111,7 +111,9 @@ class ListQueue:
             self.push(message, queue=queue)
         return len(self.line) - before
 
-    def open(self, names: Sequence[str], bell: "SimpleQueue[object]") -> None:
+    def open(
+        self, names: Sequence[str], bell: "SimpleQueue[object]", has_further_start: HasFurtherStart | None = None
+    ) -> None:
         """Nothing to open."""
 
     def pop(self, names: Sequence[str], wait: float) -> DriverDelivery | None:

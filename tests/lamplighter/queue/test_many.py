@@ -268,7 +268,7 @@ def test_a_push_that_fails_lets_each_job_run_again(bench: Bench) -> None:
 def test_a_job_that_was_begun_before_is_handled_by_itself(bench: Bench) -> None:
     deliveries = line(bench, "", "", "")
     deliveries[1].retries = 1
-    deliveries[2].must_be_alone = True
+    deliveries[2].is_suspect = True
 
     bench.worker(type("Often", (Batched,), {"tries": 0})).work()
 

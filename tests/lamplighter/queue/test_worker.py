@@ -288,6 +288,30 @@ def test_the_record_of_a_job_that_killed_its_worker_says_so(bench: Bench, retrie
     assert f"started {how}, and its worker died under it" in str(bench.failed_jobs.records[0].error)
 
 
+@pytest.mark.parametrize(
+    ("payload", "retries", "may"),
+    [
+        ({}, 0, True),  # nobody says how many tries: a crash is forgiven once
+        ({}, 1, False),
+        ({"maxTries": 1}, 0, False),
+        ({"maxTries": 3}, 0, True),
+        ({"maxTries": 3}, 2, False),
+        ({"maxTries": 3, "attempts": 2}, 0, False),
+        ({"maxTries": 0}, 99, True),
+        ({"job": "unknown"}, 0, False),
+        ({"maxTries": "many"}, 0, False),
+    ],
+)
+def test_a_job_may_be_started_after_a_start_that_its_worker_dies_of(
+    bench: Bench, payload: dict[str, Any], retries: int, may: bool
+) -> None:
+    worker = bench.worker(Raises)
+    delivery = bench.queue.add(**{"job": "raises", **payload})
+    delivery.retries = retries
+
+    assert worker.has_further_start(delivery) is may
+
+
 def test_data_that_kill_their_worker_before_the_job_begins_are_given_up(bench: Bench) -> None:
     for retries in (4, 5):  # three starts, then one or two workers that have died of reading it once more
         delivery = bench.queue.add("deadly", maxTries=3)
