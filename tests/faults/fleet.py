@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.faults.ledger import Events, Line, Verdict, Watcher, check, read_numbers
+from tests.faults.ledger import Broken, Events, Line, Verdict, Watcher, check, read_numbers
 from tests.harness import Broker, Project, wait_for
 
 HERE = Path(__file__).parent
@@ -202,7 +202,9 @@ class Fleet:
             events=self.excuses,
         )
         print(f"[{self.pool}] {verdict}; kills: {len(self.kills)}")  # noqa: T201
-        assert not verdict.wrong, "\n".join(verdict.wrong[:20]) + f"\n{self.project.log()[-3000:]}"
+        if verdict.wrong:
+            raise Broken("\n".join(verdict.wrong[:20]) + f"\n{self.project.log()[-3000:]}")
+        assert not verdict.late, "\n".join(verdict.late[:20]) + f"\n{self.project.log()[-3000:]}"
         return verdict
 
     def seen(self) -> list[tuple[float, int, int, str]]:

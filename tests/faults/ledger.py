@@ -134,11 +134,21 @@ class Events:
         return waited
 
 
+class Broken(AssertionError):
+    """A promise was broken; unlike what took too long on a busy machine, that is tried no second time."""
+
+
 @dataclass
 class Verdict:
-    """What a checker has found; without `wrong` all is well."""
+    """What a checker has found; without `wrong` and `late` all is well.
+
+    Attributes:
+        wrong: what must never be.
+        late: what was run again though there was time to commit it.
+    """
 
     wrong: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
     starts: int = 0
     again_unfinished: int = 0
     again_finished: int = 0
@@ -148,7 +158,7 @@ class Verdict:
         return (
             f"{self.starts} starts; run again: {self.again_unfinished} that were in hand, "
             f"{self.again_finished} that had ended; "
-            f"{self.known_beyond_prefix} told as done beyond a prefix; {len(self.wrong)} wrong"
+            f"{self.known_beyond_prefix} told as done beyond a prefix; {len(self.wrong)} wrong, {len(self.late)} late"
         )
 
 
@@ -245,7 +255,7 @@ def _count_again(verdict: Verdict, starts: Sequence[Run], events: Events) -> Non
         verdict.again_finished += 1
         waited = events.waited(run)
         if waited > COMMIT + ROOM:
-            verdict.wrong.append(
+            verdict.late.append(
                 f"{run.position} was run again though it had ended {waited:.1f} s before its worker did"
             )
 

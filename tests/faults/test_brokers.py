@@ -69,6 +69,7 @@ def test_a_real_broker_that_is_away_for_ten_minutes(node: Node, make_fleet: Make
     wait_for(lambda: len(fleet.events("end")) > ended, seconds=60)
     print(f"the first job {time.monotonic() - back:.1f} s after the broker was back")  # noqa: T201
     assert producer.wait(900) == 0
+    assert _refusals(fleet) > 10
     _until_done(fleet, set(range(3000)))
     fleet.check()
 

@@ -104,7 +104,7 @@ def test_random_order_never_commits_what_is_not_done(mock: Mock, make_fleet: Mak
     jobs = 6000 if LONG else 3000
     fleet = make_fleet(mock, pool=pool, partitions=1)
     fleet.project.configure(ordering="none")
-    # A few block the prefix for long, so that what is finished beyond it comes near the bound of the metadata.
+    # A few block the prefix for long, so that much is finished beyond it.
     fleet.publish(
         *({"n": n, "sleep": 6 if n % (jobs // 4) == 0 else chance.choice((0, 0, 0.005, 0.02))} for n in range(jobs))
     )
@@ -138,6 +138,29 @@ def test_many_jobs_that_wait_fill_the_metadata_and_stall_nothing(mock: Mock, mak
     print(f"{jobs} jobs in {time.monotonic() - began:.1f} s; the longest metadata have {longest} characters")  # noqa: T201
     assert longest > 1500
     fleet.check()
+
+
+def test_a_partition_whose_metadata_are_full_takes_no_new_work_until_there_is_room(
+    mock: Mock, make_fleet: MakeFleet
+) -> None:
+    """Invariant: where no further offset has room the bound holds, nothing new begins, and all is done once."""
+    jobs = 6000
+    fleet = make_fleet(mock, pool="async", partitions=1)
+    fleet.project.configure(ordering="none")
+    fleet.publish(*({"n": n, "sleep": 8 * (n % 2)} for n in range(jobs)))
+    worker = fleet.worker("--concurrency=4000")
+    fleet.wait_until_done(set(range(jobs)), seconds=120)
+    fleet.wait_until_committed()
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(40) == 0
+
+    verdict = fleet.check()
+    longest = max(len(metadata) for *_, metadata in fleet.seen())
+    began = [line["at"] for line in fleet.events("start")]
+    print(f"{jobs} jobs in {max(began) - min(began):.1f} s; the longest metadata have {longest} characters")  # noqa: T201
+    assert longest > 2700
+    assert max(began) - min(began) > 7  # the last ones could not begin before the first slow ones had ended
+    assert verdict.starts == jobs
 
 
 def test_a_coordinator_that_answers_late_slows_nothing_but_commits(mock: Mock, make_fleet: MakeFleet) -> None:

@@ -144,7 +144,9 @@ def test_a_job_longer_than_the_grace_is_left_and_run_again(mock: Mock, make_flee
     status = worker.wait(40)
     took = time.monotonic() - began
     print(f"[{pool}] ended with {status} after {took:.1f} s")  # noqa: T201
-    assert took < 10
+    assert 2 <= took < 10
+    # The process of its slot is ended alone, so that the worker itself leaves in order.
+    assert status == (0 if pool == "process" else 1)
     fleet.kills[worker.pid] = time.time()
     assert fleet.worker(*EMPTY, log="second.log").wait(60) == 0, fleet.project.log("second.log")
 

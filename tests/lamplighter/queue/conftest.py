@@ -1,7 +1,8 @@
 """A worker whose connection is a list in memory."""
 
+import faulthandler
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
@@ -21,6 +22,13 @@ from lamplighter.queue.registry import Registry
 from lamplighter.queue.retries import Policy
 from lamplighter.queue.runner import Runner
 from lamplighter.queue.worker import Worker
+
+
+@pytest.fixture(autouse=True)
+def no_timer_that_outlives_its_test() -> Iterator[None]:
+    """A worker that was given a job with a timeout leaves a timer behind, which would end the tests' own process."""
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 class ListDelivery:
