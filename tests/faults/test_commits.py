@@ -6,9 +6,9 @@ import time
 import pytest
 
 from tests.faults.conftest import MakeFleet
-from tests.faults.fleet import LONG, TWO, seed
+from tests.faults.fleet import LONG, TWO, Fleet, seed
 from tests.faults.mock import FETCH, HEARTBEAT, OFFSET_COMMIT, OFFSET_FETCH, Mock
-from tests.harness import wait_for
+from tests.harness import stop, wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
@@ -108,16 +108,11 @@ def test_random_order_never_commits_what_is_not_done(mock: Mock, make_fleet: Mak
     fleet.publish(
         *({"n": n, "sleep": 6 if n % (jobs // 4) == 0 else chance.choice((0, 0, 0.005, 0.02))} for n in range(jobs))
     )
-    began = time.monotonic()
-    worker = fleet.worker("--concurrency=64")
-    fleet.wait_until_done(set(range(jobs)), seconds=120)
-    fleet.wait_until_committed()
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(40) == 0
+    took = _work(fleet, jobs, "--concurrency=64")
 
     verdict = fleet.check()
-    longest = max(len(metadata) for *_, metadata in fleet.seen())
-    print(f"{jobs} jobs in {time.monotonic() - began:.1f} s; the longest metadata have {longest} characters")  # noqa: T201
+    longest = _longest(fleet)
+    print(f"{jobs} jobs in {took:.1f} s; the longest metadata have {longest} characters")  # noqa: T201
     assert verdict.known_beyond_prefix > 100
     assert verdict.starts == jobs
 
@@ -127,15 +122,10 @@ def test_many_jobs_that_wait_fill_the_metadata_and_stall_nothing(mock: Mock, mak
     jobs = 1200
     fleet = make_fleet(mock, pool="thread", partitions=1)
     fleet.publish(*({"n": n, "fail_until": n % 2} for n in range(jobs)), maxTries=3)
-    began = time.monotonic()
-    worker = fleet.worker("--backoff=3")
-    fleet.wait_until_done(set(range(jobs)), seconds=120)
-    fleet.wait_until_committed()
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(40) == 0
+    took = _work(fleet, jobs, "--backoff=3")
 
-    longest = max(len(metadata) for *_, metadata in fleet.seen())
-    print(f"{jobs} jobs in {time.monotonic() - began:.1f} s; the longest metadata have {longest} characters")  # noqa: T201
+    longest = _longest(fleet)
+    print(f"{jobs} jobs in {took:.1f} s; the longest metadata have {longest} characters")  # noqa: T201
     assert longest > 1500
     fleet.check()
 
@@ -148,19 +138,30 @@ def test_a_partition_whose_metadata_are_full_takes_no_new_work_until_there_is_ro
     fleet = make_fleet(mock, pool="async", partitions=1)
     fleet.project.configure(ordering="none")
     fleet.publish(*({"n": n, "sleep": 8 * (n % 2)} for n in range(jobs)))
-    worker = fleet.worker("--concurrency=4000")
-    fleet.wait_until_done(set(range(jobs)), seconds=120)
-    fleet.wait_until_committed()
-    worker.send_signal(signal.SIGTERM)
-    assert worker.wait(40) == 0
+    _work(fleet, jobs, "--concurrency=4000")
 
     verdict = fleet.check()
-    longest = max(len(metadata) for *_, metadata in fleet.seen())
+    longest = _longest(fleet)
     began = [line["at"] for line in fleet.events("start")]
     print(f"{jobs} jobs in {max(began) - min(began):.1f} s; the longest metadata have {longest} characters")  # noqa: T201
     assert longest > 2700
     assert max(began) - min(began) > 7  # the last ones could not begin before the first slow ones had ended
     assert verdict.starts == jobs
+
+
+def _work(fleet: Fleet, jobs: int, *options: str) -> float:
+    """Have a worker do them all, commit them and leave in order; the seconds until then."""
+    began = time.monotonic()
+    worker = fleet.worker(*options)
+    fleet.wait_until_done(set(range(jobs)), seconds=120)
+    fleet.wait_until_committed()
+    assert stop(worker) == 0
+    return time.monotonic() - began
+
+
+def _longest(fleet: Fleet) -> int:
+    """Characters of the longest metadata that were committed."""
+    return max(len(metadata) for *_, metadata in fleet.seen())
 
 
 def test_a_coordinator_that_answers_late_slows_nothing_but_commits(mock: Mock, make_fleet: MakeFleet) -> None:

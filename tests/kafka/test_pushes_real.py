@@ -1,22 +1,17 @@
 """What jobs push, and how they wait for it, on a real Kafka."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge
 from lamplighter.kafka.producer import KafkaProducer
-from tests.harness import PROBE_JOBS, Broker, Project
+from tests.harness import Broker, Project
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 EMPTY = ("--stop-when-empty", "--sleep=1")
 POOLS = [(), ("--pool=thread", "-c2"), ("--pool=async", "-c2"), ("--pool=process", "-c2")]
-JOBS = (
-    PROBE_JOBS
-    + '''
+JOBS = '''
 from lamplighter.foundation.shortcuts import dispatch
 
 
@@ -63,7 +58,6 @@ class Forks(Job):
             os._exit(0)
         os.waitpid(child, 0)
 '''
-)
 
 
 @pytest.fixture
@@ -73,18 +67,12 @@ def other(kafka: Broker) -> str:
 
 
 @pytest.fixture
-def project(tmp_path: Path, kafka: Broker, topic: str, other: str) -> Iterator[Project]:
-    environment = {
-        "KAFKA_BROKERS": kafka.address,
-        "KAFKA_QUEUE": topic,
-        "KAFKA_CONSUMER_GROUP_ID": topic,
-        "OTHER_TOPIC": other,
-        "DB_DATABASE": str(tmp_path / "database.sqlite"),
-    }
-    project = Project(tmp_path, environment=environment, jobs=JOBS)
-    project.artisan("migrate", "--force")
-    yield project
-    project.close()
+def project(project: Project, other: str) -> Project:
+    """One that knows these jobs, and where they push to."""
+    with (project.folder / "app/Jobs/probe.py").open("a") as file:
+        file.write(JOBS)
+    project.environment["OTHER_TOPIC"] = other
+    return project
 
 
 @pytest.mark.parametrize("pool", POOLS)
