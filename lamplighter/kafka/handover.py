@@ -9,7 +9,7 @@ PREFIX = "L2."
 MAX_RAW = 2_200  # bytes; base64 makes 2,934 characters of them, and the broker's limit is 4,095
 MARK = 14  # bytes of one at most
 CLEAN = 1
-IN_HAND, HAS_DUE = 1, 2
+IN_HAND, HAS_DUE, HAS_CRASHED = 1, 2, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,13 @@ class Mark:
         retries: how often it was started, this time included where it is in hand.
         due: when it may run again, in milliseconds since 1970; 0 is at once.
         in_hand: it was started carefully, and had not come to an end when this was written.
+        has_crashed: an earlier owner died while it was in hand.
     """
 
     retries: int
     due: int = 0
     in_hand: bool = False
+    has_crashed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Handover:
 
     Attributes:
         reach: no job at this offset or beyond was begun.
-        is_clean: the owner left in order; nothing was in hand but what is marked.
+        is_clean: the owner left in order, with nothing unfinished of what it had to work carefully itself.
         frontier: what lies below it and is not in `unfinished` is done.
         unfinished: offsets from the committed one up to the frontier.
         marks: what is known of some of these.
@@ -95,14 +97,16 @@ def _put_marks(raw: bytearray, marks: Mapping[int, Mark], at: int) -> None:
         _put(raw, offset - at)
         at = offset
         _put(raw, mark.retries)
-        raw.append((IN_HAND if mark.in_hand else 0) | (HAS_DUE if mark.due else 0))
+        raw.append(
+            (IN_HAND if mark.in_hand else 0) | (HAS_DUE if mark.due else 0) | (HAS_CRASHED if mark.has_crashed else 0)
+        )
         if mark.due:
             _put(raw, mark.due)
 
 
 def _most_needed(marks: Mapping[int, Mark], room: int) -> dict[int, Mark]:
     """As many as have room: first what may kill its owner, then what holds the commit back."""
-    first = sorted(marks, key=lambda offset: (not marks[offset].in_hand, offset))
+    first = sorted(marks, key=lambda offset: (not (marks[offset].in_hand or marks[offset].has_crashed), offset))
     return {offset: marks[offset] for offset in first[: max(1, room // MARK)]}
 
 
@@ -135,7 +139,8 @@ def _read(raw: bytes, position: int) -> Handover:
         retries = take()
         flags = raw[place]
         place += 1
-        marks[at] = Mark(retries, take() if flags & HAS_DUE else 0, bool(flags & IN_HAND))
+        due = take() if flags & HAS_DUE else 0
+        marks[at] = Mark(retries, due, bool(flags & IN_HAND), bool(flags & HAS_CRASHED))
     return Handover(reach, bool(raw[0] & CLEAN), frontier, unfinished, marks)
 
 

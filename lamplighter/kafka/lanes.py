@@ -36,6 +36,7 @@ class Lanes:
         copies: Copies | None = None,
         in_place: float = NEVER,
         has_further_start: HasFurtherStart | None = None,
+        slots: int = 1,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._lines = [Line(name, weight) for name, weight in weights.items()]
@@ -46,6 +47,7 @@ class Lanes:
         self._copies = copies
         self._in_place = in_place
         self._has_further_start = has_further_start
+        self._slots = slots
         self._now = now
         self._is_plain = len(self._lines) == 1
         self._odd: dict[Partition, None] = {}  # the partitions that are not plain, in the order in which they became so
@@ -131,7 +133,7 @@ class Lanes:
             total = sum(line.weight for line in able)
             for line in able:
                 line.credit += line.weight
-            chosen = max(able, key=lambda line: line.credit)
+            chosen = max(able, key=lambda line: (line.has_suspects(), line.credit))
             chosen.credit -= total
             delivery = chosen.next()
             if delivery is not None:
@@ -166,7 +168,7 @@ class Lanes:
         """Take over what an earlier owner has left about a delivery; whether it has to wait because of it."""
         mark = delivery.partition.marks[delivery.offset]
         delivery.retries = mark.retries
-        delivery.has_crashed = mark.in_hand
+        delivery.has_crashed = mark.has_crashed
         wait = mark.due / 1000 - self._now()
         if wait > 0 and self._travels(delivery, wait):
             # The last owner died while its copy was on its way; nobody knows whether that has arrived.
@@ -179,6 +181,8 @@ class Lanes:
         """Start what may have killed an owner, when the broker knows of it, and before it is failed once all alone.
 
         An owner that was killed from outside may have had thousands in hand: one after the other they would take hours.
+        Beside it are no more than there are slots, though others wait for their pushes alone: the next owner has to run
+        as many one by one if this one is killed, too.
         """
         delivery = self._suspect
         if delivery is None or self._is_alone_in_hand:
@@ -187,15 +191,16 @@ class Lanes:
         if partition.lost:
             self._suspect = None
             return self._pop()
-        if self._kept and not delivery.may_have_company:
+        if self._kept >= (self._slots if delivery.may_have_company else 1):
             return None
         if delivery.version == 0:
-            partition.marks[delivery.offset] = Mark(delivery.retries + 1, in_hand=True)
+            partition.marks[delivery.offset] = Mark(
+                delivery.retries + 1, in_hand=True, has_crashed=delivery.has_crashed
+            )
             delivery.version = partition.tell()
         if partition.acked < delivery.version:
             return None
         delivery.version = 0
-        partition.suspects.discard(delivery.offset)
         if delivery.may_have_company:
             self._suspect = None
         else:
@@ -244,7 +249,7 @@ class Lanes:
         delivery.is_read = True
         self._block(delivery)
         due = self._now() + min(delay, LONGEST)
-        partition.marks[delivery.offset] = Mark(delivery.retries, round(due * 1000))
+        partition.marks[delivery.offset] = Mark(delivery.retries, round(due * 1000), has_crashed=delivery.has_crashed)
         partition.tell()
         if counted and self._travels(delivery, delay):
             self._depart(delivery, delay)

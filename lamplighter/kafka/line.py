@@ -20,7 +20,18 @@ class Line:
         partition, chunk: what is worked now.
     """
 
-    __slots__ = ("_began_at", "_most", "_parked", "_waiting", "chunk", "credit", "name", "partition", "weight")
+    __slots__ = (
+        "_began_at",
+        "_first",
+        "_most",
+        "_parked",
+        "_waiting",
+        "chunk",
+        "credit",
+        "name",
+        "partition",
+        "weight",
+    )
 
     def __init__(self, name: str, weight: int) -> None:
         self.name = name
@@ -30,27 +41,32 @@ class Line:
         self.chunk: Chunk = []
         self._began_at = float("-inf")
         self._most = LEAST_REACH
+        # A partition stands here once for each chunk. With suspects it comes first, whatever else is there: as long as
+        # these have not run, each crash makes them look more like killers.
+        self._first: deque[Partition] = deque()
         self._waiting: deque[Partition] = deque()
         self._parked: list[Partition] = []
 
     def arrived(self, partition: Partition, chunk: Chunk) -> None:
         """Messages of a partition, the oldest last."""
         partition.chunks.append(chunk)
-        if partition.suspects:
-            # They come first: as long as one has not run, each crash makes it look more like a killer.
-            self._waiting.appendleft(partition)
-        else:
-            self._waiting.append(partition)
+        self._queue_of(partition).append(partition)
 
     def has_something(self) -> bool:
         """Whether a message is left that may begin."""
         self.unpark()
-        return bool(self.chunk or self._waiting)
+        return bool(self.chunk or self._first or self._waiting)
+
+    def has_suspects(self) -> bool:
+        """Whether something is left that comes before what is left of other topics."""
+        is_begun = bool(self.chunk) and self.partition is not None and bool(self.partition.suspects)
+        return is_begun or self._has_first()
 
     def is_empty(self) -> bool:
         """Whether no message is left at all."""
         chunk_is_over = not self.chunk or self.partition is None or self.partition.lost
-        return chunk_is_over and not self._waiting and all(partition.lost for partition in self._parked)
+        is_over = chunk_is_over and not self._first and not self._waiting
+        return is_over and all(partition.lost for partition in self._parked)
 
     def next(self) -> KafkaDelivery | None:
         """Begin the next message; None where none may."""
@@ -60,15 +76,18 @@ class Line:
             if partition.lost:
                 self.chunk = []
             elif self._must_make_way(partition):
-                self._make_way(partition)
+                self._put_back(partition)
+                self._waiting.appendleft(partition)
             elif partition.is_plain or partition.may_take():
                 delivery = KafkaDelivery(partition, self.chunk.pop())
-                if partition.careful_until > delivery.offset:
+                if partition.careful_until > delivery.offset or delivery.offset in partition.suspects:
                     delivery.is_suspect = True
+                    partition.suspects.discard(delivery.offset)
                 return delivery
             else:
                 partition.is_closed = True
                 self._put_back(partition)
+                self._park(partition)
         return None
 
     def unpark(self) -> None:
@@ -83,12 +102,12 @@ class Line:
                 self._parked.append(partition)
                 continue
             partition.is_closed = False
-            self._waiting.extendleft([partition] * partition.parked)
+            self._queue_of(partition).extendleft([partition] * partition.parked)
             partition.parked = 0
 
     def _open(self) -> bool:
         """Begin the next chunk, up to where the broker knows that this owner may come."""
-        while self._waiting:
+        while self._first or self._waiting:
             partition = self._take_turn()
             if partition.lost:
                 continue
@@ -108,9 +127,11 @@ class Line:
 
     def _take_turn(self) -> Partition:
         """The first in line that is not the last one again: of one there may be thousands before another."""
+        if self._has_first():
+            return self._first.popleft()
         waiting = self._waiting
         for _ in range(len(waiting)):
-            if waiting[0] is not self.partition or waiting[0].suspects:
+            if waiting[0] is not self.partition:
                 break
             waiting.rotate(-1)
         return waiting.popleft()
@@ -125,9 +146,9 @@ class Line:
         if last >= end:
             cut = next(number for number, message in enumerate(chunk) if message.offset() < end)
             partition.chunks.appendleft(chunk[:cut])
-            self._waiting.appendleft(partition)
+            self._queue_of(partition).appendleft(partition)
             chunk = chunk[cut:]
-        most = self._turn_of(partition, len(chunk))
+        most = self._turn_of(partition, chunk)
         if len(chunk) > most:
             partition.chunks.appendleft(chunk[:-most])
             self._waiting.append(partition)
@@ -139,34 +160,35 @@ class Line:
         self.partition, self.chunk = partition, chunk
         partition.current = chunk
 
-    def _turn_of(self, partition: Partition, size: int) -> int:
-        """How many messages are begun before another partition has its turn: about a second's work."""
+    def _turn_of(self, partition: Partition, chunk: Chunk) -> int:
+        """How many messages are begun before another partition has its turn: about a second's work, or all suspects."""
         now = time.monotonic()
         took, self._began_at = now - self._began_at, now
         self._most = max(1, self._most // 2) if took > TURN else min(MOST_REACH, 2 * self._most)
-        is_shared = any(other is not partition for other in self._waiting.copy())
-        return self._most if is_shared and not partition.suspects else size
+        if all(other is partition for other in (*self._first.copy(), *self._waiting.copy())):
+            return len(chunk)
+        if partition.suspects:
+            last = max(partition.suspects, default=-1)
+            return max(1, len([message for message in chunk if message.offset() <= last]))
+        return self._most
 
     def _must_make_way(self, partition: Partition) -> bool:
-        waiting = self._waiting
-        return bool(waiting) and waiting[0] is not partition and bool(waiting[0].suspects) and not partition.suspects
+        return not partition.suspects and self._has_first()
 
-    def _make_way(self, partition: Partition) -> None:
-        """Let the partition that is first in line begin, and stand behind it."""
-        chunk, self.chunk = self.chunk, []
-        partition.current = self.chunk
-        partition.buffered_bytes += sum(map(len, chunk))
-        partition.chunks.appendleft(chunk)
-        first = self._waiting.popleft()
-        self._waiting.appendleft(partition)
-        self._waiting.appendleft(first)
+    def _has_first(self) -> bool:
+        first = self._first
+        while first and not first[0].suspects:
+            self._waiting.append(first.popleft())  # they have begun since
+        return bool(first)
+
+    def _queue_of(self, partition: Partition) -> deque[Partition]:
+        return self._first if partition.suspects else self._waiting
 
     def _put_back(self, partition: Partition) -> None:
         chunk, self.chunk = self.chunk, []
         partition.current = self.chunk
         partition.buffered_bytes += sum(map(len, chunk))
         partition.chunks.appendleft(chunk)
-        self._park(partition)
 
     def _park(self, partition: Partition) -> None:
         if partition.parked == 0:

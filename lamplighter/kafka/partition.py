@@ -61,7 +61,7 @@ class Partition:
         stoppers: what has blocked its lane for too long, where the settings ask for a standstill until it has ended.
         is_plain: nothing waits, is kept or is marked, so that settling is only finishing.
         marks: by offset, what the next owner has to know of an unfinished job.
-        suspects: those that an owner has died with which knew of them, as far as they are not begun again.
+        suspects: what an owner has died with that had announced it, as far as it was not taken up again.
         careful_until: the offset up to which an unclean predecessor may have come.
         reach: no job at this offset or beyond may begin before a further commit is acknowledged.
         margin: how far beyond `begun` the last commit has set the reach.
@@ -135,8 +135,13 @@ class Partition:
         self.waits_for: KafkaDelivery | None = None
         self.ready: deque[KafkaDelivery] = deque()
         self.parked = 0
-        self.marks: dict[int, Mark] = dict(handover.marks)
-        self.suspects = {offset for offset, mark in self.marks.items() if mark.in_hand}
+        # What was in hand to the last is in nobody's any more.
+        self.marks: dict[int, Mark] = {
+            offset: Mark(mark.retries, mark.due, has_crashed=mark.in_hand or mark.has_crashed)
+            for offset, mark in handover.marks.items()
+            if not self.tracker.is_known(offset)  # it was finished while they were written
+        }
+        self.suspects = {offset for offset, mark in self.marks.items() if mark.has_crashed}
         self.careful_until = -1 if handover.is_clean else handover.reach
         self.is_plain = not self.marks and self.careful_until < 0
         self.reach = -1
@@ -199,7 +204,10 @@ class Partition:
         return sum(map(len, self.chunks))
 
     def news(self, *, is_last: bool = False) -> News | None:
-        """What a commit has to say; None without news. `is_last` is the word of an owner that leaves in order."""
+        """What a commit has to say; None without news. `is_last` is the word of an owner that leaves in order.
+
+        It hands on what it has not finished of the window of one that did not.
+        """
         version, tracker = self.version, self.tracker
         if tracker.first_open < 0:
             self.floor = self.expected
@@ -207,9 +215,10 @@ class Partition:
         position = max(self.position if position is None else position, self.floor)
         if position < 0 or self.expected < 0:
             return None  # nothing of it has come to this owner
-        reach = self.begun if is_last else self._announced_reach()
-        marks = self._marks_from(position, is_clean=is_last)
-        text = Handover(reach, is_last, frontier, unfinished, marks).encode(position)
+        reach = max(self.begun, self.careful_until) if is_last else self._announced_reach()
+        is_clean = is_last and not 0 <= tracker.first_open < self.careful_until
+        marks = self._marks_from(position, is_last=is_last)
+        text = Handover(reach, is_clean, frontier, unfinished, marks).encode(position)
         # What an earlier owner has announced in the very same words was not announced by this one.
         if (position, text) == self.committed and self.acked >= version and self.reach >= reach:
             return None
@@ -231,12 +240,12 @@ class Partition:
         self.announced = self.begun
         return max(self.begun + self.margin, self.careful_until)
 
-    def _marks_from(self, position: int, *, is_clean: bool) -> dict[int, Mark]:
+    def _marks_from(self, position: int, *, is_last: bool) -> dict[int, Mark]:
         # The thread that pops finishes first, and forgets the mark after it.
         marks = {o: m for o, m in dict(self.marks).items() if o >= position}
-        if is_clean:
+        if is_last:
             # A job that is still in hand is no victim of a crash: the start does not count.
-            marks = {o: Mark(m.retries - 1) if m.in_hand else m for o, m in marks.items()}
+            marks = {o: Mark(m.retries - 1, has_crashed=m.has_crashed) if m.in_hand else m for o, m in marks.items()}
             marks = {o: m for o, m in marks.items() if m.retries or m.due}
         return marks
 

@@ -137,7 +137,12 @@ class KafkaQueue:
     # popping ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def open(
-        self, names: Sequence[str], bell: SimpleQueue[object], has_further_start: HasFurtherStart | None = None
+        self,
+        names: Sequence[str],
+        bell: SimpleQueue[object],
+        has_further_start: HasFurtherStart | None = None,
+        *,
+        slots: int = 1,
     ) -> None:
         """Join the group and begin to fetch."""
         self._bell = bell
@@ -155,6 +160,7 @@ class KafkaQueue:
             copies=self.delays.copies(self._reported),
             in_place=self._settings.retry_in_place,
             has_further_start=has_further_start,
+            slots=slots,
             now=self.delays.clock.now,
         )
         self.delays.start()

@@ -91,12 +91,17 @@ class WorkQueue(Queue, Protocol):
     def deadlock_wait(self) -> float: ...
 
     def open(
-        self, names: Sequence[str], bell: "SimpleQueue[object]", has_further_start: HasFurtherStart | None = None
+        self,
+        names: Sequence[str],
+        bell: "SimpleQueue[object]",
+        has_further_start: HasFurtherStart | None = None,
+        *,
+        slots: int = 1,
     ) -> None:
         """Begin to fetch from the queues `names`; `bell` is rung when something has arrived.
 
         `has_further_start` says of a delivery whether it may be started once more if the worker dies of its next
-        start; it runs nothing of the application's.
+        start; it runs nothing of the application's. `slots` is how many jobs the worker runs beside each other.
         """
         ...
 

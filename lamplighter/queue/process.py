@@ -50,7 +50,12 @@ class WorkerProcess:
         with handled(self.worker) as look_for_signals:
             watch = self._watch(look_for_signals)
             self.worker.prepare()
-            self.queue.open(self.options.queues, self.worker.bell, self.worker.has_further_start)
+            self.queue.open(
+                self.options.queues,
+                self.worker.bell,
+                self.worker.has_further_start,
+                slots=self.options.concurrency,
+            )
             watch.start()
             spare_the_collector()
             self.restart.begin(lambda: self.worker.ask_to_stop(StopReason.RESTART_SIGNAL))

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections import Counter
 
 import pytest
@@ -83,6 +84,32 @@ def test_a_job_without_a_word_about_tries_gets_one_more_start_after_a_crash(
     assert fleet.numbers("failed") == [2]
     assert {0, 1, 3} <= set(fleet.numbers("end"))
     assert fleet.starts(2) <= 3
+    fleet.check()
+
+
+@pytest.mark.parametrize("tries", [1, TRIES] if LONG else [1])
+def test_an_owner_that_leaves_in_order_forgets_no_crash_of_another(
+    mock: Mock, make_fleet: MakeFleet, tries: int
+) -> None:
+    """Invariant: a crash loop has no more starts where owners come and go that have not begun the job."""
+    fleet = make_fleet(mock, pool="solo", partitions=1)
+    fleet.publish({"n": 0, "die": "exit"}, {"n": 1}, maxTries=tries)
+
+    for _ in range(TRIES + 2):
+        if fleet.worker(*EMPTY).wait(60) == 0:
+            break
+        fleet.project.artisan("down")
+        other = fleet.worker(log="other.log")
+        wait_for(lambda: "partitions assigned" in fleet.project.log("other.log"))
+        time.sleep(1.5)  # the first message has come, and a commit is through
+        other.send_signal(signal.SIGTERM)
+        assert other.wait(40) == 0, fleet.project.log()
+        (fleet.project.folder / "other.log").unlink()
+        fleet.project.artisan("up")
+
+    assert tries <= fleet.starts(0) <= tries + 1
+    assert fleet.numbers("failed") == [0]
+    assert fleet.numbers("end") == [1]
     fleet.check()
 
 

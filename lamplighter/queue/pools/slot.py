@@ -104,7 +104,12 @@ class SlotQueue:
         return self._target.bulk(messages, queue=queue)
 
     def open(
-        self, names: Sequence[str], bell: "SimpleQueue[object]", has_further_start: HasFurtherStart | None = None
+        self,
+        names: Sequence[str],
+        bell: "SimpleQueue[object]",
+        has_further_start: HasFurtherStart | None = None,
+        *,
+        slots: int = 1,
     ) -> None:
         """Begin to listen."""
         threading.Thread(target=self._listen, name="lamplighter-slot-socket", daemon=True).start()

@@ -469,7 +469,7 @@ def test_a_job_that_its_worker_died_with_counts_that_start() -> None:
     assert (suspect.retries, suspect.has_crashed) == (2, True)
     told = Handover.decode(partition.committed[1], 0)
     assert told is not None
-    assert told.marks[0] == Mark(3, in_hand=True)
+    assert told.marks[0] == Mark(3, in_hand=True, has_crashed=True)
 
 
 def test_the_end_of_a_suspect_is_told_at_once() -> None:
@@ -524,9 +524,66 @@ def test_a_suspect_runs_before_what_has_come_from_other_partitions() -> None:
     assert third.offset == 1
 
 
-def in_company(has_further_start: bool = True) -> Bench:
+SUSPECT = Handover(reach=3, is_clean=False, marks={0: Mark(1, in_hand=True)})
+
+
+def test_suspects_run_first_though_all_partitions_wait_for_the_same_commit() -> None:
+    bench = Bench()
+    partitions = [
+        bench.partition("a", "b", "c", number=number, left=SUSPECT if number in (1, 2) else CRASHED, is_open=False)
+        for number in range(4)
+    ]
+    for partition in partitions:
+        bench.arrive(partition, 3, "d", "e", "f")
+    assert bench.lanes.pop() is None
+    bench.commit(*partitions)
+
+    order = []
+    for _ in range(3):
+        bench.lanes.pop()
+        bench.commit(*partitions)
+        delivery = bench.pop()
+        order.append((delivery.partition.number, delivery.offset, delivery.has_crashed))
+        delivery.delete()
+
+    assert {order[0], order[1]} == {(1, 0, True), (2, 0, True)}
+    assert not order[2][2]
+
+
+def test_a_suspect_runs_before_what_follows_another_in_its_chunk() -> None:
+    bench = Bench()
+    suspicious = [bench.partition(*"abcdef", number=number, left=SUSPECT) for number in range(2)]
+
+    order = []
+    for _ in range(3):
+        bench.lanes.pop()
+        bench.commit(*suspicious)
+        delivery = bench.pop()
+        order.append((delivery.partition.number, delivery.offset))
+        delivery.delete()
+
+    assert set(order[:2]) == {(0, 0), (1, 0)}
+    assert order[2][1] == 1
+
+
+def test_a_suspect_runs_before_what_has_more_weight() -> None:
+    bench = Bench(Lanes({"high": 8, "low": 1}))
+    bench.partition(*["a"] * 20, topic="high")
+    low = bench.partition("b", "c", topic="low", left=SUSPECT)
+
+    bench.lanes.pop()
+    bench.commit(low)
+    first = bench.pop()
+    first.delete()
+    bench.commit(low)
+
+    assert (first.queue, first.has_crashed) == ("low", True)
+    assert bench.pop().queue == "high"
+
+
+def in_company(has_further_start: bool = True, *, slots: int = 3) -> Bench:
     """Lanes of a worker whose jobs may be started once more, or may not."""
-    return Bench(Lanes({"t": 1}, has_further_start=lambda delivery: has_further_start))
+    return Bench(Lanes({"t": 1}, has_further_start=lambda delivery: has_further_start, slots=slots))
 
 
 def begun(bench: Bench, partition: Partition) -> KafkaDelivery | None:
@@ -553,6 +610,23 @@ def test_jobs_behind_a_crash_run_beside_each_other_where_they_have_a_further_sta
     assert (first.offset, second.offset, third.offset) == (0, 1, 2)
     assert told is not None
     assert told.marks == {0: Mark(1, in_hand=True), 1: Mark(1, in_hand=True)}
+
+
+def test_no_more_jobs_are_announced_behind_a_crash_than_there_are_slots() -> None:
+    bench = in_company(slots=2)
+    partition = bench.partition("a", "b", "c", left=Handover(reach=3, is_clean=False))
+
+    # Whether a job is kept since it runs or since its pushes are on their way makes no difference.
+    first, second = begun(bench, partition), begun(bench, partition)
+    waits = begun(bench, partition)
+    assert first is not None
+    first.delete()
+    third = begun(bench, partition)
+
+    assert second is not None
+    assert waits is None
+    assert third is not None
+    assert third.offset == 2
 
 
 def test_jobs_behind_a_crash_keep_the_order_of_their_key_beside_each_other() -> None:
@@ -614,7 +688,78 @@ def test_an_owner_that_leaves_in_order_blames_nothing_that_is_in_hand() -> None:
     told = Handover.decode(partition.committed[1], 0)
 
     assert told is not None
-    assert (told.is_clean, dict(told.marks)) == (True, {})
+    assert not told.marks
+
+
+def left_by(bench: Bench, partition: Partition) -> Handover:
+    """What an owner tells that leaves in order."""
+    bench.commit(partition, is_last=True)
+    told = Handover.decode(partition.committed[1], partition.committed[0])
+    assert told is not None
+    return told
+
+
+def test_an_owner_that_leaves_in_order_hands_on_what_it_has_not_finished_of_a_window() -> None:
+    bench = Bench()
+    partition = bench.partition("a", "b", "c", left=CRASHED)
+
+    unbegun = left_by(bench, partition)
+    first = begun(bench, partition)
+    assert first is not None
+    begun_one = left_by(bench, partition)
+    first.delete()
+    second = begun(bench, partition)
+    assert second is not None
+    second.delete()
+    over = left_by(bench, partition)
+
+    assert [(left.is_clean, left.reach) for left in (unbegun, begun_one)] == [(False, 2)] * 2
+    assert over.is_clean
+
+
+def test_a_suspect_stays_one_under_an_owner_that_leaves_in_order_without_having_begun_it() -> None:
+    earlier = Bench()
+    left = left_by(earlier, earlier.partition("a", "b", left=SUSPECT))
+
+    bench = Bench()
+    partition = bench.partition("a", "b", left=left)
+    suspect = begun(bench, partition)
+
+    assert left.marks == {0: Mark(1, has_crashed=True)}
+    assert suspect is not None
+    assert (suspect.offset, suspect.retries, suspect.has_crashed) == (0, 1, True)
+
+
+def test_a_suspect_stays_one_when_its_owner_leaves_in_order_without_its_end() -> None:
+    bench = Bench()
+    partition = bench.partition("a", "b", left=SUSPECT)
+    begun(bench, partition)
+    bench.commit(partition)
+
+    told = Handover.decode(partition.committed[1], 0)
+    left = left_by(bench, partition)
+
+    assert told is not None
+    assert told.marks == {0: Mark(2, in_hand=True, has_crashed=True)}
+    # The start of an owner that was not killed does not count.
+    assert left.marks == {0: Mark(1, has_crashed=True)}
+
+
+def test_a_suspect_that_waits_for_its_time_holds_up_no_other_partition() -> None:
+    bench = Bench()
+    due = round(time.time() * 1000) + 60_000
+    marks = {0: Mark(1, due, has_crashed=True)}
+    waiting = bench.partition("a", left=Handover(reach=1, is_clean=False, marks=marks))
+    bench.partition("b", "c", number=1)
+
+    assert bench.offsets(2) == [0, 1]
+    assert waiting.tracker.first_open == 0
+
+
+def test_what_was_finished_while_it_was_told_of_is_no_suspect() -> None:
+    left = Handover(reach=3, is_clean=False, frontier=2, unfinished=(0,), marks={1: Mark(1, in_hand=True)})
+
+    assert not Bench().partition("a", "b", "c", left=left).suspects
 
 
 def test_a_window_is_handed_on_to_the_next_owner_when_this_one_dies_in_it() -> None:

@@ -76,7 +76,13 @@ def test_the_position_is_always_behind_the_longest_finished_prefix(offsets: set[
 
 
 offsets = st.integers(0, 2**40)
-marks = st.builds(Mark, retries=st.integers(0, 2**20), due=st.integers(0, 4_102_444_800_000), in_hand=st.booleans())
+marks = st.builds(
+    Mark,
+    retries=st.integers(0, 2**20),
+    due=st.integers(0, 4_102_444_800_000),
+    in_hand=st.booleans(),
+    has_crashed=st.booleans(),
+)
 
 
 @given(

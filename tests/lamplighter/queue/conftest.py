@@ -120,7 +120,12 @@ class ListQueue:
         return len(self.line) - before
 
     def open(
-        self, names: Sequence[str], bell: "SimpleQueue[object]", has_further_start: HasFurtherStart | None = None
+        self,
+        names: Sequence[str],
+        bell: "SimpleQueue[object]",
+        has_further_start: HasFurtherStart | None = None,
+        *,
+        slots: int = 1,
     ) -> None:
         """Nothing to open."""
 
