@@ -84,6 +84,7 @@ class Events:
         away: when brokers were away, or a group changed, so that nothing could be committed.
         revoked, lost: when each partition was taken from a worker, by its name.
         thawed: when workers that were frozen went on; until they are told of their loss they begin what they have.
+        unanswered: since when the last commit of a worker was under way that had no answer.
         unsaid: when a commit at a revocation was refused; the mock cluster does that where groups change quickly.
     """
 
@@ -93,6 +94,15 @@ class Events:
     lost: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     unsaid: list[float] = field(default_factory=list)
     thawed: dict[int, float] = field(default_factory=dict)
+    unanswered: dict[int, float] = field(default_factory=dict)
+
+    def read_commits(self, lines: Iterable[Line]) -> None:
+        """Add what workers have written down about their commits, oldest first."""
+        for line in lines:
+            if line["event"] == "commit sent":
+                self.unanswered[line["pid"]] = line["at"]
+            elif line["event"] == "commit answered":
+                self.unanswered.pop(line["pid"], None)
 
     def read_log(self, text: str) -> None:
         """Add what a worker has logged about its partitions."""
@@ -128,6 +138,9 @@ class Events:
         if not ends:
             return float("inf")
         waited = min(ends) - ended
+        if run.worker in self.unanswered:
+            # What ended later could not be told: one commit is under way at a time.
+            waited = min(waited, max(0.0, self.unanswered[run.worker] - ended))
         for since, until in self.away:
             if since - COMMIT - ROOM <= ended <= until + ROOM:
                 waited = min(waited, max(0.0, min(ends) - until))
@@ -174,6 +187,7 @@ def check(
     verdict = Verdict()
     events = events or Events()
     entries = sorted(lines, key=lambda line: line["at"])
+    events.read_commits(entries)
     runs = _runs(entries, set(events.kills))
     verdict.starts = sum(map(len, runs.values()))
     ended = {line["n"] for line in entries if line["event"] in ("end", "failed")}

@@ -13,6 +13,8 @@ from typing import Any
 
 from lamplighter.contracts import Delivery
 from lamplighter.foundation.shortcuts import dispatch
+from lamplighter.kafka import consumer
+from lamplighter.kafka.committer import Committer
 from lamplighter.queue.job import Job
 
 LEDGER = Path(os.environ["LEDGER"])
@@ -134,3 +136,22 @@ class AsyncProbe(Probe):
         run = self.begin(delivery)
         await asyncio.sleep(self.sleep)
         self.finish(delivery, run)
+
+
+class NotedCommitter(Committer):
+    """Writes down which commits were under way: while a group changes, brokers leave them without an answer."""
+
+    def commit(self, *arguments: Any, **keywords: Any) -> bool:
+        """Send one."""
+        was_sent = super().commit(*arguments, **keywords)
+        if self.in_flight:
+            note("commit sent")
+        return was_sent
+
+    def on_commit(self, *arguments: Any) -> None:
+        """Take the answer."""
+        super().on_commit(*arguments)
+        note("commit answered")
+
+
+consumer.Committer = NotedCommitter  # type: ignore[attr-defined]  # the worker makes its own after this
