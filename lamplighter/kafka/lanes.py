@@ -10,7 +10,7 @@ from lamplighter.errors import LaneBlocked, MessageTooLarge, QueueError, Unsuppo
 from lamplighter.kafka.delays.copies import AGAIN, Copies
 from lamplighter.kafka.delivery import KafkaDelivery
 from lamplighter.kafka.handover import Mark
-from lamplighter.kafka.line import Line
+from lamplighter.kafka.line import Line, next_by_weight
 from lamplighter.kafka.partition import Chunk, Partition, Waiting
 from lamplighter.queue.delivery import HasFurtherStart
 
@@ -124,24 +124,7 @@ class Lanes:
         if len(self._lines) == 1:
             self._only.unpark()
             return self._only.next()
-        return self._next_by_weight()
-
-    def _next_by_weight(self) -> KafkaDelivery | None:
-        """Smooth weighted turns: what has more weight comes first and more often, and nothing starves."""
-        able = [line for line in self._lines if line.has_something()]
-        while able:
-            total = sum(line.weight for line in able)
-            for line in able:
-                line.credit += line.weight
-            chosen = max(able, key=lambda line: (line.has_suspects(), line.credit))
-            chosen.credit -= total
-            delivery = chosen.next()
-            if delivery is not None:
-                return delivery
-            able.remove(chosen)
-        for line in self._lines:
-            line.credit = 0
-        return None
+        return next_by_weight(self._lines)
 
     def _may_run(self, delivery: KafkaDelivery) -> bool:
         """Whether a delivery of a partition that is not plain may run now; else it is where it waits."""

@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Sequence
 
 from lamplighter.kafka.delivery import KafkaDelivery
 from lamplighter.kafka.partition import LEAST_REACH, MOST_REACH, Chunk, Partition
@@ -75,7 +76,7 @@ class Line:
             assert partition is not None  # chunks have one
             if partition.lost:
                 self.chunk = []
-            elif self._must_make_way(partition):
+            elif not partition.suspects and self._has_first():
                 self._put_back(partition)
                 self._waiting.appendleft(partition)
             elif partition.is_plain or partition.may_take():
@@ -167,13 +168,8 @@ class Line:
         self._most = max(1, self._most // 2) if took > TURN else min(MOST_REACH, 2 * self._most)
         if all(other is partition for other in (*self._first.copy(), *self._waiting.copy())):
             return len(chunk)
-        if partition.suspects:
-            last = max(partition.suspects, default=-1)
-            return max(1, len([message for message in chunk if message.offset() <= last]))
-        return self._most
-
-    def _must_make_way(self, partition: Partition) -> bool:
-        return not partition.suspects and self._has_first()
+        last = max(partition.suspects, default=-1)
+        return self._most if last < 0 else max(1, len([message for message in chunk if message.offset() <= last]))
 
     def _has_first(self) -> bool:
         first = self._first
@@ -194,6 +190,24 @@ class Line:
         if partition.parked == 0:
             self._parked.append(partition)
         partition.parked += 1
+
+
+def next_by_weight(lines: Sequence[Line]) -> KafkaDelivery | None:
+    """Smooth weighted turns: what has more weight comes first and more often, and nothing starves."""
+    able = [line for line in lines if line.has_something()]
+    while able:
+        total = sum(line.weight for line in able)
+        for line in able:
+            line.credit += line.weight
+        chosen = max(able, key=lambda line: (line.has_suspects(), line.credit))
+        chosen.credit -= total
+        delivery = chosen.next()
+        if delivery is not None:
+            return delivery
+        able.remove(chosen)
+    for line in lines:
+        line.credit = 0
+    return None
 
 
 def _may_begin(partition: Partition) -> bool:
