@@ -6,10 +6,10 @@ import typer
 
 from lamplighter.console.command import Command, confirm_in_production
 from lamplighter.contracts import Application
-from lamplighter.database.baseline import adopt
 from lamplighter.database.commands.folder import FOLDER, tell
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
+from lamplighter.database.migrations.baseline import adopt
 
 
 class MigrateCommand(Command):

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import Engine, inspect, text
 
 from lamplighter.config import Repository
-from lamplighter.database.baseline import adopt
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
+from lamplighter.database.migrations.baseline import adopt
 from lamplighter.errors import MigrationError
 
 ROOT = Path(__file__).parents[3]

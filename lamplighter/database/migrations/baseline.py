@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, SAWarning
 
-from lamplighter.database.migrations import BASELINE, BATCHES, Migrator, Told
+from lamplighter.database.migrations.migrator import BASELINE, BATCHES, Migrator, Told
 from lamplighter.errors import MigrationError
 
 OLD = "baseline_"

@@ -1,0 +1,5 @@
+"""How the tables of a database are made and changed: alembic's operations, in files that run one after the other."""
+
+from lamplighter.database.migrations.migrator import Migrator, Status, Told
+
+__all__ = ["Migrator", "Status", "Told"]
