@@ -1,22 +1,15 @@
-"""Migrations on SQLite, and on PostgreSQL where there is one."""
+"""Adopting a database that the PHP application made, on SQLite, and on PostgreSQL where there is one."""
 
-import os
-import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import Engine, inspect, text
 
-from lamplighter.config import Repository
-from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
 from lamplighter.database.migrations.baseline import adopt
 from lamplighter.errors import MigrationError
 
-ROOT = Path(__file__).parents[3]
-OURS = ROOT / "database/migrations"
+OURS = Path(__file__).parents[4] / "database/migrations"
 
 # As the original application's migrations made it: char(36), no primary key.
 PHP_PROVIDER = """
@@ -44,73 +37,6 @@ queue TEXT NOT NULL, payload TEXT NOT NULL, exception TEXT NOT NULL, failed_at T
 
 def quiet(name: str, seconds: float) -> None:
     """Show nothing."""
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """An empty database."""
-    options: dict[str, Any] = {"driver": "sqlite", "database": str(tmp_path / "test.sqlite")}
-    if request.param == "postgresql":
-        url = os.environ.get("POSTGRES_TEST_URL")
-        if not url:
-            if os.environ.get("CI_SERVICES"):
-                pytest.fail("CI promised a PostgreSQL, and POSTGRES_TEST_URL is not set")
-            pytest.skip("no PostgreSQL: set POSTGRES_TEST_URL")
-        options = {"driver": "pgsql", "url": url}
-    settings = Repository({"database": {"default": "test", "connections": {"test": options}}})
-    manager = DatabaseManager(settings, lambda path: tmp_path / path)
-    engine = manager.engine()
-    if request.param == "postgresql":
-        with engine.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-    yield engine
-    manager.dispose()
-
-
-def test_what_waits_is_applied_once(engine: Engine) -> None:
-    migrator = Migrator(engine, OURS)
-    told: list[str] = []
-
-    counts = [migrator.migrate(lambda name, _: told.append(name)), migrator.migrate(quiet)]
-
-    assert counts == [3, 0]
-    assert told == [
-        "2026_11_24_000000_create_failed_jobs_table",
-        "2026_11_24_000100_create_data_store_tables",
-        "2026_11_25_000000_create_delayed_jobs_table",
-    ]
-    assert {"failed_jobs", "provider", "taxonomy_ref", "delayed_jobs"} <= set(inspect(engine).get_table_names())
-
-
-def test_a_rollback_undoes_what_the_last_run_did(engine: Engine, tmp_path: Path) -> None:
-    folder = tmp_path / "migrations"
-    folder.mkdir()
-    for path in sorted(OURS.glob("*.py"))[:1]:
-        (folder / path.name).write_text(path.read_text())
-    migrator = Migrator(engine, folder)
-    migrator.migrate(quiet)
-    migrator.make("create_letters_table")
-    migrator.migrate(quiet)
-    before = [status.batch for status in migrator.status()]
-
-    undone = migrator.rollback(quiet)
-
-    assert (before, undone) == ([1, 2], 1)
-    assert [status.is_applied for status in migrator.status()] == [True, False]
-    assert "letters" not in inspect(engine).get_table_names()
-
-
-def test_a_migration_that_breaks_leaves_nothing(engine: Engine, tmp_path: Path) -> None:
-    migrator = Migrator(engine, tmp_path / "migrations")
-    path = migrator.make("create_letters_table")
-    path.write_text(path.read_text().replace("def downgrade", "    raise RuntimeError('boom')\n\n\ndef downgrade"))
-
-    with pytest.raises(RuntimeError, match="boom"):
-        migrator.migrate(quiet)
-
-    assert "letters" not in inspect(engine).get_table_names()
-    assert migrator.pending() == [path.stem]
 
 
 def test_a_database_of_the_php_application_is_adopted_with_its_rows(engine: Engine) -> None:
@@ -228,93 +154,3 @@ def test_a_rollback_leaves_what_was_adopted(engine: Engine) -> None:
     assert undone == 0
     assert [status.batch for status in migrator.status()] == [0, 0, 0]
     assert "provider" in inspect(engine).get_table_names()
-
-
-def test_two_at_once_apply_each_revision_once(engine: Engine) -> None:
-    barrier = threading.Barrier(3)
-    told: list[str] = []
-
-    def migrate() -> None:
-        barrier.wait(10)
-        Migrator(engine, OURS).migrate(lambda name, _: told.append(name))
-
-    threads = [threading.Thread(target=migrate) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-
-    assert len(told) == len(set(told)) == 3
-
-
-def test_a_rollback_that_would_undo_more_than_the_last_run_is_refused(engine: Engine, tmp_path: Path) -> None:
-    migrator = Migrator(engine, tmp_path / "migrations")
-    first = migrator.make("create_letters_table")
-    migrator.migrate(quiet)
-    migrator.make("create_stamps_table")
-    migrator.migrate(quiet)
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE migration_batches SET batch = 3 - batch"))
-
-    with pytest.raises(MigrationError, match="can't be undone by itself"):
-        migrator.rollback(quiet)
-
-    assert all(status.is_applied for status in migrator.status())
-    assert first.exists()
-
-
-def test_a_database_ahead_of_the_folder_is_named(engine: Engine, tmp_path: Path) -> None:
-    migrator = Migrator(engine, tmp_path / "migrations")
-    path = migrator.make("create_letters_table")
-    migrator.migrate(quiet)
-    path.unlink()
-
-    with pytest.raises(MigrationError, match="do not fit together"):
-        migrator.status()
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "line"),
-    [
-        ("create_letters_table", {}, 'op.create_table("letters", '),
-        ("CreateLetters", {"create": "letters"}, 'op.create_table("letters", '),
-        ("add_colour_to_letters_table", {}, 'with op.batch_alter_table("letters") as table:'),
-        ("colours", {"table": "letters"}, 'with op.batch_alter_table("letters") as table:'),
-        ("something else", {}, "    pass"),
-    ],
-)
-def test_the_name_or_an_option_tells_the_table(
-    engine: Engine, tmp_path: Path, name: str, options: dict[str, str], line: str
-) -> None:
-    migrator = Migrator(engine, tmp_path / "migrations")
-
-    path = migrator.make(name, **options)
-
-    assert line in path.read_text()
-
-
-def test_migrations_of_one_second_stand_in_a_row_and_run_both_ways(engine: Engine, tmp_path: Path) -> None:
-    migrator = Migrator(engine, tmp_path / "migrations")
-    names = ["create_letters_table", "add_colour_to_letters_table", "create_stamps_table"]
-
-    made = [migrator.make(name).stem for name in names]
-
-    assert (migrator.pending(), len(set(made))) == (made, 3)
-    assert (migrator.migrate(quiet), migrator.rollback(quiet), migrator.migrate(quiet)) == (3, 3, 3)
-
-
-def test_a_migration_behind_two_newest_joins_them(engine: Engine, tmp_path: Path) -> None:
-    migrator = Migrator(engine, tmp_path / "migrations")
-    migrator.make("create_letters_table")
-    path = migrator.make("create_stamps_table")
-    lines = path.read_text().splitlines()
-    path.write_text("\n".join("down_revision = None" if line.startswith("down_") else line for line in lines))
-
-    migrator.make("create_seals_table")
-
-    assert (migrator.migrate(quiet), migrator.rollback(quiet)) == (3, 3)
-
-
-def test_a_name_without_letters_is_refused(engine: Engine, tmp_path: Path) -> None:
-    with pytest.raises(MigrationError, match="can't be named"):
-        Migrator(engine, tmp_path / "migrations").make("--")

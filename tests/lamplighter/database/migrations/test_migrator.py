@@ -1,0 +1,104 @@
+"""Applying and undoing migrations, on SQLite, and on PostgreSQL where there is one."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, inspect, text
+
+from lamplighter.database.migrations import Migrator
+from lamplighter.errors import MigrationError
+
+OURS = Path(__file__).parents[4] / "database/migrations"
+
+
+def quiet(name: str, seconds: float) -> None:
+    """Show nothing."""
+
+
+def test_what_waits_is_applied_once(engine: Engine) -> None:
+    migrator = Migrator(engine, OURS)
+    told: list[str] = []
+
+    counts = [migrator.migrate(lambda name, _: told.append(name)), migrator.migrate(quiet)]
+
+    assert counts == [3, 0]
+    assert told == [
+        "2026_11_24_000000_create_failed_jobs_table",
+        "2026_11_24_000100_create_data_store_tables",
+        "2026_11_25_000000_create_delayed_jobs_table",
+    ]
+    assert {"failed_jobs", "provider", "taxonomy_ref", "delayed_jobs"} <= set(inspect(engine).get_table_names())
+
+
+def test_a_rollback_undoes_what_the_last_run_did(engine: Engine, tmp_path: Path) -> None:
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    for path in sorted(OURS.glob("*.py"))[:1]:
+        (folder / path.name).write_text(path.read_text())
+    migrator = Migrator(engine, folder)
+    migrator.migrate(quiet)
+    migrator.make("create_letters_table")
+    migrator.migrate(quiet)
+    before = [status.batch for status in migrator.status()]
+
+    undone = migrator.rollback(quiet)
+
+    assert (before, undone) == ([1, 2], 1)
+    assert [status.is_applied for status in migrator.status()] == [True, False]
+    assert "letters" not in inspect(engine).get_table_names()
+
+
+def test_a_migration_that_breaks_leaves_nothing(engine: Engine, tmp_path: Path) -> None:
+    migrator = Migrator(engine, tmp_path / "migrations")
+    path = migrator.make("create_letters_table")
+    path.write_text(path.read_text().replace("def downgrade", "    raise RuntimeError('boom')\n\n\ndef downgrade"))
+
+    with pytest.raises(RuntimeError, match="boom"):
+        migrator.migrate(quiet)
+
+    assert "letters" not in inspect(engine).get_table_names()
+    assert migrator.pending() == [path.stem]
+
+
+def test_two_at_once_apply_each_revision_once(engine: Engine) -> None:
+    barrier = threading.Barrier(3)
+    told: list[str] = []
+
+    def migrate() -> None:
+        barrier.wait(10)
+        Migrator(engine, OURS).migrate(lambda name, _: told.append(name))
+
+    threads = [threading.Thread(target=migrate) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert len(told) == len(set(told)) == 3
+
+
+def test_a_rollback_that_would_undo_more_than_the_last_run_is_refused(engine: Engine, tmp_path: Path) -> None:
+    migrator = Migrator(engine, tmp_path / "migrations")
+    first = migrator.make("create_letters_table")
+    migrator.migrate(quiet)
+    migrator.make("create_stamps_table")
+    migrator.migrate(quiet)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE migration_batches SET batch = 3 - batch"))
+
+    with pytest.raises(MigrationError, match="can't be undone by itself"):
+        migrator.rollback(quiet)
+
+    assert all(status.is_applied for status in migrator.status())
+    assert first.exists()
+
+
+def test_a_database_ahead_of_the_folder_is_named(engine: Engine, tmp_path: Path) -> None:
+    migrator = Migrator(engine, tmp_path / "migrations")
+    path = migrator.make("create_letters_table")
+    migrator.migrate(quiet)
+    path.unlink()
+
+    with pytest.raises(MigrationError, match="do not fit together"):
+        migrator.status()
