@@ -7,7 +7,7 @@ from sqlalchemy.dialects import mysql
 from lamplighter.database.model import id_type
 
 revision = "2026_11_24_000100"
-down_revision = "2026_11_24_000000"
+down_revision = None
 
 TABLES = ("provider", "service", "contact", "venue", "event", "taxonomy", "taxonomy_ref", "costoption", "eligibility")
 

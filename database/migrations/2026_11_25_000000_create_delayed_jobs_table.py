@@ -7,7 +7,7 @@ from sqlalchemy.dialects import mysql
 from lamplighter.database.model import id_type
 
 revision = "2026_11_25_000000"
-down_revision = "2026_11_24_000100"
+down_revision = None
 
 
 def upgrade() -> None:

@@ -1,4 +1,4 @@
-"""`make:migration`: writes a dated revision behind the newest."""
+"""`make:migration`: writes a migration that comes after the newest."""
 
 from typing import Annotated
 
@@ -7,8 +7,7 @@ import typer
 from lamplighter.console.command import Command
 from lamplighter.contracts import Application
 from lamplighter.database.commands.folder import FOLDER
-from lamplighter.database.manager import DatabaseManager
-from lamplighter.database.migrations import Migrator
+from lamplighter.database.migrations.making import make
 
 
 class MakeMigrationCommand(Command):
@@ -17,9 +16,8 @@ class MakeMigrationCommand(Command):
     name = "make:migration"
     description = "Create a migration"
 
-    def __init__(self, app: Application, databases: DatabaseManager) -> None:
+    def __init__(self, app: Application) -> None:
         self._app = app
-        self._databases = databases
 
     def handle(
         self,
@@ -28,6 +26,5 @@ class MakeMigrationCommand(Command):
         table: Annotated[str | None, typer.Option("--table", help="The table that it changes")] = None,
     ) -> None:
         """Write the file."""
-        migrator = Migrator(self._databases.engine(), self._app.path(FOLDER))
-        path = migrator.make(migration, create=create, table=table)
+        path = make(self._app.path(FOLDER), migration, create=create, table=table)
         self.output.info(f"Migration [{path.relative_to(self._app.base_path)}] created successfully.")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import (
     ColumnClause,
     Connection,
@@ -22,11 +21,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, SAWarning
 
-from lamplighter.database.migrations.migrator import BASELINE, BATCHES, Migrator, Told
+from lamplighter.database.migrations.applied import BASELINE, BATCHES, VERSIONS, Applied
+from lamplighter.database.migrations.migrator import Migrator, Told
+from lamplighter.database.migrations.revisions import read
 from lamplighter.errors import MigrationError
 
 OLD = "baseline_"
-OURS = frozenset({"alembic_version", BATCHES.name})
+OURS = frozenset({VERSIONS.name, BATCHES.name})
 KINDS = (
     (types.Boolean, "boolean"),
     (types.Integer, "integer"),
@@ -55,16 +56,18 @@ def adopt(engine: Engine, folder: Path, told: Told) -> list[str]:
     if engine.dialect.name not in ("sqlite", "postgresql"):
         # Elsewhere a table that was renamed stays renamed when a later step fails.
         raise MigrationError(f"Only a database on SQLite or PostgreSQL can be adopted, not on {engine.dialect.name}.")
-    wanted = _wanted(folder)
+    revisions, wanted = read(folder), _wanted(folder)
     with migrator.alone() as connection:
-        if MigrationContext.configure(connection).get_current_heads():
+        if Applied(connection, revisions).batches:
             raise MigrationError("This database has our migrations already; run `migrate` without --baseline.")
         names = sorted(set(inspect(connection).get_table_names()) & set(wanted))
         there = {name: _shape(connection, name) for name in names}
         problems = [problem for name in names for problem in _differences(connection, name, there[name], wanted[name])]
         if problems:
             raise MigrationError("The database differs from what our migrations make: " + "; ".join(problems) + ".")
-        _replace(connection, migrator, {name: [*shape.columns] for name, shape in there.items()}, told)
+        _rename(connection, names)
+        migrator.migrate_on(connection, revisions, told, batch=BASELINE)
+        _move(connection, {name: [*shape.columns] for name, shape in there.items()})
         for name in names:
             _count_on(connection, name, wanted[name])
     return names
@@ -135,11 +138,14 @@ def _kind(of: Any) -> str:
     return next((name for kind, name in KINDS if isinstance(of, kind)), str(of).lower())
 
 
-def _replace(connection: Connection, migrator: Migrator, moved: dict[str, list[str]], told: Told) -> None:
+def _rename(connection: Connection, names: list[str]) -> None:
     quote = connection.dialect.identifier_preparer.quote
-    for name in moved:
+    for name in names:
         connection.exec_driver_sql(f"ALTER TABLE {quote(name)} RENAME TO {quote(OLD + name)}")
-    migrator.migrate_on(connection, told, batch=BASELINE)
+
+
+def _move(connection: Connection, moved: dict[str, list[str]]) -> None:
+    quote = connection.dialect.identifier_preparer.quote
     for name, names in moved.items():
         new, old = (table(each, *(column(of) for of in names)) for each in (name, OLD + name))
         try:

@@ -126,3 +126,26 @@ def test_a_foreign_database_is_adopted_or_what_differs_is_named(
         connection.exec_driver_sql("CREATE TABLE letters (id CHAR(36))")
     assert artisan("migrate", "--baseline") == 0
     assert "INFO Adopted: letters." in lines(capsys)
+
+
+@pytest.mark.parametrize(
+    "command", ["migrate", "migrate --baseline", "migrate:status", "migrate:rollback", "make:migration x"]
+)
+def test_two_files_of_one_revision_stop_every_command(
+    project: Path, artisan: Artisan, capsys: Screen, command: str
+) -> None:
+    artisan("make:migration", "letters", "--create=letters")
+    [path] = (project / "database/migrations").glob("*.py")
+    path.with_name("copy.py").write_text(path.read_text())
+
+    assert artisan(*command.split()) == 1
+
+    shown = capsys.readouterr().err
+    assert f"{path.name} and copy.py" in shown
+    assert "Traceback" not in shown
+
+
+def test_a_migration_is_made_without_a_database(project: Path, artisan: Artisan) -> None:
+    (project / "config/database.py").write_text("config = {'default': 'main', 'connections': {}}")
+
+    assert artisan("make:migration", "letters", "--create=letters") == 0

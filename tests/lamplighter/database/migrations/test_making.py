@@ -58,3 +58,23 @@ def test_a_migration_behind_two_newest_joins_them(engine: Engine, tmp_path: Path
 def test_a_name_without_letters_is_refused(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(MigrationError, match="can't be named"):
         Migrator(engine, tmp_path / "migrations").make("--")
+
+
+def test_none_stands_behind_the_frameworks_own(engine: Engine, tmp_path: Path) -> None:
+    migrator = Migrator(engine, tmp_path / "migrations")
+    first = migrator.make("create_letters_table")
+    for name in ("2026_11_24_000000", "lamplighter_2027"):
+        (first.parent / f"{name}.py").write_text(first.read_text().replace(first.stem[:17], name))
+    first.unlink()
+
+    made = [migrator.make("create_stamps_table"), migrator.make("create_seals_table")]
+
+    assert "down_revision = None\n" in made[0].read_text()
+    assert f'down_revision = "{made[0].stem[:17]}"\n' in made[1].read_text()
+
+
+def test_a_table_of_any_name_is_made(engine: Engine, tmp_path: Path) -> None:
+    migrator = Migrator(engine, tmp_path / "migrations")
+    migrator.make("odd", create='a "quoted" näme\\')
+
+    assert (migrator.migrate(quiet), migrator.rollback(quiet)) == (1, 1)
