@@ -35,10 +35,10 @@ class MigrateCommand(Command):
             return 1
         engine, folder = self._databases.engine(database), self._app.path(FOLDER)
         if baseline:
-            tables = adopt(engine, folder, tell(self.output))
+            tables = adopt(engine, folder, tell(self.output), warn=self.output.warn)
             self.output.info(f"Adopted: {', '.join(tables) or 'no table, there was none of ours'}.")
             return 0
-        migrator = Migrator(engine, folder)
+        migrator = Migrator(engine, folder, warn=self.output.warn)
         if not migrator.pending():
             self.output.info("Nothing to migrate.")
             return 0

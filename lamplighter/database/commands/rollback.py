@@ -29,7 +29,8 @@ class RollbackCommand(Command):
         """Undo the newest batch."""
         if not confirm_in_production(self.output, self._app.environment, force=force):
             return 1
-        count = Migrator(self._databases.engine(database), self._app.path(FOLDER)).rollback(tell(self.output))
+        engine, folder = self._databases.engine(database), self._app.path(FOLDER)
+        count = Migrator(engine, folder, warn=self.output.warn).rollback(tell(self.output))
         if not count:
             self.output.info("Nothing to rollback.")
         return 0

@@ -1,5 +1,6 @@
 """Adopts a database that another application made, such as the PHP one: its rows move into tables of ours."""
 
+import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, SAWarning
 
+from lamplighter.database import sqlite
 from lamplighter.database.migrations.applied import BASELINE, BATCHES, VERSIONS, Applied
-from lamplighter.database.migrations.migrator import Migrator, Told
+from lamplighter.database.migrations.migrator import Migrator
 from lamplighter.database.migrations.revisions import read
+from lamplighter.database.migrations.running import TRANSACTIONAL, Told, Warn
 from lamplighter.errors import MigrationError
 
 OLD = "baseline_"
@@ -37,6 +40,8 @@ KINDS = (
     (types.LargeBinary, "binary"),
 )
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -46,18 +51,19 @@ class Shape:
     key: tuple[str, ...]
 
 
-def adopt(engine: Engine, folder: Path, told: Told) -> list[str]:
+def adopt(engine: Engine, folder: Path, told: Told, *, warn: Warn = log.warning) -> list[str]:
     """Make our tables and move the rows of equally named ones into them, in one transaction; which tables moved.
 
     Raises:
         MigrationError: the database is adopted already, or differs in a way that would lose something; it is named.
     """
-    migrator = Migrator(engine, folder)
-    if engine.dialect.name not in ("sqlite", "postgresql"):
-        # Elsewhere a table that was renamed stays renamed when a later step fails.
+    migrator = Migrator(engine, folder, warn=warn)
+    if engine.dialect.name not in TRANSACTIONAL:
+        # A table that was renamed stays renamed when a later step fails.
         raise MigrationError(f"Only a database on SQLite or PostgreSQL can be adopted, not on {engine.dialect.name}.")
     revisions, wanted = read(folder), _wanted(folder)
-    with migrator.alone() as connection:
+    with migrator.run(told, is_whole=True) as run, run.whole():
+        connection = run.connection
         if Applied(connection, revisions).batches:
             raise MigrationError("This database has our migrations already; run `migrate` without --baseline.")
         names = sorted(set(inspect(connection).get_table_names()) & set(wanted))
@@ -66,7 +72,7 @@ def adopt(engine: Engine, folder: Path, told: Told) -> list[str]:
         if problems:
             raise MigrationError("The database differs from what our migrations make: " + "; ".join(problems) + ".")
         _rename(connection, names)
-        migrator.migrate_on(connection, revisions, told, batch=BASELINE)
+        migrator.apply(run, revisions, batch=BASELINE)
         _move(connection, {name: [*shape.columns] for name, shape in there.items()})
         for name in names:
             _count_on(connection, name, wanted[name])
@@ -74,13 +80,17 @@ def adopt(engine: Engine, folder: Path, told: Told) -> list[str]:
 
 
 def _wanted(folder: Path) -> dict[str, Shape]:
-    """The tables that our revisions make."""
-    scratch = create_engine("sqlite://")
+    """The tables that our migrations make, found out on an empty database."""
+    sqlite.register()
+    scratch = create_engine(f"{sqlite.DRIVER}://", connect_args={"factory": sqlite.SqliteConnection})
+    migrator = Migrator(scratch, folder)
     try:
-        Migrator(scratch, folder).migrate(lambda name, seconds: None)
-        with scratch.connect() as connection:
-            names = set(inspect(connection).get_table_names()) - OURS
-            return {name: _shape(connection, name) for name in names}
+        with migrator.run(lambda name, seconds: None, is_whole=True) as run, run.whole():
+            migrator.apply(run, read(folder))
+            names = set(inspect(run.connection).get_table_names()) - OURS
+            return {name: _shape(run.connection, name) for name in names}
+    except MigrationError as error:
+        raise MigrationError(f"The migrations were tried on an empty SQLite database first: {error}") from error
     finally:
         scratch.dispose()
 

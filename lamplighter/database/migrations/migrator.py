@@ -1,26 +1,25 @@
 """The migrations of a folder, on one database."""
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from alembic.config import Config as AlembicConfig
-from alembic.operations import Operations
-from alembic.runtime.environment import EnvironmentContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
+from lamplighter.database.errors import SqlAlchemyErrors
+from lamplighter.database.migrations.alone import alone
 from lamplighter.database.migrations.applied import Applied, create_tables
 from lamplighter.database.migrations.making import make
-from lamplighter.database.migrations.revisions import Revision, read
+from lamplighter.database.migrations.revisions import Revision, read, reason
+from lamplighter.database.migrations.running import Run, Told, Warn
 from lamplighter.database.sqlite import READ_ONLY
 from lamplighter.errors import MigrationError
 
-LOCK = 0x6C616D70  # PostgreSQL's advisory lock of a migration: "lamp"
-
-Told = Callable[[str, float], object]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +32,17 @@ class Status:
 
 
 class Migrator:
-    """Applies, undoes, lists and makes migrations. Each run is one transaction where the database can do that.
+    """Applies, undoes, lists and makes migrations.
 
-    Each method raises MigrationError where the files do not fit together, or the database has had one that no file has.
+    Each method raises MigrationError where the files do not fit together, where the database has had one that no file
+    has, and where it refuses or does not answer.
     """
 
-    def __init__(self, engine: Engine, folder: Path) -> None:
+    def __init__(self, engine: Engine, folder: Path, *, warn: Warn = log.warning) -> None:
+        """`warn` is told of what somebody should look at."""
         self._engine = engine
         self._folder = folder
+        self._warn = warn
 
     def pending(self) -> list[str]:
         """The names of the migrations that wait, in order."""
@@ -49,30 +51,29 @@ class Migrator:
     def status(self) -> list[Status]:
         """Every migration, in the order in which they run."""
         revisions = read(self._folder)
-        with self._engine.connect().execution_options(**READ_ONLY) as connection:
+        with _explained(), self._engine.connect().execution_options(**READ_ONLY) as connection:
             applied = Applied(connection, revisions)
         return [Status(each.name, each in applied, applied.batches.get(each.id)) for each in revisions]
 
     def migrate(self, told: Told) -> int:
-        """Apply what waits; how many that were. `told` is called with each name and its seconds."""
-        revisions = read(self._folder)
-        with self.alone() as connection:
-            return self.migrate_on(connection, revisions, told)
+        """Apply what waits; how many that were. `told` is called with each name and its seconds.
 
-    def migrate_on(
-        self, connection: Connection, revisions: list[Revision], told: Told, *, batch: int | None = None
-    ) -> int:
-        """The same, in a transaction of the caller's; `batch` is the next one where it is not given."""
-        create_tables(connection)
-        applied = Applied(connection, revisions)
+        Raises:
+            MigrationError: a migration failed; the message says what is left of the run.
+        """
+        revisions = read(self._folder)
+        with self.run(told) as run, run.whole():
+            return self.apply(run, revisions)
+
+    def apply(self, run: Run, revisions: list[Revision], *, batch: int | None = None) -> int:
+        """The same, in a run of the caller's; `batch` is the next one where it is not given."""
+        with run.part():
+            create_tables(run.connection)
+            applied = Applied(run.connection, revisions)
         steps = [revision for revision in revisions if revision not in applied]
         number = applied.next_batch if batch is None else batch
-        with self._environment(connection):
-            for step in steps:
-                began = time.perf_counter()
-                step.module.upgrade()
-                applied.add(step, number)
-                told(step.name, time.perf_counter() - began)
+        for step in steps:
+            run.take(step, "upgrade", partial(applied.add, batch=number))
         return len(steps)
 
     def rollback(self, told: Told) -> int:
@@ -82,14 +83,12 @@ class Migrator:
             MigrationError: a migration of that run is not in the folder, or one of another run comes after it.
         """
         revisions = read(self._folder)
-        with self.alone() as connection, self._environment(connection):
-            applied = Applied(connection, revisions)
+        with self.run(told) as run, run.whole():
+            with run.part():
+                applied = Applied(run.connection, revisions)
             steps = _undone(applied, revisions)
             for step in steps:
-                began = time.perf_counter()
-                step.module.downgrade()
-                applied.remove(step)
-                told(step.name, time.perf_counter() - began)
+                run.take(step, "downgrade", applied.remove)
             return len(steps)
 
     def make(self, name: str, *, create: str | None = None, table: str | None = None) -> Path:
@@ -97,22 +96,12 @@ class Migrator:
         return make(self._folder, name, create=create, table=table)
 
     @contextmanager
-    def alone(self) -> Iterator[Connection]:
-        """One transaction, and no other migration beside it."""
-        with self._engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
-            yield connection
-
-    @contextmanager
-    def _environment(self, connection: Connection) -> Iterator[None]:
-        """Give the migrations what `alembic.op` and `alembic.context` stand for."""
-        # Alembic reads no file of it, but a migration may ask for its folder.
-        scripts = ScriptDirectory(str(Path(__file__).parent), version_locations=[str(self._folder)])
-        with EnvironmentContext(AlembicConfig(), scripts) as environment:
-            environment.configure(connection=connection, transactional_ddl=False)
-            with Operations.context(environment.get_context()):
-                yield
+    def run(self, told: Told, *, is_whole: bool = False) -> Iterator[Run]:
+        """A run, and no other beside it."""
+        with _explained(), alone(self._engine, self._warn), _connected(self._engine) as connection:
+            run = Run(connection, told, is_whole=is_whole)
+            with run.environment(self._folder):
+                yield run
 
 
 def _undone(applied: Applied, revisions: list[Revision]) -> list[Revision]:
@@ -135,3 +124,28 @@ def _unable(why: str) -> MigrationError:
 
 def _names(revisions: list[Revision]) -> str:
     return ", ".join(revision.path.name for revision in revisions)
+
+
+@contextmanager
+def _connected(engine: Engine) -> Iterator[Connection]:
+    with engine.connect() as connection:
+        try:
+            yield connection
+        except BaseException:
+            # A transaction whose COMMIT was refused has ended for SQLAlchemy, which would give it to the pool as it is.
+            if not connection.invalidated:
+                with suppress(engine.dialect.loaded_dbapi.Error):
+                    connection.connection.rollback()
+            raise
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What the database has to say, as an error of ours."""
+    try:
+        yield
+    except DBAPIError as error:
+        hint = "`migrate:status` shows what it has had; its settings are in config/database.py."
+        if SqlAlchemyErrors().is_deadlock(error):
+            hint = "Others write to it: end them, or try again."
+        raise MigrationError(f"The database has refused it: {reason(error)}. {hint}") from error

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import event, inspect
 
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.provider import DatabaseServiceProvider
@@ -149,3 +149,15 @@ def test_a_migration_is_made_without_a_database(project: Path, artisan: Artisan)
     (project / "config/database.py").write_text("config = {'default': 'main', 'connections': {}}")
 
     assert artisan("make:migration", "letters", "--create=letters") == 0
+
+
+def test_a_database_that_is_held_is_named_as_such(app: Application, artisan: Artisan, capsys: Screen) -> None:
+    artisan("make:migration", "letters", "--create=letters")
+    engine = app.make(DatabaseManager).engine()
+    event.listen(engine, "connect", lambda connection, record: connection.execute("PRAGMA busy_timeout = 0"))
+    engine.dispose()
+
+    with engine.begin():
+        assert artisan("migrate") == 1
+
+    assert "OperationalError: database is locked. Others write to it" in capsys.readouterr().err

@@ -26,13 +26,14 @@ def downgrade() -> None:
 
 
 class Folder:
-    """Writes migrations, and runs them; `told` are the names of those that ran."""
+    """Writes migrations, and runs them; `told` are the names of those that ran, `warnings` what was warned of."""
 
     def __init__(self, path: Path, engine: Engine) -> None:
         self.path = path
         self.engine = engine
         self.told: list[str] = []
-        self.migrator = Migrator(engine, path)
+        self.warnings: list[str] = []
+        self.migrator = Migrator(engine, path, warn=self.warnings.append)
         path.mkdir(exist_ok=True)
 
     def write(

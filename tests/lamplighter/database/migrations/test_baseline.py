@@ -8,6 +8,7 @@ from sqlalchemy import Engine, inspect, text
 from lamplighter.database.migrations import Migrator
 from lamplighter.database.migrations.baseline import adopt
 from lamplighter.errors import MigrationError
+from tests.lamplighter.database.migrations.folder import Folder
 
 OURS = Path(__file__).parents[4] / "database/migrations"
 
@@ -154,3 +155,52 @@ def test_a_rollback_leaves_what_was_adopted(engine: Engine) -> None:
     assert undone == 0
     assert [status.batch for status in migrator.status()] == [0, 0, 0]
     assert "provider" in inspect(engine).get_table_names()
+
+
+# Ours, whose child comes first in the alphabet.
+FAMILY = """
+op.create_table("parents", sa.Column("id", sa.String(36), primary_key=True), sa.Column("name", sa.String(20)))
+op.create_table(
+    "children",
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("of", sa.String(36), sa.ForeignKey("parents.id", ondelete="CASCADE")),
+)
+"""
+THEIR_FAMILY = (
+    "CREATE TABLE parents (id CHAR(36) NOT NULL UNIQUE, name VARCHAR(20))",
+    "CREATE TABLE children (id CHAR(36) NOT NULL, of CHAR(36) {references})",
+    "INSERT INTO parents VALUES ('p', 'a')",
+    "INSERT INTO children VALUES ('c', 'p')",
+)
+
+
+def execute(engine: Engine, *statements: str) -> None:
+    """Run statements in one transaction."""
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def test_an_autocommit_block_is_refused_where_all_is_done_or_nothing(folder: Folder) -> None:
+    folder.write("1_family", f"{FAMILY}\nwith op.get_context().autocommit_block():\n    op.execute('ANALYZE')")
+    execute(folder.engine, *(each.format(references="") for each in THEIR_FAMILY))
+
+    with pytest.raises(MigrationError, match=r"1_family\.py .* `autocommit_block\(\)` .* Move this file away"):
+        adopt(folder.engine, folder.path, quiet)
+
+    assert sorted(inspect(folder.engine).get_table_names()) == ["children", "parents"]
+
+
+def test_a_migration_that_sqlite_can_not_run_is_named(folder: Folder) -> None:
+    folder.write("1_odd", "op.execute('CREATE EXTENSION citext')")
+
+    with pytest.raises(
+        MigrationError, match=r"tried on an empty SQLite database first: .* 1_odd\.py has failed in line"
+    ):
+        adopt(folder.engine, folder.path, quiet)
+
+
+@pytest.mark.mysql
+def test_a_database_that_does_not_undo_changes_of_tables_is_not_adopted(mysql: Folder) -> None:
+    with pytest.raises(MigrationError, match="Only a database on SQLite or PostgreSQL can be adopted"):
+        adopt(mysql.engine, OURS, quiet)

@@ -8,6 +8,7 @@ from sqlalchemy import Engine, inspect, text
 
 from lamplighter.database.migrations import Migrator
 from lamplighter.errors import MigrationError
+from tests.lamplighter.database.migrations.folder import Folder
 
 OURS = Path(__file__).parents[4] / "database/migrations"
 
@@ -54,14 +55,16 @@ def test_a_migration_that_breaks_leaves_nothing(engine: Engine, tmp_path: Path) 
     path = migrator.make("create_letters_table")
     path.write_text(path.read_text().replace("def downgrade", "    raise RuntimeError('boom')\n\n\ndef downgrade"))
 
-    with pytest.raises(RuntimeError, match="boom"):
+    with pytest.raises(MigrationError, match=rf"{path.name} has failed in line 14: RuntimeError: boom") as caught:
         migrator.migrate(quiet)
 
     assert "letters" not in inspect(engine).get_table_names()
     assert migrator.pending() == [path.stem]
+    assert isinstance(caught.value.__cause__, RuntimeError)
 
 
-def test_two_at_once_apply_each_revision_once(engine: Engine) -> None:
+def migrate_at_once(engine: Engine) -> list[str]:
+    """Three runs at the same time; what they applied."""
     barrier = threading.Barrier(3)
     told: list[str] = []
 
@@ -69,13 +72,27 @@ def test_two_at_once_apply_each_revision_once(engine: Engine) -> None:
         barrier.wait(10)
         Migrator(engine, OURS).migrate(lambda name, _: told.append(name))
 
-    threads = [threading.Thread(target=migrate) for _ in range(3)]
+    threads = [threading.Thread(target=migrate, daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
+    return told
+
+
+def test_two_at_once_apply_each_revision_once(engine: Engine) -> None:
+    told = migrate_at_once(engine)
 
     assert len(told) == len(set(told)) == 3
+
+
+@pytest.mark.mysql
+def test_ours_are_applied_and_undone_on_mysql(mysql: Folder) -> None:
+    told = migrate_at_once(mysql.engine)
+
+    assert len(told) == len(set(told)) == 3
+    assert Migrator(mysql.engine, OURS).rollback(quiet) == 3
+    assert set(inspect(mysql.engine).get_table_names()) == {"alembic_version", "migration_batches"}
 
 
 def test_a_rollback_that_would_undo_more_than_the_last_run_is_refused(engine: Engine, tmp_path: Path) -> None:
