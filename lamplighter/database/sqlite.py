@@ -14,6 +14,8 @@ BUSY_TIMEOUT = 30  # seconds that a writer waits for another
 
 # For `connection.execution_options(**READ_ONLY)`: what only reads need not wait for SQLite's one writer, nor stop it.
 READ_ONLY = {"sqlite_begin": "DEFERRED"}
+# What makes a table anew must not take the rows along that refer to it.
+FOREIGN_KEYS_OFF = {"sqlite_foreign_keys": "OFF"}
 
 
 class SqliteConnection(sqlite3.Connection):
@@ -46,6 +48,24 @@ class Begin(ConnectionCharacteristic):
         return str(dbapi_conn.begin).removeprefix("BEGIN ")
 
 
+class ForeignKeys(ConnectionCharacteristic):
+    """The execution option `sqlite_foreign_keys`: OFF, until the pool has the connection back; not in a transaction."""
+
+    transactional = True
+
+    def set_characteristic(self, dialect: Dialect, dbapi_conn: Any, value: str) -> None:
+        """Have them so from the next transaction on."""
+        dbapi_conn.execute(f"PRAGMA foreign_keys = {value}")
+
+    def reset_characteristic(self, dialect: Dialect, dbapi_conn: Any) -> None:
+        """Have them on."""
+        dbapi_conn.execute("PRAGMA foreign_keys = ON")
+
+    def get_characteristic(self, dialect: Dialect, dbapi_conn: Any) -> str:
+        """Whether they are ON or OFF."""
+        return "ON" if dbapi_conn.execute("PRAGMA foreign_keys").fetchone()[0] else "OFF"
+
+
 class SqliteDialect(SQLiteDialect_pysqlite):
     """Says BEGIN itself, in place of the driver.
 
@@ -53,7 +73,9 @@ class SqliteDialect(SQLiteDialect_pysqlite):
     """
 
     supports_statement_cache = True
-    connection_characteristics = SQLiteDialect_pysqlite.connection_characteristics.union({"sqlite_begin": Begin()})
+    connection_characteristics = SQLiteDialect_pysqlite.connection_characteristics.union(
+        {"sqlite_begin": Begin(), "sqlite_foreign_keys": ForeignKeys()}
+    )
 
     def do_begin(self, dbapi_connection: Any) -> None:
         """Begin a transaction, or none where each statement is one."""

@@ -74,6 +74,8 @@ def adopt(engine: Engine, folder: Path, told: Told, *, warn: Warn = log.warning)
         _rename(connection, names)
         migrator.apply(run, revisions, batch=BASELINE)
         _move(connection, {name: [*shape.columns] for name, shape in there.items()})
+        if new := run.dangling():
+            raise MigrationError(f"The rows do not fit our tables: {new}. Nothing was changed.")
         for name in names:
             _count_on(connection, name, wanted[name])
     return names

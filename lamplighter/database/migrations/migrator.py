@@ -102,6 +102,8 @@ class Migrator:
             run = Run(connection, told, is_whole=is_whole)
             with run.environment(self._folder):
                 yield run
+            if old := run.old_dangling():
+                self._warn(f"{old}. It was so before this run, which has left it as it is.")
 
 
 def _undone(applied: Applied, revisions: list[Revision]) -> list[Revision]:

@@ -14,6 +14,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event
 
+from lamplighter.database.migrations.foreign_keys import ForeignKeys
 from lamplighter.database.migrations.revisions import ENDS, Revision, reason
 from lamplighter.errors import MigrationError
 
@@ -28,11 +29,13 @@ class Run:
     """The migrations that run together, on one connection that has no transaction yet.
 
     Where the database undoes what a transaction did to tables, a run is one transaction, but for what an
-    `autocommit_block()` ends; elsewhere each migration is one. With `is_whole` nothing may end it before its end.
+    `autocommit_block()` ends; elsewhere each migration is one. With `is_whole` nothing may end it before its end, and
+    the caller looks at what is `dangling()` then.
     """
 
     def __init__(self, connection: Connection, told: Told, *, is_whole: bool = False) -> None:
         self.connection = connection
+        self._keys = ForeignKeys(connection) if connection.dialect.name == "sqlite" else None
         self._is_transactional = connection.dialect.name in TRANSACTIONAL
         self._is_whole = is_whole
         self._told = told
@@ -58,6 +61,8 @@ class Run:
     def whole(self) -> Iterator[None]:
         """The transaction of the run, where it is one."""
         with self._context.begin_transaction() if self._is_transactional else nullcontext():
+            if self._keys is not None:
+                self._keys.remember()
             yield
 
     def part(self) -> AbstractContextManager[Any]:
@@ -77,6 +82,8 @@ class Run:
         self._step, self._is_split = step, False
         with self._explained(step), self.part():
             getattr(step.module, function)()
+            if not self._is_whole:
+                self._check()
             remember(step)
             self._step = None
         self._done.append(step.name)
@@ -88,6 +95,21 @@ class Run:
             self._kept = len(self._done)
         self._told(step.name, time.perf_counter() - began)
 
+    def dangling(self) -> str:
+        """What refers to nothing since the run; empty where nothing does, or the database itself sees to it."""
+        return self._keys.new() if self._keys is not None else ""
+
+    def old_dangling(self) -> str:
+        """What referred to nothing before the run, and does so still."""
+        return self._keys.old() if self._keys is not None else ""
+
+    def _check(self) -> None:
+        if dangling := self.dangling():
+            raise MigrationError(
+                f"{dangling}. SQLite's foreign keys are off while migrations run, so that ON DELETE and ON UPDATE do "
+                "nothing: change the rows of both tables."
+            )
+
     def _on_commit(self, connection: Connection) -> None:
         if self._step is None or connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
             return
@@ -97,6 +119,7 @@ class Run:
                 "its `autocommit_block()` commits, and a database is adopted as a whole or not at all. Move this file "
                 "away, and those that come after it; adopt; put them back, and run `migrate`."
             )
+        self._check()
         self._is_split, self._kept = True, len(self._done)
 
     @contextmanager

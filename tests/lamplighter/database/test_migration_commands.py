@@ -128,6 +128,22 @@ def test_a_foreign_database_is_adopted_or_what_differs_is_named(
     assert "INFO Adopted: letters." in lines(capsys)
 
 
+def test_what_refers_to_nothing_is_told_on_the_screen(app: Application, artisan: Artisan, capsys: Screen) -> None:
+    artisan("make:migration", "letters", "--create=letters")
+    with app.make(DatabaseManager).engine().connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        driver.execute("PRAGMA foreign_keys = OFF")
+        driver.execute("CREATE TABLE parents (id INTEGER PRIMARY KEY)")
+        driver.execute("CREATE TABLE children (of INTEGER REFERENCES parents (id))")
+        driver.execute("INSERT INTO children VALUES (1)")
+
+    assert artisan("migrate") == 0
+
+    [line] = [line for line in lines(capsys) if line.startswith("WARN")]
+    assert "1 rows of children refer to rows of parents that are not there" in line
+
+
 @pytest.mark.parametrize(
     "command", ["migrate", "migrate --baseline", "migrate:status", "migrate:rollback", "make:migration x"]
 )
