@@ -3,6 +3,7 @@
 import logging
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from sqlalchemy import (
     ColumnClause,
     Connection,
     Engine,
+    cast,
     column,
     create_engine,
     func,
@@ -18,6 +20,7 @@ from sqlalchemy import (
     literal_column,
     select,
     table,
+    text,
     types,
 )
 from sqlalchemy.exc import DBAPIError, SAWarning
@@ -25,7 +28,7 @@ from sqlalchemy.exc import DBAPIError, SAWarning
 from lamplighter.database import sqlite
 from lamplighter.database.migrations.applied import BASELINE, BATCHES, VERSIONS, Applied
 from lamplighter.database.migrations.migrator import Migrator
-from lamplighter.database.migrations.revisions import read
+from lamplighter.database.migrations.revisions import read, reason
 from lamplighter.database.migrations.running import TRANSACTIONAL, Told, Warn
 from lamplighter.errors import MigrationError
 
@@ -39,6 +42,10 @@ KINDS = (
     (types.DateTime, "datetime"),
     (types.LargeBinary, "binary"),
 )
+TRIGGERS = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :name ORDER BY 1",
+    "postgresql": "SELECT tgname FROM pg_trigger WHERE tgrelid = to_regclass(:name) AND NOT tgisinternal ORDER BY 1",
+}
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +64,12 @@ def adopt(engine: Engine, folder: Path, told: Told, *, warn: Warn = log.warning)
     Raises:
         MigrationError: the database is adopted already, or differs in a way that would lose something; it is named.
     """
-    migrator = Migrator(engine, folder, warn=warn)
     if engine.dialect.name not in TRANSACTIONAL:
         # A table that was renamed stays renamed when a later step fails.
         raise MigrationError(f"Only a database on SQLite or PostgreSQL can be adopted, not on {engine.dialect.name}.")
-    revisions, wanted = read(folder), _wanted(folder)
+    revisions = read(folder)
+    migrator = Migrator(engine, folder, warn=warn)
+    wanted = _wanted(folder)
     with migrator.run(told, is_whole=True) as run, run.whole():
         connection = run.connection
         if Applied(connection, revisions).batches:
@@ -122,6 +130,9 @@ def _differences(connection: Connection, name: str, there: Shape, wanted: Shape)
         twice = select(*key).select_from(table(name)).group_by(*key).having(func.count() > 1).subquery()
         if count := connection.scalar(select(func.count()).select_from(twice)):
             yield f"{name} has {count} values of ({', '.join(wanted.key)}) more than once"
+    quoted = connection.dialect.identifier_preparer.quote(name) if connection.dialect.name == "postgresql" else name
+    for trigger in connection.execute(text(TRIGGERS[connection.dialect.name]), {"name": quoted}).scalars():
+        yield f"{name} has the trigger {trigger}, which would be lost"
 
 
 def _unfit(connection: Connection, name: str, theirs: Any, ours: Any) -> Iterator[str]:
@@ -135,13 +146,41 @@ def _unfit(connection: Connection, name: str, theirs: Any, ours: Any) -> Iterato
     rows = select(func.count()).select_from(table(name))
     if not ours["nullable"] and (count := connection.scalar(rows.where(value.is_(None)))):
         yield f"{path} is empty in {count} rows"
-    # SQLite keeps any text as a time, and each answer that holds the row would fail.
-    is_text = connection.dialect.name == "sqlite" and wanted == "datetime"
-    if is_text and (count := connection.scalar(rows.where(value.is_not(None), func.datetime(value).is_(None)))):
-        yield f"{path} is no time in {count} rows"
+    # SQLite keeps any value in any column, and each answer that holds the row would fail.
+    if connection.dialect.name == "sqlite" and (count := _count_unreadable(connection, name, ours["name"], wanted)):
+        yield f"{path} is no {'time' if wanted == 'datetime' else wanted} in {count} rows"
     length = getattr(ours["type"], "length", None)
-    if length and (count := connection.scalar(rows.where(func.length(value) > length))):
+    # PostgreSQL knows no length of a uuid.
+    if length and (count := connection.scalar(rows.where(func.length(cast(value, types.Text)) > length))):
         yield f"{path} is longer than {length} in {count} rows"
+
+
+def _count_unreadable(connection: Connection, name: str, of: str, kind: str) -> int:
+    """How many values of a column on SQLite are not of this kind."""
+    value: ColumnClause[Any] = column(of)
+    rows = table(name, value)
+    if kind == "datetime":
+        times = select(value, func.count()).select_from(rows).where(value.is_not(None)).group_by(value)
+        return sum(count for time, count in connection.execute(times) if not _is_time(connection, time))
+    strange = {
+        "boolean": value.not_in((0, 1)),
+        "integer": func.typeof(value) != "integer",
+        "text": func.typeof(value) == "blob",
+    }
+    if kind not in strange:
+        return 0
+    return connection.scalar(select(func.count()).select_from(rows).where(value.is_not(None), strange[kind])) or 0
+
+
+def _is_time(connection: Connection, value: Any) -> bool:
+    """Whether SQLAlchemy reads a value of SQLite's as a time; SQLite itself takes the 30th of February for one."""
+    read_time = types.DateTime().dialect_impl(connection.dialect).result_processor(connection.dialect, None)
+    assert read_time is not None
+    try:
+        read_time(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _kind(of: Any) -> str:
@@ -151,24 +190,53 @@ def _kind(of: Any) -> str:
 
 
 def _rename(connection: Connection, names: list[str]) -> None:
+    """Put the tables that are there aside."""
     quote = connection.dialect.identifier_preparer.quote
-    for name in names:
-        connection.exec_driver_sql(f"ALTER TABLE {quote(name)} RENAME TO {quote(OLD + name)}")
+    with _names_kept(connection):
+        for name in names:
+            with _adopting(name):
+                connection.exec_driver_sql(f"ALTER TABLE {quote(name)} RENAME TO {quote(OLD + name)}")
+
+
+@contextmanager
+def _names_kept(connection: Connection) -> Iterator[None]:
+    """On SQLite, have all that refers to a table, as a foreign key or a view does, do so by its name: ours gets it."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    connection.exec_driver_sql("PRAGMA legacy_alter_table = ON")
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql("PRAGMA legacy_alter_table = OFF")
 
 
 def _move(connection: Connection, moved: dict[str, list[str]]) -> None:
+    """Copy the rows into our tables, those first that others refer to, and drop the old ones."""
     quote = connection.dialect.identifier_preparer.quote
-    for name, names in moved.items():
-        new, old = (table(each, *(column(of) for of in names)) for each in (name, OLD + name))
-        try:
-            connection.execute(new.insert().from_select(names, select(*old.c)))
-            connection.exec_driver_sql(f"DROP TABLE {quote(OLD + name)}")
-        except DBAPIError as error:
-            raise MigrationError(f"The table {name} can't be adopted: {error.orig}. Nothing was changed.") from error
+    order = [name for name, _ in inspect(connection).get_sorted_table_and_fkc_names() if name in moved]
+    for name in order:
+        new, old = (table(each, *(column(of) for of in moved[name])) for each in (name, OLD + name))
+        with _adopting(name):
+            connection.execute(new.insert().from_select(moved[name], select(*old.c)))
+    old_names = [quote(OLD + name) for name in order]
+    if connection.dialect.name == "postgresql":
+        old_names = [", ".join(old_names)] if order else []  # in one statement, since they may refer to each other
+    for name in old_names:
+        with _adopting(name):
+            connection.exec_driver_sql(f"DROP TABLE {name}")
+
+
+@contextmanager
+def _adopting(name: str) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        raise MigrationError(f"The table {name} can't be adopted: {reason(error)}. Nothing was changed.") from error
 
 
 def _count_on(connection: Connection, name: str, shape: Shape) -> None:
-    """Let PostgreSQL number new rows behind the ones that came with their numbers."""
+    """Let PostgreSQL number new rows after those that came with their numbers."""
     if connection.dialect.name != "postgresql" or len(shape.key) != 1:
         return
     [key] = shape.key

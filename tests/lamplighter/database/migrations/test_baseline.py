@@ -181,6 +181,61 @@ def execute(engine: Engine, *statements: str) -> None:
             connection.exec_driver_sql(statement)
 
 
+@pytest.mark.parametrize("references", ["", "REFERENCES parents (id) ON DELETE CASCADE"])
+def test_tables_that_refer_to_each_other_are_adopted(folder: Folder, references: str) -> None:
+    folder.write("1_family", FAMILY)
+    execute(folder.engine, *(each.format(references=references) for each in THEIR_FAMILY))
+
+    tables = adopt(folder.engine, folder.path, quiet)
+
+    with folder.engine.connect() as connection:
+        rows = connection.execute(text("SELECT children.id, name FROM children JOIN parents ON parents.id = of")).all()
+    assert (tables, [tuple(row) for row in rows]) == (["children", "parents"], [("c", "a")])
+
+
+def test_rows_that_do_not_fit_our_foreign_keys_are_named_and_nothing_is_changed(folder: Folder) -> None:
+    folder.write("1_family", FAMILY)
+    execute(folder.engine, *(each.format(references="") for each in THEIR_FAMILY), "DELETE FROM parents")
+
+    with pytest.raises(MigrationError, match=r"children.*Nothing was changed"):
+        adopt(folder.engine, folder.path, quiet)
+
+    assert sorted(inspect(folder.engine).get_table_names()) == ["children", "parents"]
+
+
+def test_what_others_keep_beside_our_tables_on_sqlite_still_refers_to_them(sqlite: Folder) -> None:
+    execute(
+        sqlite.engine,
+        PHP_PROVIDER,
+        PHP_ROW,
+        "CREATE TABLE ratings (id INTEGER PRIMARY KEY, of CHAR(36) REFERENCES provider (id) ON DELETE CASCADE)",
+        "CREATE TABLE empty (of CHAR(36) REFERENCES provider (id))",
+        "CREATE VIEW named AS SELECT name FROM provider",
+        "INSERT INTO ratings VALUES (1, '5bf1')",
+    )
+
+    adopt(sqlite.engine, OURS, quiet)
+
+    with sqlite.engine.begin() as connection:
+        assert connection.execute(text("SELECT of FROM ratings")).all() == [("5bf1",)]
+        connection.execute(text("INSERT INTO empty VALUES ('5bf1')"))
+        assert connection.execute(text("SELECT name FROM named")).all() == [("Harbour",)]
+        assert connection.scalar(text("PRAGMA foreign_keys")) == 1
+        connection.execute(text("DELETE FROM empty"))
+        connection.execute(text("DELETE FROM provider"))
+        assert connection.execute(text("SELECT of FROM ratings")).all() == []
+
+
+@pytest.mark.postgresql
+def test_what_others_keep_beside_our_tables_on_postgresql_stops_the_adoption(postgresql: Folder) -> None:
+    execute(postgresql.engine, PHP_PROVIDER, "CREATE TABLE ratings (of CHAR(36) REFERENCES provider (id))")
+
+    with pytest.raises(MigrationError, match=r"provider can't be adopted: .*ratings.* Nothing was changed"):
+        adopt(postgresql.engine, OURS, quiet)
+
+    assert sorted(inspect(postgresql.engine).get_table_names()) == ["provider", "ratings"]
+
+
 def test_an_autocommit_block_is_refused_where_all_is_done_or_nothing(folder: Folder) -> None:
     folder.write("1_family", f"{FAMILY}\nwith op.get_context().autocommit_block():\n    op.execute('ANALYZE')")
     execute(folder.engine, *(each.format(references="") for each in THEIR_FAMILY))
@@ -198,6 +253,48 @@ def test_a_migration_that_sqlite_can_not_run_is_named(folder: Folder) -> None:
         MigrationError, match=r"tried on an empty SQLite database first: .* 1_odd\.py has failed in line"
     ):
         adopt(folder.engine, folder.path, quiet)
+
+
+@pytest.mark.postgresql
+def test_ids_that_postgresql_keeps_as_such_are_adopted(postgresql: Folder) -> None:
+    id = "5bf1c1a0-0000-4000-8000-000000000001"
+    row = PHP_ROW.replace("'5bf1'", f"'{id}'")
+    execute(postgresql.engine, PHP_PROVIDER.replace("id CHAR(36)", "id UUID", 1), row)
+
+    adopt(postgresql.engine, OURS, quiet)
+
+    with postgresql.engine.connect() as connection:
+        assert connection.scalar(text("SELECT id FROM provider")) == id
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("'2019-01-02 10:00:00'", "'2019-02-30 10:00:00'", r"provider\.updated is no time in 1 rows"),
+        ("'2019-01-02 10:00:00'", "'now'", r"provider\.updated is no time in 1 rows"),
+        ("'2019-01-02 10:00:00'", "5", r"provider\.updated is no time in 1 rows"),
+        ("true", "'false'", r"provider\.published is no boolean in 1 rows"),
+        ("true", "2", r"provider\.published is no boolean in 1 rows"),
+        ("'Harbour'", "x'ff00'", r"provider\.name is no text in 1 rows"),
+    ],
+)
+def test_values_that_sqlite_keeps_and_nobody_could_read_are_named(sqlite: Folder, old: str, new: str, why: str) -> None:
+    execute(sqlite.engine, LARAVEL_PROVIDER, PHP_ROW.replace(old, new))
+
+    with pytest.raises(MigrationError, match=why):
+        adopt(sqlite.engine, OURS, quiet)
+
+
+def test_a_trigger_that_would_be_lost_is_named(engine: Engine) -> None:
+    execute(engine, PHP_PROVIDER)
+    if engine.dialect.name == "sqlite":
+        execute(engine, "CREATE TRIGGER seen AFTER INSERT ON provider BEGIN SELECT 1; END")
+    else:
+        unchanged = "suppress_redundant_updates_trigger()"
+        execute(engine, f"CREATE TRIGGER seen BEFORE UPDATE ON provider FOR EACH ROW EXECUTE FUNCTION {unchanged}")
+
+    with pytest.raises(MigrationError, match="provider has the trigger seen, which would be lost"):
+        adopt(engine, OURS, quiet)
 
 
 @pytest.mark.mysql
