@@ -6,9 +6,12 @@ from collections.abc import Iterator
 DRIVERS = frozenset({"psycopg", "psycopg2", "pymysql", "MySQLdb", "sqlite3"})
 KINDS = frozenset({"OperationalError", "InterfaceError"})  # of PEP 249; the others are not about the connection
 LOST_BEFORE = "8s2b"  # SQLAlchemy's, for a session that lost its connection and is used on: sqlalche.me/e/20/8s2b
-LOST_STATES = ("08", "57P01", "57P02", "57P03")  # PostgreSQL: connection exceptions, shutdown, starting up
-LOST_NUMBERS = frozenset({2002, 2003, 2006, 2013, 2055, 1053})  # MySQL: can't connect, gone away, lost
-DEADLOCK_STATES = frozenset({"40001", "40P01"})
+# PostgreSQL: connection exceptions, too many connections, shutdown, starting up.
+LOST_STATES = ("08", "53300", "57P01", "57P02", "57P03")
+# MySQL: can't connect, gone away, lost, shutdown; too many connections, of all or of this user; idle for too long.
+LOST_NUMBERS = frozenset({2002, 2003, 2006, 2013, 2055, 1053, 1040, 1203, 1226, 4031})
+# Serialization, deadlock, a lock that was not free in time: on PostgreSQL, and on MySQL.
+DEADLOCK_STATES = frozenset({"40001", "40P01", "55P03"})
 DEADLOCK_NUMBERS = frozenset({1213, 1205})
 SQLITE_BUSY = frozenset({5, 6})  # SQLITE_BUSY, SQLITE_LOCKED: https://www.sqlite.org/rescode.html
 LOST_WORDS = (
