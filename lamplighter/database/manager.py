@@ -18,6 +18,9 @@ from lamplighter.errors import ConfigError
 from lamplighter.support.options import parse_options
 
 FILE = "config/database.py"
+POSTGRESQL, MYSQL = "postgresql+psycopg", "mysql+pymysql"
+# What a url of theirs may begin with.
+SCHEMES = {POSTGRESQL: ("postgresql", "postgres", "pgsql"), MYSQL: ("mysql", "mariadb")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,11 +117,13 @@ class DatabaseManager:
             raise ConfigError(f"{FILE} has no connection {name!r}; it has {known}.")
         where = f"{FILE} (connections.{name})"
         if options.get("driver") == "sqlite":
-            return self._sqlite(parse_options(SqliteOptions, options, where=where))
+            return self._sqlite(parse_options(SqliteOptions, options, where=where), where)
         return _server(parse_options(ServerOptions, options, where=where), where)
 
-    def _sqlite(self, options: SqliteOptions) -> Engine:
+    def _sqlite(self, options: SqliteOptions, where: str) -> Engine:
         database = options.database
+        if not database:
+            raise ConfigError(f"{where} has an empty `database`; it is a file, or :memory:.")
         if database != ":memory:":
             file = self._path(database)
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +137,7 @@ class DatabaseManager:
 
 def _server(options: ServerOptions, where: str) -> Engine:
     is_postgres = options.driver in ("pgsql", "postgresql")
-    url = _url(options, "postgresql+psycopg" if is_postgres else "mysql+pymysql", where)
+    url = _url(options, POSTGRESQL if is_postgres else MYSQL, where)
     arguments: dict[str, Any] = {"connect_timeout": options.connect_timeout}
     if is_postgres:
         arguments["application_name"] = options.application_name
@@ -149,15 +154,22 @@ def _server(options: ServerOptions, where: str) -> Engine:
 def _url(options: ServerOptions, driver: str, where: str) -> URL:
     if options.url:
         try:
-            return make_url(options.url).set(drivername=driver)
+            url = make_url(options.url)
         except (ArgumentError, ValueError):
             # The text of the error could hold the password.
             raise ConfigError(f"{where} has a url that is none; such as postgresql://user@host:5432/name.") from None
+        scheme = url.drivername.partition("+")[0]
+        if scheme not in SCHEMES[driver]:
+            raise ConfigError(f"{where} has the driver {options.driver}, but a url of {scheme}://; they must agree.")
+        return url.set(drivername=driver)
+    if not options.database:
+        # A server would take the user's name for it.
+        raise ConfigError(f"{where} has an empty `database`; it is the name of one.")
     return URL.create(
         driver,
         username=options.username or None,
         password=options.password or None,
         host=options.host,
-        port=options.port or (5432 if driver.startswith("postgresql") else 3306),
+        port=options.port or (5432 if driver == POSTGRESQL else 3306),
         database=options.database,
     )

@@ -161,6 +161,10 @@ def test_an_error_holds_no_values(make: Make) -> None:
         ({"driver": "sqlite", "file": "x"}, r"config/database\.py \(connections\.test\) .*'file'.*database, driver"),
         ({"driver": "pgsql", "port": "many"}, r"config/database\.py \(connections\.test\) .*'port'"),
         ({"driver": "oracle"}, r"config/database\.py \(connections\.test\) .*'driver'"),
+        ({"driver": "sqlite", "database": ""}, r"config/database\.py \(connections\.test\) has an empty `database`"),
+        ({"driver": "pgsql", "database": ""}, r"config/database\.py \(connections\.test\) has an empty `database`"),
+        ({"driver": "pgsql", "url": "mysql://ann:hunter2@db/shop"}, r"the driver pgsql, but a url of mysql://"),
+        ({"driver": "mysql", "url": "postgres://ann:hunter2@db/shop"}, r"the driver mysql, but a url of postgres://"),
         ({"driver": "pgsql", "url": "hunter2"}, r"config/database\.py \(connections\.test\) has a url that is none"),
     ],
 )
