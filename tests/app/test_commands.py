@@ -130,6 +130,30 @@ def test_tables_with_rows_are_emptied_only_when_asked(store: DataStore) -> None:
     assert (before, [row["id"] for row in store.rows("taxonomy")]) == (["old"], ["t1"])
 
 
+@pytest.mark.parametrize("rule", ["CASCADE", "SET NULL", "NO ACTION"])
+def test_rows_of_others_that_would_go_as_well_stop_an_emptying(store: DataStore, rule: str) -> None:
+    store.send(STORE, word("old"), "old")
+    with store.databases.engine().begin() as connection:
+        connection.execute(
+            text(
+                f"CREATE TABLE uses (id INTEGER PRIMARY KEY, of VARCHAR(36) REFERENCES taxonomy (id) ON DELETE {rule})"
+            )
+        )
+        connection.execute(text("INSERT INTO uses VALUES (1, 'old'), (2, NULL)"))
+    topic = Topic([event(STORE, word("new"))])
+
+    with pytest.raises(ConsoleError, match="uses has rows that refer to taxonomy"):
+        rebuild(store, topic, empty=True)
+
+    assert [row["id"] for row in store.rows("taxonomy")] == ["old"]
+    with store.databases.engine().begin() as connection:
+        connection.execute(text("DELETE FROM uses WHERE of IS NOT NULL"))
+    assert rebuild(store, topic, empty=True) == 0
+    with store.databases.engine().begin() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM uses")) == 1
+        connection.execute(text("DROP TABLE uses"))
+
+
 def test_no_row_is_deleted_before_the_topic_can_be_read(store: DataStore) -> None:
     store.send(STORE, word("old"), "old")
 

@@ -1,11 +1,11 @@
 """`datastore:rebuild`: makes the tables anew from the topic, which is the source of truth."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import typer
-from sqlalchemy import Engine, delete
+from sqlalchemy import ColumnClause, Connection, Engine, Select, column, delete, inspect, literal, select, table
 
 from app.Jobs.store_data import StoreData
 from app.Jobs.update_data import UpdateData
@@ -67,14 +67,15 @@ class DatastoreRebuildCommand(Command):
         return job.from_data(envelope.data).replay(self._rows, _key(record, envelope), at)
 
     def _check_room(self) -> None:
-        for name, table in TABLES.items():
-            if not self._rows.is_empty(table):
+        for name, each in TABLES.items():
+            if not self._rows.is_empty(each):
                 raise ConsoleError(f"The table {name} has rows. Add --empty to delete what is there first.")
 
     def _make_room(self) -> None:
         with self._engine.begin() as connection:
-            for table in TABLES.values():
-                connection.execute(delete(table))
+            _check_others(connection)
+            for each in TABLES.values():
+                connection.execute(delete(each))
 
     def _time(self, since: str | None) -> datetime | None:
         if since is None:
@@ -84,6 +85,24 @@ class DatastoreRebuildCommand(Command):
         except ValueError as error:
             raise ConsoleError(f"--from is a time such as 2026-11-24T12:00, not {since!r}.") from error
         return start if start.tzinfo else start.replace(tzinfo=self._zone)
+
+
+def _check_others(connection: Connection) -> None:
+    """See that nothing else refers to the rows, and would be deleted or changed with them by its ON DELETE."""
+    there = inspect(connection)
+    for name in sorted(set(there.get_table_names()) - set(TABLES)):
+        for key in there.get_foreign_keys(name):
+            if key["referred_table"] in TABLES and connection.scalar(_referring(name, key["constrained_columns"])):
+                raise ConsoleError(
+                    f"The table {name} has rows that refer to {key['referred_table']}, and no event brings them back. "
+                    "Delete them first, or drop their foreign key; nothing was deleted."
+                )
+
+
+def _referring(name: str, columns: list[str]) -> Select[Any]:
+    """Finds a row of a table that refers to another by these columns."""
+    values: list[ColumnClause[Any]] = [column(each) for each in columns]
+    return select(literal(1)).select_from(table(name)).where(*(value.is_not(None) for value in values)).limit(1)
 
 
 def _key(record: Record, envelope: Envelope) -> str | None:
