@@ -43,6 +43,7 @@ class MigrateCommand(Command):
             self.output.info("Nothing to migrate.")
             return 0
         self.output.info("Running migrations.")
-        migrator.migrate(tell(self.output))
+        if not migrator.migrate(tell(self.output)):
+            self.output.info("Another run has done it.")
         self.output.line()
         return 0

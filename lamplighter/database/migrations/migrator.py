@@ -147,7 +147,11 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        hint = "`migrate:status` shows what it has had; its settings are in config/database.py."
-        if SqlAlchemyErrors().is_deadlock(error):
-            hint = "Others write to it: end them, or try again."
-        raise MigrationError(f"The database has refused it: {reason(error)}. {hint}") from error
+        kinds = SqlAlchemyErrors()
+        if kinds.is_lost_connection(error):
+            text = f"The database does not answer: {reason(error)}. Its settings are in config/database.py."
+        elif kinds.is_deadlock(error):
+            text = f"Others hold the database: {reason(error)}. End what writes to it, or try again."
+        else:
+            text = f"The database has refused it: {reason(error)}. `migrate:status` shows what it has had."
+        raise MigrationError(text) from error

@@ -57,7 +57,7 @@ def read(folder: Path) -> list[Revision]:
 def reason(error: BaseException) -> str:
     """What an error says, in one line; without the statement that SQLAlchemy adds and the page that it recommends."""
     cause = getattr(error, "orig", None) or error
-    return f"{type(cause).__name__}: {' '.join(str(cause).split())}".removesuffix(": ").rstrip(".")
+    return f"{type(cause).__name__}: {' '.join(str(cause).split())}".removesuffix(": ").rstrip(".?")
 
 
 def _load(path: Path) -> ModuleType:

@@ -176,4 +176,16 @@ def test_a_database_that_is_held_is_named_as_such(app: Application, artisan: Art
     with engine.begin():
         assert artisan("migrate") == 1
 
-    assert "OperationalError: database is locked. Others write to it" in capsys.readouterr().err
+    assert "Others hold the database: OperationalError: database is locked. End what" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["migrate", "migrate:status", "migrate:rollback", "migrate --baseline"])
+def test_a_database_that_is_away_is_one_line(project: Path, artisan: Artisan, capsys: Screen, command: str) -> None:
+    server = '{"driver": "pgsql", "url": "postgresql://ann:hunter2@127.0.0.1:1/x"}'
+    (project / "config/database.py").write_text(f"config = {{'default': 'main', 'connections': {{'main': {server}}}}}")
+
+    assert artisan(*command.split()) == 1
+
+    shown = capsys.readouterr().err
+    assert "The database does not answer: OperationalError: connection failed" in shown
+    assert ("hunter2" in shown, len(shown.strip().splitlines())) == (False, 1)
