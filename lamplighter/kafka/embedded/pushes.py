@@ -1,14 +1,17 @@
 """What the processes of one project push to the embedded broker at this moment, as far as it is large."""
 
-import fcntl
 import json
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lamplighter.errors import BrokerUnavailable
+from lamplighter.kafka.embedded.lock import locked
+
 LARGE = 65_536  # bytes of a message, from which on all processes know of it
 ARRIVAL = 1.0  # seconds in which what was given a place arrives, or has failed
+LOCK_WAIT = 10.0  # seconds; a process that was stopped may hold the lock for ever
 
 
 class LargePushes:
@@ -23,11 +26,18 @@ class LargePushes:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Let no other process find room meanwhile."""
-        self._lock.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        """Let no other process find room meanwhile.
+
+        Raises:
+            BrokerUnavailable: another process does so for `LOCK_WAIT` seconds, or the folder can't be written.
+        """
+        folder = self._lock.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with locked(self._lock, wait=LOCK_WAIT):
+                yield
+        except OSError as error:
+            raise BrokerUnavailable(f"The embedded broker can't be used in {folder}: {error}") from error
 
     def under_way(self, place: str, seen: Iterable[tuple[int, int]]) -> int:
         """How many bytes are still to arrive at a place, where these offsets and sizes are seen."""
@@ -40,13 +50,16 @@ class LargePushes:
     def add(self, place: str, *, end: int, size: int) -> None:
         """From now on so many bytes are to arrive at a place, behind `end`. Only for who is alone."""
         draft = self._file.with_suffix(".draft")
-        draft.write_text(json.dumps({**self._told(), place: (end, size, time.time())}), encoding="utf-8")
+        draft.write_text(json.dumps({**self._told(), place: (end, size, time.monotonic())}), encoding="utf-8")
         draft.replace(self._file)
 
     def _told(self) -> dict[str, tuple[int, int, float]]:
-        now = time.time()
+        # All processes share this clock, and nobody sets it; a later time is from before a restart of the host.
+        now = time.monotonic()
         try:
             told = json.loads(self._file.read_text(encoding="utf-8"))
-            return {place: (end, size, at) for place, (end, size, at) in told.items() if 0 <= now - at < ARRIVAL}
-        except (OSError, ValueError, TypeError, AttributeError):
+            return {
+                place: (int(end), int(size), at) for place, (end, size, at) in told.items() if 0 <= now - at < ARRIVAL
+            }
+        except (OSError, ValueError, TypeError, AttributeError, OverflowError):
             return {}  # nobody has, or the disk was full
