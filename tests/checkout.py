@@ -10,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-from tests.harness import ROOT
+from tests.harness import ROOT, end_broker
 
 NOT_IN_THE_REPOSITORY = (".git", ".venv*", ".env", ".*_cache", ".hypothesis", "*.sqlite*", "__pycache__", "framework")
 ENVIRONMENT = ("HOME", "PATH", "LANG", "TMPDIR")
@@ -90,10 +90,11 @@ class Checkout:
             connection.close()
 
     def close(self) -> None:
-        """End what is still running."""
+        """End what is still running, the embedded broker too."""
         if self.process is not None and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(10)
+        end_broker(self.folder / "storage/framework")
 
     def _environment(self, more: dict[str, str]) -> dict[str, str]:
         return {**{name: os.environ[name] for name in ENVIRONMENT if name in os.environ}, **more}

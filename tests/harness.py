@@ -11,10 +11,11 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
@@ -24,6 +25,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     NewTopic,
     ResourceType,
 )
+
+from lamplighter.kafka.embedded.folder import BrokerFolder
 
 ROOT = Path(__file__).parents[1]
 
@@ -205,11 +208,12 @@ class Project:
         return [line["n"] for line in self.events(event)]
 
     def close(self) -> None:
-        """End what is still running."""
+        """End what is still running, the embedded broker too."""
         for process in self._processes:
             if process.poll() is None:
                 process.kill()
                 process.wait(10)
+        end_broker(self.folder / "storage/framework")
 
 
 class Node:
@@ -341,6 +345,23 @@ class Broker:
             yield consumer
         finally:
             consumer.close()
+
+
+def end_broker(folder: Path) -> None:
+    """End the embedded broker of a folder, if there is one: with records that nobody has read it would stay."""
+    running = BrokerFolder(folder).running()
+    if running is not None:
+        with suppress(ProcessLookupError):
+            os.kill(running.pid, signal.SIGTERM)
+        wait_for(lambda: not lives(running.pid), what="the broker's end")
+
+
+def lives(pid: int) -> bool:
+    """Whether a process runs, whoever's child it is; one that has ended and that nobody has reaped does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def wait_for(condition: Callable[[], object], *, seconds: float = 30, what: str = "it") -> None:

@@ -70,6 +70,7 @@ def supervised(tmp_path: Path) -> Iterator[Supervised]:
     supervised = Supervised(project)
     yield supervised
     supervised.end()
+    project.close()
 
 
 def test_a_worker_that_is_killed_comes_back(supervised: Supervised) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tests.harness import Project, wait_for
-from tests.lamplighter.kafka.conftest import end
 
 LATER = """
 import sys
@@ -34,7 +33,6 @@ def project(tmp_path: Path) -> Iterator[Project]:
     project.artisan("migrate", "--force")
     yield project
     project.close()
-    end(tmp_path / "storage/framework")
 
 
 def test_delayed_jobs_and_late_retries_run_when_they_are_due(project: Project) -> None:
