@@ -1,6 +1,7 @@
 """The Kafka connections of the configuration: their settings, and where their brokers are."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.embedded.pushes import LargePushes
 from lamplighter.kafka.embedded.room import Room
+from lamplighter.kafka.embedded.topics import TopicReaders
 from lamplighter.kafka.merge import Merge
 from lamplighter.kafka.queue import KafkaQueue, Place, any_partition
 from lamplighter.kafka.settings import KafkaSettings, read_settings
@@ -53,16 +55,8 @@ class KafkaConnections:
         Raises:
             ConfigError: there is no such connection, it has another driver, a key is wrong, or librdkafka refuses it.
         """
-        options = self._config.get(f"queue.connections.{name}")
-        if not isinstance(options, dict) or options.get("driver") != "kafka":
-            raise ConfigError(f"config/queue.py and config/kafka.py have no connection {name!r} with the driver kafka.")
-        where = self._merge.origin(name)
-        settings = read_settings(options, where=where)
-        certificates = settings.ssl_ca_location
-        if certificates not in ("", "probe"):  # librdkafka's word for the usual places
-            # Commands work from any folder; librdkafka would look in the current one.
-            settings = replace(settings, ssl_ca_location=str(self._app.path(certificates)))
-        check_clients(settings, where=where)
+        settings = self._read(name)
+        check_clients(settings, where=self._merge.origin(name))
         return settings
 
     def client_config(self, name: str) -> dict[str, Any]:
@@ -104,24 +98,59 @@ class KafkaConnections:
 
     def _room(self, settings: KafkaSettings) -> Room:
         """What keeps the pushes of a connection within the embedded broker."""
-        connections = self._config.mapping("queue.connections", {})
-        every = [self.settings(name) for name, options in connections.items() if options.get("driver") == "kafka"]
-        groups: dict[str, dict[str, None]] = {}
-        for each in every:
-            groups.setdefault(each.queue, {})[each.consumer_group_id] = None
-            for topic in each.tiers.topics():
-                groups.setdefault(topic, {})[each.delays_group] = None
         return Room(
             settings.client_config(self._address(settings)),
-            {topic: tuple(readers) for topic, readers in groups.items()},
-            group=settings.consumer_group_id,
-            written={topic for each in every for topic in each.topics},
+            self._readers().groups,
+            group=settings.group,
+            written={topic for each in self._embedded_settings() for topic in each.topics},
             pushes=LargePushes(self._embedded.folder.path),
         )
+
+    def _readers(self) -> TopicReaders:
+        """Which groups of the application read which topics of the embedded broker."""
+        every = self._embedded_settings()
+        groups: dict[str, list[str]] = {}
+        for each in every:
+            for topic, group in {
+                each.queue: each.group,
+                **dict.fromkeys(each.tiers.topics(), each.delays_group),
+            }.items():
+                if group not in groups.setdefault(topic, []):
+                    groups[topic].append(group)
+        letters = sorted({each.dead_letter_topic for each in every} - {""})
+        # With a table beside it a dead letter is the second copy of a failed job.
+        is_only_copy = self._config.get("queue.failed.driver", "") in (None, "null")
+        return TopicReaders(
+            groups,
+            others=sorted({each.group for each in every}),
+            written=sorted({topic for each in every for topic in each.topics} | set(() if is_only_copy else letters)),
+            kept=letters if is_only_copy else [],
+        )
+
+    def _embedded_settings(self) -> list[KafkaSettings]:
+        """The settings of each connection that is on the embedded broker."""
+        found: list[KafkaSettings] = []
+        for name, options in self._config.mapping("queue.connections", {}).items():
+            if isinstance(options, dict) and options.get("driver") == "kafka":
+                # The mistake of another connection is told to whoever uses that one.
+                with suppress(ConfigError):
+                    found.append(self._read(name))
+        return [settings for settings in found if settings.is_embedded]
+
+    def _read(self, name: str) -> KafkaSettings:
+        options = self._config.get(f"queue.connections.{name}")
+        if not isinstance(options, dict) or options.get("driver") != "kafka":
+            raise ConfigError(f"config/queue.py and config/kafka.py have no connection {name!r} with the driver kafka.")
+        settings = read_settings(options, where=self._merge.origin(name))
+        certificates = settings.ssl_ca_location
+        if certificates not in ("", "probe"):  # librdkafka's word for the usual places
+            # Commands work from any folder; librdkafka would look in the current one.
+            settings = replace(settings, ssl_ca_location=str(self._app.path(certificates)))
+        return settings
 
     def _has_ended(self, address: str) -> bool:
         running = self._embedded.running()
         return running is None or running.address != address
 
     def _address(self, settings: KafkaSettings) -> str | None:
-        return self._embedded.address() if settings.is_embedded else None
+        return self._embedded.address(self._readers()) if settings.is_embedded else None

@@ -135,6 +135,11 @@ class KafkaSettings:
         return self.brokers == EMBEDDED
 
     @property
+    def group(self) -> str:
+        """The consumer group of the workers: librdkafka's own settings win."""
+        return str(self.consumer_config()["group.id"])
+
+    @property
     def delays_group(self) -> str:
         """The consumer group that moves delayed jobs on."""
         return f"{self.consumer_group_id}.delays"

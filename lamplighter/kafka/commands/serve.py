@@ -1,13 +1,10 @@
 """`kafka:serve`: runs the embedded broker in the foreground."""
 
-import signal
-import threading
-
 from lamplighter.console.command import Command
 from lamplighter.errors import ConsoleError
 from lamplighter.kafka.embedded.broker import NOTICE, START_TIMEOUT, EmbeddedBroker
-from lamplighter.kafka.embedded.cluster import MockCluster
-from lamplighter.kafka.embedded.serve import start, watch
+from lamplighter.kafka.embedded.serve import ServedBroker, end_by_signals
+from lamplighter.kafka.embedded.watch import Watch
 
 
 class ServeCommand(Command):
@@ -22,18 +19,25 @@ class ServeCommand(Command):
     def handle(self) -> None:
         """Serve until Ctrl-C."""
         self._broker.refuse_production()
-        ended = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: ended.set())
-        cluster = self._start()
+        ended = end_by_signals()
+        served = self._start()
         self.output.info(NOTICE)
-        self.output.info(f"It serves at {cluster.address}; Ctrl-C ends it.")
-        reason = watch(self._broker.folder, linger=None, ended=ended)
+        self.output.info(f"It serves at {served.address}; Ctrl-C ends it.")
+        reason = Watch(self._broker.folder, served, linger=None, say=self.output.info).run(ended)
         self.output.info(f"The embedded broker has ended: {reason}.")
 
-    def _start(self) -> MockCluster:
-        with self._broker.folder.alone(wait=START_TIMEOUT):
+    def _start(self) -> ServedBroker:
+        with self._broker.alone(wait=START_TIMEOUT):
             running = self._broker.running()
-            if running is not None:
-                raise ConsoleError(f"The embedded broker runs already, at {running.address} (pid {running.pid}).")
-            return start(self._broker.folder)
+            if running is None:
+                self._broker.tell_loss()
+                served = ServedBroker(self._broker.folder)
+                if self._broker.folder.begin(served.address):
+                    return served
+                running = self._broker.running()
+        if running is None:
+            raise ConsoleError("Another embedded broker came up meanwhile, and has ended. Try again.")
+        raise ConsoleError(
+            f"The embedded broker runs already, at {running.address} (pid {running.pid}), with {self._broker.held()}. "
+            f"`kill {running.pid}` ends it."
+        )

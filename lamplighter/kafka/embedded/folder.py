@@ -1,21 +1,19 @@
 """What the processes of one project know of their embedded broker: a few files in storage/framework."""
 
-import fcntl
+import hashlib
 import json
 import os
 import socket
-import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
+from lamplighter.kafka.embedded.lock import is_held, is_open_at, locked, take
+from lamplighter.kafka.embedded.topics import TopicReaders, decode, merged
 
-from lamplighter.errors import BrokerUnavailable
-
-LOOK = 0.02  # seconds between two tries for the lock
+PUBLISH_WAIT = 5.0  # seconds for the lock under which a broker's address is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,129 +23,176 @@ class Running:
     pid: int
     address: str
 
+    def answers(self) -> bool:
+        """Whether it takes a connection."""
+        host, _, port = self.address.rpartition(":")
+        try:
+            with socket.create_connection((host, int(port)), timeout=1):
+                return True
+        except (OSError, ValueError, OverflowError):
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What the last broker held when it ended.
+
+    Attributes:
+        was_killed: it could not say that it ends, so that `unread` is what it counted last.
+        unread: by topic, how many records nobody had read; without a topic that had none.
+    """
+
+    was_killed: bool
+    unread: Mapping[str, int]
+
 
 class BrokerFolder:
-    """Where the broker is, who uses it, and the lock under which both are settled."""
+    """Where the broker is, who uses it, and the lock under which both are settled.
+
+    The broker holds its file as long as it lives, and a user its lease: what is held by nobody is of one that is gone.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.log = path / "embedded-broker.log"
         self._file = path / "embedded-broker.json"
+        self._lock = path / "embedded-broker.lock"
+        self._publishing = path / "embedded-publish.lock"
         self._users = path / "embedded-users"
+        self._readers = path / "embedded-readers"
+        self._unread = path / "embedded-unread.json"
+        self._published: int | None = None
 
-    @contextmanager
-    def alone(self, *, wait: float) -> Iterator[None]:
-        """Hold the lock under which a broker is found, started and ended.
+    def alone(self, *, wait: float) -> AbstractContextManager[None]:
+        """Hold the lock under which a broker is found, started, used and ended.
 
         Raises:
             BrokerUnavailable: another process has held it for `wait` seconds.
+            OSError: the folder is gone, or can't be written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = self.path / "embedded-broker.lock"
-        until = time.monotonic() + wait
-        with lock.open("w") as file:
-            while not _take(file.fileno()):
-                if time.monotonic() >= until:
-                    raise BrokerUnavailable(f"Another process has been starting the embedded broker: it holds {lock}.")
-                time.sleep(LOOK)
-            yield
+        return locked(self._lock, wait=wait)
 
     def running(self) -> Running | None:
-        """The broker that the file tells of, if it is still that very process and answers."""
-        told = self._told()
-        if told is None or not _lives(told) or not _answers(told[2]):
-            return None
-        return Running(told[0], told[2])
+        """The broker that can be found here; None where there is none, or it has ended."""
+        return self._told() if is_held(self._file) else None
 
-    def was_lost(self) -> bool:
-        """Whether a broker has died without saying so; what it held is gone."""
-        told = self._told()
-        return told is not None and not _lives(told)
-
-    def publish(self, address: str) -> None:
-        """Called by the broker's process: tell where it is."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        draft = self._file.with_suffix(f".{os.getpid()}")
-        fields = {"pid": os.getpid(), "started": started(os.getpid()), "address": address}
-        draft.write_text(json.dumps(fields), encoding="utf-8")
-        draft.replace(self._file)
-
-    def is_published(self) -> bool:
-        """Called by the broker's process: whether the others still look for it here."""
-        told = self._told()
-        return told is not None and told[:2] == (os.getpid(), started(os.getpid()))
-
-    def withdraw(self) -> None:
-        """Called by the broker's process at its end; leaves a successor's word alone."""
-        if self.is_published():
-            self._file.unlink(missing_ok=True)
+    # a user ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def lease(self) -> int:
-        """Count this process among the users until the descriptor is closed; a crash closes it, too."""
-        self._users.mkdir(parents=True, exist_ok=True)
-        draft = self._users / f"{os.getpid()}-{uuid.uuid4().hex[:8]}.draft"
-        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # Held first, named second: what bears this name and is held by nobody is removed.
-        draft.rename(draft.with_suffix(".lock"))
+        """Count as a user until the descriptor is closed, be it by a crash; only for who is `alone`.
+
+        The file stays when its holder goes: the broker takes it for a use that it did not see.
+        """
+        self._users.mkdir(exist_ok=True)
+        path = self._users / f"{os.getpid()}-{uuid.uuid4().hex[:8]}.lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        take(descriptor)
         return descriptor
 
-    def has_users(self) -> bool:
-        """Whether a process uses the broker; the leases of those that are gone are removed."""
-        return sum(map(_is_held, self._users.glob("*.lock"))) > 0
+    def tell(self, readers: TopicReaders) -> None:
+        """Let the broker know who reads what, as long as it lives."""
+        data = readers.encode()
+        path = self._readers / f"{hashlib.sha256(data).hexdigest()[:16]}.json"
+        if not path.exists():
+            self._readers.mkdir(exist_ok=True)
+            _write(path, data)
 
-    def _told(self) -> tuple[int, float, str] | None:
+    def lost(self) -> Lost | None:
+        """What the last broker has taken with it; None where it held nothing and has ended in order."""
+        was_killed = self._told() is not None and not is_held(self._file)
+        unread = self.unread()
+        return Lost(was_killed, unread) if was_killed or unread else None
+
+    def unread(self) -> dict[str, int]:
+        """By topic, how many records nobody had read when the broker, or the last one, counted them."""
+        try:
+            told = json.loads(self._unread.read_bytes())
+            return {str(topic): int(count) for topic, count in told.items()}
+        except (OSError, ValueError, TypeError, AttributeError, OverflowError):
+            return {}
+
+    # the broker ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def begin(self, address: str) -> bool:
+        """Publish a new broker, and forget what was told to the last one; False where another one lives."""
+        with locked(self._publishing, wait=PUBLISH_WAIT):
+            if self.running() is not None:
+                return False
+            self._unread.unlink(missing_ok=True)
+            for path in self._readers.glob("*"):
+                path.unlink(missing_ok=True)
+            self._publish(address)
+            return True
+
+    def publish_again(self, address: str) -> bool:
+        """Tell anew where the broker is, where its file was deleted; False where another one lives."""
+        self.path.mkdir(exist_ok=True)
+        with locked(self._publishing, wait=PUBLISH_WAIT):
+            if self.running() is not None:
+                return self.is_published()
+            self._publish(address)
+            return True
+
+    def is_published(self) -> bool:
+        """Whether the others still find this broker."""
+        return self._published is not None and is_open_at(self._file, self._published)
+
+    def withdraw(self) -> None:
+        """Let nobody find this broker any more; leaves a successor's word alone."""
+        if self.is_published():
+            self._file.unlink(missing_ok=True)
+        if self._published is not None:
+            os.close(self._published)
+            self._published = None
+
+    def take_leases(self) -> bool:
+        """Whether there was a user since the last look, or is one now; only for who is `alone`.
+
+        The leases of those that are gone are removed: each counts once.
+        """
+        leases = list(self._users.glob("*.lock"))
+        for lease in leases:
+            if not is_held(lease):
+                lease.unlink(missing_ok=True)
+        return bool(leases)
+
+    def readers(self) -> TopicReaders:
+        """What all users of this broker have told of who reads what.
+
+        Raises:
+            ValueError: a file says something else.
+        """
+        return merged(decode(path.read_bytes()) for path in sorted(self._readers.glob("*.json")))
+
+    def note(self, unread: Mapping[str, int]) -> None:
+        """Keep what nobody has read yet, for whoever comes when this broker is gone."""
+        if unread:
+            _write(self._unread, json.dumps(unread).encode())
+        else:
+            self._unread.unlink(missing_ok=True)
+
+    def _publish(self, address: str) -> None:
+        draft = self._file.with_suffix(f".{os.getpid()}")
+        descriptor = os.open(draft, os.O_RDWR | os.O_CREAT, 0o666)
+        # Held first, named second: what bears this name and is held by nobody is of a broker that is gone.
+        take(descriptor)
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, json.dumps({"pid": os.getpid(), "address": address}).encode())
+        draft.replace(self._file)
+        if self._published is not None:
+            os.close(self._published)
+        self._published = descriptor
+
+    def _told(self) -> Running | None:
         try:
             fields = json.loads(self._file.read_text(encoding="utf-8"))
-            return int(fields["pid"]), float(fields["started"]), str(fields["address"])
-        except (OSError, ValueError, KeyError, TypeError):
+            return Running(int(fields["pid"]), str(fields["address"]))
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return None
 
 
-def started(pid: int) -> float | None:
-    """When a process was started, good for comparing only; None where there is no such process, or only its shell.
-
-    On Linux in ticks since boot: a time of day would move when the clock is set, as it is after a laptop's sleep.
-    """
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        stat = Path(f"/proc/{pid}/stat")
-        if not stat.exists():
-            return process.create_time()
-        return float(stat.read_text().rpartition(")")[2].split()[19])
-    except (OSError, psutil.Error):
-        return None
-
-
-def _lives(told: tuple[int, float, str]) -> bool:
-    return started(told[0]) == told[1]
-
-
-def _answers(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=1):
-            return True
-    except (OSError, ValueError):
-        return False
-
-
-def _take(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_held(lease: Path) -> bool:
-    try:
-        with lease.open("r+") as file:
-            if not _take(file.fileno()):
-                return True
-            lease.unlink(missing_ok=True)
-    except FileNotFoundError:
-        pass
-    return False
+def _write(path: Path, data: bytes) -> None:
+    """Replace a file: nobody sees half of it."""
+    draft = path.with_suffix(f".{os.getpid()}")
+    draft.write_bytes(data)
+    draft.replace(path)

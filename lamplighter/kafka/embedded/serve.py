@@ -4,56 +4,51 @@ import os
 import signal
 import sys
 import threading
-import time
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
-from lamplighter.errors import BrokerUnavailable
+import psutil
+
 from lamplighter.kafka.embedded.broker import NOTICE
 from lamplighter.kafka.embedded.cluster import MockCluster, bundled_library
 from lamplighter.kafka.embedded.folder import BrokerFolder
+from lamplighter.kafka.embedded.unread import UnreadRecords
+from lamplighter.kafka.embedded.watch import Watch
 
-LOOK = 1.0  # seconds between two looks at the users
-LOCK_WAIT = 1.0  # seconds for the lock; then another look
-
-
-def start(folder: BrokerFolder) -> MockCluster:
-    """A broker that the others can find; it lives as long as the object."""
-    cluster = MockCluster(bundled_library())
-    folder.publish(cluster.address)
-    return cluster
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def watch(folder: BrokerFolder, *, linger: float | None, ended: threading.Event) -> str:
-    """Wait until there is a reason to end the broker, and return it; `linger` None waits for no users.
+class ServedBroker:
+    """The broker in this process, as long as the object lives."""
 
-    One whom nobody finds any more ends, too: its folder is gone, or a successor stands in it.
-    """
-    used_at = time.monotonic()
-    try:
-        while not ended.wait(LOOK if linger is None else min(LOOK, linger / 2)):
-            if not folder.is_published():
-                return "another has taken its place"
-            if linger is None:
-                continue
-            if folder.has_users():
-                used_at = time.monotonic()
-            elif time.monotonic() - used_at > linger and _withdraw_unused(folder):
-                return f"nobody has used it for {linger:g} s"
-    finally:
-        folder.withdraw()
-    return "it was told to"
+    def __init__(self, folder: BrokerFolder) -> None:
+        self._cluster = MockCluster(bundled_library())
+        self._records = UnreadRecords(self.address, folder.readers)
+
+    @property
+    def address(self) -> str:
+        """`host:port`."""
+        return self._cluster.address
+
+    def unread(self) -> Mapping[str, int]:
+        """By topic, how many records nobody has read."""
+        return self._records.count()
+
+    def is_connected(self) -> bool:
+        """Whether a client of another process is connected."""
+        port = int(self.address.rpartition(":")[2])
+        found = [one for one in psutil.Process().net_connections("tcp") if one.status == psutil.CONN_ESTABLISHED]
+        own = {one.laddr for one in found}
+        return any(one.laddr.port == port and one.raddr not in own for one in found)
 
 
-def _withdraw_unused(folder: BrokerFolder) -> bool:
-    """Withdraw, unless somebody has come meanwhile: users look for the broker under the same lock."""
-    try:
-        with folder.alone(wait=LOCK_WAIT):
-            if folder.has_users():
-                return False
-            folder.withdraw()
-            return True
-    except BrokerUnavailable:
-        return False
+def end_by_signals() -> threading.Event:
+    """What a signal to end sets; a terminal that was closed sends one, too."""
+    ended = threading.Event()
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: ended.set())
+    return ended
 
 
 def main() -> None:
@@ -62,17 +57,18 @@ def main() -> None:
     # Nobody's child: who started it has no zombie to reap, and its end is not waited for.
     if os.fork():
         os._exit(0)
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
-    cluster = start(folder)
-    _say(f"{NOTICE}\nAt {cluster.address}, process {os.getpid()}.\n")
-    reason = watch(folder, linger=linger, ended=ended)
-    _say(f"Ended: {reason}.\n")
+    ended = end_by_signals()
+    broker = ServedBroker(folder)
+    if not folder.begin(broker.address):
+        _say("Not needed: another broker has come up meanwhile.")
+        return
+    _say(f"{NOTICE} At {broker.address}, process {os.getpid()}.")
+    reason = Watch(folder, broker, linger=linger, say=_say).run(ended)
+    _say(f"Ended: {reason}.")
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(text)
+    sys.stdout.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}\n")
     sys.stdout.flush()
 
 

@@ -11,6 +11,7 @@ from lamplighter.foundation.application import Application
 from lamplighter.kafka.connections import KafkaConnections, LazyDatabases
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
+from lamplighter.kafka.embedded.folder import BrokerFolder
 from lamplighter.kafka.merge import Merge
 
 
@@ -42,13 +43,56 @@ def test_what_the_client_refuses_is_told_before_a_worker_or_a_push_meets_it(
         connections.queue("kafka")
 
 
+def test_the_embedded_broker_is_told_who_reads_what(framework: Path) -> None:
+    connections = connections_of(
+        framework,
+        {
+            "kafka": {"brokers": "embedded", "queue": "store", "topics": ["api"], "consumer_group_id": "workers"},
+            "audit": {
+                "brokers": "embedded",
+                "queue": "store",
+                "dead_letter_topic": "letters",
+                "consumer_options": {"group.id": "auditors"},  # librdkafka's own settings win
+            },
+            "real": {"brokers": "localhost", "queue": "elsewhere", "topics": ["far"]},
+            "wrong": {"brokers": "embedded", "queue": "wrong", "no_such_key": 1},
+        },
+    )
+
+    connections.client_config("kafka")
+
+    told = BrokerFolder(framework).readers()
+    assert told.groups["store"] == ["workers", "auditors"]
+    assert told.groups["workers.delay.60"] == ["workers.delays"]
+    assert not {"elsewhere", "wrong"} & set(told.groups)
+    assert (told.others, told.written, told.kept) == (["auditors", "workers"], ["api", "letters"], [])
+
+
+@pytest.mark.parametrize("driver", [None, "null"])
+def test_dead_letters_that_are_the_only_record_keep_the_embedded_broker(framework: Path, driver: str | None) -> None:
+    options = {"brokers": "embedded", "dead_letter_topic": "letters"}
+    connections = connections_of(framework, {"kafka": options}, failed={"driver": driver})
+
+    connections.client_config("kafka")
+
+    told = BrokerFolder(framework).readers()
+    assert (told.written, told.kept) == ([], ["letters"])
+
+
 def connection_of(folder: Path, **options: Any) -> KafkaConnections:
     """Connections with one of these options."""
-    connection = {"driver": "kafka", **options}
+    return connections_of(folder, {"kafka": options})
+
+
+def connections_of(
+    folder: Path, connections: dict[str, dict[str, Any]], *, failed: dict[str, Any] | None = None
+) -> KafkaConnections:
+    """These connections, with the embedded broker in the folder."""
+    named = {name: {"driver": "kafka", **options} for name, options in connections.items()}
     return KafkaConnections(
         Application(folder),
-        Repository({"queue": {"connections": {"kafka": connection}}}),
-        Merge(queue={}, kafka={"kafka": connection}),
+        Repository({"queue": {"connections": named, "failed": failed or {}}}),
+        Merge(queue={}, kafka=named),
         EmbeddedBroker(folder, environment="testing"),
         BrokerClock(),
         LazyDatabases(lambda: None),  # type: ignore[arg-type, return-value]  # nothing is made

@@ -3,25 +3,27 @@
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from lamplighter.errors import BrokerUnavailable, ConfigError
 from lamplighter.kafka.embedded import broker as broker_module
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.embedded.cluster import MockCluster, bundled_library
-from lamplighter.kafka.embedded.folder import BrokerFolder, Running, started
-from lamplighter.kafka.embedded.serve import watch
-from tests.harness import Broker, Project, stop, wait_for
+from lamplighter.kafka.embedded.folder import BrokerFolder
+from lamplighter.kafka.embedded.lock import is_held
+from lamplighter.kafka.embedded.topics import TopicReaders
+from tests.harness import Broker, Project, end_broker, lives, stop, wait_for
 
 USER = """
 import sys, time
@@ -50,6 +52,14 @@ def project(tmp_path: Path, framework: Path) -> Iterator[Project]:
     project.close()
 
 
+@pytest.fixture
+def watchful(framework: Path) -> Iterator[EmbeddedBroker]:
+    """A broker that looks ten times a second."""
+    broker = EmbeddedBroker(framework, environment="testing", linger=0.2)
+    yield broker
+    broker.detach()
+
+
 def test_the_first_who_needs_it_starts_it_and_the_second_finds_it(framework: Path, broker: EmbeddedBroker) -> None:
     second = EmbeddedBroker(framework, environment="testing")
 
@@ -71,6 +81,108 @@ def test_who_come_at_the_same_time_share_one(framework: Path) -> None:
     assert found == [running.address] * 5
 
 
+SHORT_USER = """
+import os, signal, sys
+from pathlib import Path
+from confluent_kafka import Producer
+from lamplighter.kafka.embedded.broker import EmbeddedBroker
+from lamplighter.kafka.embedded.topics import TopicReaders
+
+broker = EmbeddedBroker(Path(sys.argv[1]), environment="testing", linger=1)
+address = broker.address(TopicReaders(groups={"store": ["workers"]}))
+producer = Producer({"bootstrap.servers": address})
+producer.produce("store", b"job")
+assert producer.flush(10) == 0
+print(address, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def use_shortly(folder: Path) -> str:
+    """Push one record, be told that it is there, and be killed at once; where the broker was."""
+    command = [sys.executable, "-c", SHORT_USER, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return done.stdout.strip()
+
+
+def test_what_was_acknowledged_is_there_however_short_its_sender_lived(tmp_path: Path) -> None:
+    folders = [tmp_path / str(number) for number in range(4)]
+
+    def attempt(number: int) -> list[str]:
+        addresses = [use_shortly(folders[number])]
+        # It looks every half second, and would end after one: the second user comes around its last look.
+        time.sleep(0.3 + 0.2 * number)
+        return [*addresses, use_shortly(folders[number])]
+
+    with ThreadPoolExecutor(len(folders)) as pool:
+        addresses = list(pool.map(attempt, range(len(folders))))
+    for folder in folders:
+        log = folder / "embedded-broker.log"
+        wait_for(lambda log=log: "It stays, with 2 records that nobody has read (store 2)" in log.read_text())  # type: ignore[misc]
+    found = [Broker(address).ends("store") for _, address in addresses]
+    for folder in folders:
+        end_broker(folder)
+
+    assert all(first == second for first, second in addresses)
+    assert [sum(ends.values()) for ends in found] == [2] * len(folders)
+
+
+def test_it_ends_when_what_it_held_was_read(framework: Path) -> None:
+    address = use_shortly(framework)
+    running = BrokerFolder(framework).running()
+    assert running is not None
+    log = framework / "embedded-broker.log"
+    wait_for(lambda: "It stays, with 1 record" in log.read_text(), what="its word")
+
+    consumer = Consumer({"bootstrap.servers": address, "group.id": "workers", "log_level": 0})
+    places = [TopicPartition("store", number, end) for number, end in Broker(address).ends("store").items()]
+    consumer.commit(offsets=places, asynchronous=False)
+    consumer.close()
+
+    wait_for(lambda: not lives(running.pid), what="the broker's end")
+    assert "Ended: nobody has used it for 1 s, with nothing unread." in log.read_text()
+    assert BrokerFolder(framework).lost() is None
+
+
+FORKED_USER = """
+import os, sys, time
+from pathlib import Path
+from lamplighter.kafka.embedded.broker import EmbeddedBroker
+
+broker = EmbeddedBroker(Path(sys.argv[1]), environment="testing")
+broker.address()
+if os.fork():
+    os._exit(0)
+os.closerange(3, 256)  # as a daemon does
+others = [open(os.devnull) for _ in range(3)]  # with the number of the parent's lease
+broker.address()
+broker.address()
+del broker
+for other in others:
+    os.fstat(other.fileno())
+broker = EmbeddedBroker(Path(sys.argv[1]), environment="testing")
+broker.address()
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_forked_child_is_a_user_of_its_own(framework: Path, broker: EmbeddedBroker) -> None:
+    broker.address()
+    command = [sys.executable, "-c", FORKED_USER, str(framework)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        process.wait(10)
+
+        held = [path.name for path in (framework / "embedded-users").glob("*.lock") if is_held(path)]
+        os.kill(child, signal.SIGKILL)
+
+    assert sorted(name.split("-")[0] for name in held) == sorted([str(os.getpid()), str(child)])
+    wait_for(lambda: not list((framework / "embedded-users").glob(f"{child}-*")), what="the end of its lease")
+
+
 def test_it_is_in_a_session_of_its_own_so_that_ctrl_c_does_not_reach_it(broker: EmbeddedBroker) -> None:
     broker.address()
 
@@ -90,29 +202,10 @@ def test_it_ends_after_its_last_user_even_one_killed_with_9(framework: Path) -> 
 
         process.kill()
 
-    wait_for(lambda: started(running.pid) is None, what="the broker's end")
+    wait_for(lambda: not lives(running.pid), what="the broker's end")
     assert list(framework.glob("*.json")) == []
     assert list((framework / "embedded-users").iterdir()) == []
     assert "nobody has used it for 0.5 s" in (framework / "embedded-broker.log").read_text()
-
-
-def test_it_stays_as_long_as_there_is_a_user(tmp_path: Path) -> None:
-    folder = BrokerFolder(tmp_path)
-    folder.publish("127.0.0.1:1")
-    lease = folder.lease()
-    reasons: list[str] = []
-    thread = threading.Thread(
-        target=lambda: reasons.append(watch(folder, linger=0.1, ended=threading.Event())), daemon=True
-    )
-    thread.start()
-
-    thread.join(1)
-    alive_while_used = thread.is_alive()
-    os.close(lease)
-    thread.join(10)
-
-    assert alive_while_used
-    assert reasons == ["nobody has used it for 0.1 s"]
 
 
 def test_killed_with_9_it_is_started_anew_and_the_loss_is_told(
@@ -122,7 +215,8 @@ def test_killed_with_9_it_is_started_anew_and_the_loss_is_told(
     first = broker.running()
     assert first is not None
     os.kill(first.pid, signal.SIGKILL)
-    wait_for(lambda: started(first.pid) is None)
+    # Its first thread may be gone before the last one, and with that its lock.
+    wait_for(lambda: broker.running() is None, what="the broker's end")
     second = EmbeddedBroker(framework, environment="testing")
 
     with caplog.at_level(logging.WARNING):
@@ -132,6 +226,52 @@ def test_killed_with_9_it_is_started_anew_and_the_loss_is_told(
     assert second.running() != first
     assert "was gone, and its messages with it" in caplog.text
     second.detach()
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [(signal.SIGKILL, "was gone, and its messages"), (signal.SIGTERM, "has ended, and its messages")],
+)
+def test_the_next_one_tells_what_was_lost_in_numbers(
+    framework: Path, watchful: EmbeddedBroker, caplog: pytest.LogCaptureFixture, number: int, told: str
+) -> None:
+    address = watchful.address(TopicReaders(groups={"store": ["workers"]}))
+    Broker(address).publish("store", [(b"key", b"x")] * 3)
+    wait_for(lambda: watchful.folder.unread(), what="its count")
+    running = watchful.running()
+    assert running is not None
+    os.kill(running.pid, number)
+    wait_for(lambda: not lives(running.pid) and watchful.running() is None, what="the broker's end")
+
+    with caplog.at_level(logging.WARNING):
+        watchful.address()
+
+    [record] = [record for record in caplog.records if told in record.message]
+    assert record.__dict__["unread"] == "3 records that nobody has read (store 3)"
+    assert watchful.folder.unread() == {}
+
+
+def test_the_place_of_one_that_lives_is_never_taken(
+    framework: Path, broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "START_TIMEOUT", 0.2)
+    other = BrokerFolder(framework)
+    assert other.begin("127.0.0.1:1")
+
+    with pytest.raises(BrokerUnavailable, match=rf"lives as process {os.getpid()}, and does not answer at 127.0.0.1:1"):
+        broker.address()
+    late = BrokerFolder(framework).begin("127.0.0.1:2")
+
+    assert not late
+    assert other.is_published()
+    other.withdraw()
+
+
+def test_a_folder_that_can_not_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(BrokerUnavailable, match="can't be used in"):
+        EmbeddedBroker(tmp_path / "file/framework", environment="testing").address()
 
 
 def test_who_starts_it_says_what_it_does_not_keep(broker: EmbeddedBroker, caplog: pytest.LogCaptureFixture) -> None:
@@ -160,27 +300,31 @@ def test_a_file_that_tells_of_no_living_broker_is_not_believed(tmp_path: Path, t
     assert BrokerFolder(tmp_path).running() is None
 
 
-def test_another_process_with_its_number_is_not_taken_for_it(framework: Path, broker: EmbeddedBroker) -> None:
-    address = broker.address()
-    file = framework / "embedded-broker.json"
-    fields = json.loads(file.read_text())
+def test_another_process_with_its_number_is_not_taken_for_it(tmp_path: Path) -> None:
+    fields = {"pid": os.getpid(), "address": "127.0.0.1:9"}
+    (tmp_path / "embedded-broker.json").write_text(json.dumps(fields))
 
-    file.write_text(json.dumps({**fields, "pid": os.getpid()}))
-    impostor = broker.running()
-    file.write_text(json.dumps(fields))
-
-    assert impostor is None
-    assert broker.running() == Running(fields["pid"], address)
+    assert BrokerFolder(tmp_path).running() is None
 
 
-def test_a_broker_that_nobody_can_find_any_more_ends(framework: Path, broker: EmbeddedBroker) -> None:
-    broker.address()
-    running = broker.running()
+def test_a_broker_that_nobody_can_find_any_more_ends(framework: Path, watchful: EmbeddedBroker) -> None:
+    watchful.address()
+    running = watchful.running()
     assert running is not None
 
-    (framework / "embedded-broker.json").unlink()
+    shutil.rmtree(framework.parent)
 
-    wait_for(lambda: started(running.pid) is None, what="the broker's end")
+    wait_for(lambda: not lives(running.pid), what="the broker's end")
+
+
+def test_a_broker_whose_file_was_deleted_is_found_again(framework: Path, watchful: EmbeddedBroker) -> None:
+    watchful.address()
+    running = watchful.running()
+
+    (framework / "embedded-broker.json").unlink()
+    wait_for(lambda: watchful.running() is not None, what="its file")
+
+    assert watchful.running() == running
 
 
 def test_the_end_of_one_leaves_the_word_of_its_successor(tmp_path: Path) -> None:
@@ -192,26 +336,16 @@ def test_the_end_of_one_leaves_the_word_of_its_successor(tmp_path: Path) -> None
     assert file.exists()
 
 
-def test_a_lease_counts_until_it_is_closed(tmp_path: Path) -> None:
+def test_a_lease_counts_until_it_is_closed_and_once_more(tmp_path: Path) -> None:
     folder = BrokerFolder(tmp_path)
-    before = folder.has_users()
+    before = folder.take_leases()
     lease = folder.lease()
-    during = folder.has_users()
+    during = [folder.take_leases(), folder.take_leases()]
 
     os.close(lease)
+    after = [folder.take_leases(), folder.take_leases()]
 
-    assert (before, during, folder.has_users()) == (False, True, False)
-
-
-def test_a_process_that_is_gone_has_no_start() -> None:
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-
-    zombie = started(process.pid)
-    process.wait()
-
-    assert (zombie, started(process.pid)) == (None, None)
-    assert started(os.getpid()) is not None
+    assert (before, during, after) == (False, [True, True], [True, False])
 
 
 def test_it_refuses_production_and_says_what_to_set(framework: Path) -> None:
@@ -242,7 +376,7 @@ def test_one_whose_starting_hangs_is_not_waited_for(
 
     with (
         BrokerFolder(framework).alone(wait=1),
-        pytest.raises(BrokerUnavailable, match="Another process has been starting"),
+        pytest.raises(BrokerUnavailable, match="Another process has held the lock"),
     ):
         broker.address()
 
@@ -313,9 +447,68 @@ def test_kafka_serve_runs_it_in_the_foreground(project: Project, framework: Path
 
     assert (again.returncode, status) == (1, 0)
     assert "runs already" in again.stdout + again.stderr
+    assert "with nothing unread" in again.stdout + again.stderr
     assert "store" in topics.stdout
     assert "keeps nothing" in log.read_text()
     assert BrokerFolder(framework).running() is None
+
+
+WAITING = """
+from bootstrap.app import create_app
+
+create_app().bootstrap()
+from app.Jobs.probe import Probe
+from lamplighter.foundation.shortcuts import dispatch
+
+dispatch(Probe(n=1))
+dispatch(Probe(n=2), delay=30)
+"""
+
+
+def test_kafka_serve_tells_what_keeps_the_one_that_runs(project: Project, framework: Path) -> None:
+    done = project.python(WAITING)
+    assert done.returncode == 0, done.stderr
+    wait_for(lambda: len(BrokerFolder(framework).unread()) == 2, what="the broker's count")
+
+    again = project.artisan("kafka:serve", check=False)
+
+    text = " ".join((again.stdout + again.stderr).split())
+    assert "with 2 records that nobody has read (dos_data_store.delay.15 1, store 1)" in text
+    assert "ends it" in text
+
+
+def test_jobs_that_have_run_do_not_keep_it(project: Project, framework: Path) -> None:
+    project.artisan("migrate", "--force")
+    done = project.python(WAITING.replace("delay=30", "delay=1"))
+    assert done.returncode == 0, done.stderr
+
+    worker = project.worker("-q")
+    wait_for(lambda: len(project.numbers("end")) == 2, what="the jobs' ends")
+    status = stop(worker)
+
+    assert status == 0
+    wait_for(lambda: BrokerFolder(framework).unread() == {}, what="the broker's count")
+
+
+def test_kafka_serve_ends_in_order_with_its_terminal(project: Project, framework: Path) -> None:
+    with (framework / "serve.log").open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "artisan.py", "kafka:serve"],
+            cwd=project.folder,
+            env=project.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            text=True,
+        )
+    try:
+        wait_for(lambda: BrokerFolder(framework).running(), what="the broker")
+        status = stop(process, signal.SIGHUP)
+    finally:
+        process.kill()
+
+    assert status == 0
+    assert BrokerFolder(framework).lost() is None
 
 
 def test_kafka_serve_refuses_production(project: Project) -> None:
