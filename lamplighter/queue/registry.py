@@ -5,26 +5,14 @@ import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
-
-import msgspec
 
 from lamplighter.contracts import Container, Delivery, Invoker
 from lamplighter.errors import ConfigError, UnknownJob
+from lamplighter.queue.definition import check, maker, path_of
 from lamplighter.queue.handlers import ManyAtOnce, OneOfMany
-from lamplighter.queue.job import Job, own_fields
+from lamplighter.queue.job import Job
 from lamplighter.queue.retries import parse_backoff
 
-POLICY_TYPES: tuple[tuple[str, tuple[type, ...], str], ...] = (
-    ("name", (str,), "a text"),
-    ("queue", (str,), "a text"),
-    ("connection", (str,), "a text"),
-    ("tries", (int,), "a whole number, 0 for no end"),
-    ("timeout", (int, float), "seconds, 0 for no end"),
-    ("batch_size", (int,), "a whole number from 1"),
-    ("batch_wait_ms", (int, float), "milliseconds, 0 for no wait"),
-)
-IN_PLACE = "Make it a plain method that does its work before it returns, by `asyncio.run(...)` where that has to be."
 BATCH_SIZE = 100
 PHP_OBJECT_JOB = "Illuminate\\Queue\\CallQueuedHandler@call"
 
@@ -69,7 +57,7 @@ class Registry:
             name = cls.wire_name()
             known = self._entries.get(name)
             if known is not None and known.cls is not cls:
-                raise ConfigError(f"Two jobs are named {name!r}: {_path(known.cls)} and {_path(cls)}. Rename one.")
+                raise ConfigError(f"Two jobs are named {name!r}: {path_of(known.cls)} and {path_of(cls)}. Rename one.")
             self._entries[name] = self._entry(cls)
 
     def register_modules(self, modules: Iterable[ModuleType]) -> None:
@@ -107,12 +95,12 @@ class Registry:
         )
 
     def _entry(self, cls: type[Job]) -> Entry:
-        _check(cls)
+        check(cls)
         handle = self._handler(cls)
         hook = getattr(cls, "failed", None)
         entry = Entry(
             cls=cls,
-            make=_maker(cls),
+            make=maker(cls),
             handle=handle,
             failed=self._container.invoker(hook, leading=2, given=(Delivery,)) if hook else None,
             wants_delivery=Delivery in handle.needs,
@@ -145,115 +133,3 @@ class Registry:
             batch_size=cls.batch_size or BATCH_SIZE,
             batch_wait=(cls.batch_wait_ms or 0) / 1000,
         )
-
-
-def _maker(cls: type[Job]) -> Callable[[object], Job]:
-    """How the data of a payload become a job; one without fields needs to look at nothing."""
-    if _reads_by_itself(cls) or dataclasses.is_dataclass(cls):
-        return cls.from_data
-    return lambda data: cls()
-
-
-def _reads_by_itself(cls: type[Job]) -> bool:
-    return getattr(cls.from_data, "__func__", None) is not getattr(Job.from_data, "__func__", None)
-
-
-def _check(cls: type[Job]) -> None:
-    if not callable(getattr(cls, "handle", None)) and not hasattr(cls, "handle_many"):
-        raise ConfigError(
-            f"{_path(cls)} has no method `handle`, where a job does its work; a base of several jobs is an ABC."
-        )
-    _check_many(cls)
-    if own_fields(cls) and "__dataclass_fields__" not in vars(cls):
-        raise ConfigError(f"{_path(cls)} has fields, but is no dataclass; put @dataclass(frozen=True) above it.")
-    for method in ("handle", "handle_many", "failed"):
-        _check_method(cls, method)
-    _check_policy(cls)
-    if dataclasses.is_dataclass(cls):
-        _check_aliases(cls, [field.name for field in dataclasses.fields(cls)])
-        _check_fields(cls)
-
-
-def _check_method(cls: type[Job], name: str) -> None:
-    method = getattr(cls, name, None)
-    if method is None:
-        return
-    # Called as they are, they would come back at once with nothing done, and the job would count as run.
-    if inspect.isasyncgenfunction(method) or (name == "failed" and inspect.iscoroutinefunction(method)):
-        raise ConfigError(f"{_path(cls)}.{name} is async; it is called and not awaited. {IN_PLACE}")
-    if inspect.isgeneratorfunction(method):
-        raise ConfigError(f"{_path(cls)}.{name} is a generator; jobs are called and not iterated. {IN_PLACE}")
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    kinds = [parameter.kind for parameter in inspect.signature(method).parameters.values()]
-    if (
-        name == "failed"
-        and sum(kind in positional for kind in kinds) < 2
-        and inspect.Parameter.VAR_POSITIONAL not in kinds
-    ):
-        raise ConfigError(f"{_path(cls)}.failed is given the error of the job: `def failed(self, error)`.")
-
-
-def _check_many(cls: type[Job]) -> None:
-    if not hasattr(cls, "handle_many"):
-        for policy in ("batch_size", "batch_wait_ms"):
-            if getattr(cls, policy) is not None:
-                raise ConfigError(f"{_path(cls)} has {policy}, and no class method `handle_many` that it could be for.")
-        return
-    if not isinstance(inspect.getattr_static(cls, "handle_many"), classmethod | staticmethod):
-        raise ConfigError(
-            f"{_path(cls)}.handle_many is given many jobs and is called on none of them: put @classmethod above it, "
-            f"`def handle_many(cls, jobs: Sequence[Self], ...)`."
-        )
-    if cls.batch_size == 0:
-        raise ConfigError(f"{_path(cls)} has 0 for batch_size, which takes a whole number from 1.")
-
-
-def _check_policy(cls: type[Job]) -> None:
-    for policy, kinds, takes in POLICY_TYPES:
-        value = getattr(cls, policy)
-        if value is not None and not _fits(value, kinds):
-            raise ConfigError(f"{_path(cls)} has {value!r} for {policy}, which takes {takes}.")
-    try:
-        parse_backoff(cls.backoff)
-    except ConfigError as error:
-        raise ConfigError(f"{_path(cls)} has no backoff that can be read. {error}") from error
-
-
-def _fits(value: object, kinds: tuple[type, ...]) -> bool:
-    if isinstance(value, bool) or not isinstance(value, kinds):
-        return False
-    return not isinstance(value, int | float) or value >= 0
-
-
-def _check_aliases(cls: type[Job], fields: list[str]) -> None:
-    for field in cls.aliases:
-        if field not in fields:
-            raise ConfigError(
-                f"{_path(cls)} has an alias for {field!r}, which is no field; `aliases` is {{field: name on the "
-                f"wire}}, and the fields are {', '.join(fields) or 'none'}."
-            )
-    travels = [cls.aliases.get(field, field) for field in fields]
-    for name in travels:
-        if travels.count(name) > 1:
-            raise ConfigError(f"{_path(cls)} has two fields that travel as {name!r}; give one another alias.")
-
-
-def _check_fields(cls: type[Job]) -> None:
-    if _reads_by_itself(cls):
-        return  # it reads its fields by itself
-    try:
-        msgspec.json.schema(cls, schema_hook=_foreign)
-    except (TypeError, NameError) as error:
-        raise ConfigError(f"{_path(cls)} has a field that can't travel as JSON: {error}.") from error
-
-
-def _foreign(kind: Any) -> dict[str, Any]:
-    """Msgspec knows any other type by its shape."""
-    if kind is object:
-        return {"description": "anything"}
-    name = _path(kind) if isinstance(kind, type) else str(kind)
-    raise TypeError(f"{name} has no form there. Let its id travel, and fetch it in `handle`")
-
-
-def _path(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
