@@ -9,17 +9,8 @@ import msgspec
 
 from lamplighter.errors import ConfigError
 from lamplighter.queue.job import Job, own_fields
-from lamplighter.queue.retries import parse_backoff
+from lamplighter.queue.policy import check_values
 
-POLICY_TYPES: tuple[tuple[str, tuple[type, ...], str], ...] = (
-    ("name", (str,), "a text"),
-    ("queue", (str,), "a text"),
-    ("connection", (str,), "a text"),
-    ("tries", (int,), "a whole number, 0 for no end"),
-    ("timeout", (int, float), "seconds, 0 for no end"),
-    ("batch_size", (int,), "a whole number from 1"),
-    ("batch_wait_ms", (int, float), "milliseconds, 0 for no wait"),
-)
 IN_PLACE = "Make it a plain method that does its work before it returns, by `asyncio.run(...)` where that has to be."
 
 
@@ -34,7 +25,7 @@ def check(cls: type[Job]) -> None:
         raise ConfigError(f"{path_of(cls)} has fields, but is no dataclass; put @dataclass(frozen=True) above it.")
     for method in ("handle", "handle_many", "failed"):
         _check_method(cls, method)
-    _check_policy(cls)
+    check_values(cls, path_of(cls))
     if dataclasses.is_dataclass(cls):
         _check_aliases(cls, [field.name for field in dataclasses.fields(cls)])
         _check_fields(cls)
@@ -86,23 +77,6 @@ def _check_many(cls: type[Job]) -> None:
         )
     if cls.batch_size == 0:
         raise ConfigError(f"{path_of(cls)} has 0 for batch_size, which takes a whole number from 1.")
-
-
-def _check_policy(cls: type[Job]) -> None:
-    for policy, kinds, takes in POLICY_TYPES:
-        value = getattr(cls, policy)
-        if value is not None and not _fits(value, kinds):
-            raise ConfigError(f"{path_of(cls)} has {value!r} for {policy}, which takes {takes}.")
-    try:
-        parse_backoff(cls.backoff)
-    except ConfigError as error:
-        raise ConfigError(f"{path_of(cls)} has no backoff that can be read. {error}") from error
-
-
-def _fits(value: object, kinds: tuple[type, ...]) -> bool:
-    if isinstance(value, bool) or not isinstance(value, kinds):
-        return False
-    return not isinstance(value, int | float) or value >= 0
 
 
 def _check_aliases(cls: type[Job], fields: list[str]) -> None:

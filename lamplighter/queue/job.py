@@ -2,17 +2,14 @@
 
 import dataclasses
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Self
 
 import msgspec
 
 from lamplighter.errors import ConfigError, InvalidData
+from lamplighter.queue.policy import POLICY, check_names
 
-POLICY = frozenset({"name", "tries", "backoff", "timeout", "queue", "connection", "aliases"}) | {
-    "batch_size",
-    "batch_wait_ms",
-}
 METHODS = frozenset({"handle", "handle_many", "failed", "key", "from_data", "to_data", "wire_name"})
 
 
@@ -46,13 +43,15 @@ class Job:
 
     def __init_subclass__(cls, **keywords: object) -> None:
         super().__init_subclass__(**keywords)
-        taken = sorted((POLICY | METHODS) & own_fields(cls))
+        path = f"{cls.__module__}.{cls.__qualname__}"
+        taken = sorted((POLICY.keys() | METHODS) & own_fields(cls))
         if taken:
             raise ConfigError(
-                f"{cls.__module__}.{cls.__qualname__} has a field named {taken[0]!r}, a job's policy or method. "
+                f"{path} has a field named {taken[0]!r}, a job's policy or method. "
                 f"Remove the annotation to set the policy, or give the field another name and "
                 f"`aliases = {{'another_name': {taken[0]!r}}}` to keep it on the wire."
             )
+        check_names(path, _attributes(cls))
 
     @classmethod
     def wire_name(cls) -> str:
@@ -95,3 +94,11 @@ class Job:
 def own_fields(cls: type) -> set[str]:
     """The names that a class itself annotates as fields; ClassVars are none."""
     return {name for name, kind in inspect.get_annotations(cls).items() if "ClassVar" not in str(kind)}
+
+
+def _attributes(cls: type[Job]) -> Iterator[tuple[str, object]]:
+    """What a class and its mixins say that is neither policy nor field; its bases that are jobs were looked at."""
+    known = {name for base in cls.__mro__ for name in own_fields(base)} | POLICY.keys()
+    for owner in cls.__mro__:
+        if owner is cls or not issubclass(owner, Job):
+            yield from ((name, value) for name, value in vars(owner).items() if name not in known)

@@ -39,6 +39,6 @@ def mask_secrets(value: Any, key: str = "") -> Any:
     return CREDENTIALS.sub(MASK, value) if isinstance(value, str) else value
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> list[str]:
-    """The known words that are near, the nearest first."""
-    return difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
+def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> list[str]:
+    """The known words that are near, the nearest first; 1 as `cutoff` takes only the word itself."""
+    return difflib.get_close_matches(word, list(known), n=3, cutoff=cutoff)
