@@ -69,4 +69,4 @@ def format_backoff(value: float | Sequence[float] | None) -> str | None:
     """A backoff as payloads carry it: `1,5,30`."""
     if value is None:
         return None
-    return ",".join(f"{wait:g}" for wait in parse_backoff(value))
+    return ",".join(str(int(wait)) if wait.is_integer() else repr(wait) for wait in parse_backoff(value))

@@ -34,6 +34,11 @@ def test_a_backoff_travels_as_text() -> None:
     assert format_backoff((1, 5, 30)) == "1,5,30"
 
 
+@pytest.mark.parametrize("backoff", [1234567, (0.1, 1 / 3), [86_400.25, 1e-7], ()])
+def test_a_backoff_that_has_travelled_is_the_same(backoff: float | Sequence[float]) -> None:
+    assert parse_backoff(format_backoff(backoff)) == parse_backoff(backoff)
+
+
 @pytest.mark.parametrize(("attempts", "delay"), [(1, 1.0), (2, 5.0), (3, 30.0), (4, 30.0)])
 def test_the_last_wait_is_repeated(attempts: int, delay: float) -> None:
     policy = Policy(tries=0, backoff=(1.0, 5.0, 30.0), timeout=60)
