@@ -22,6 +22,7 @@ LamplighterError
 │   ├── HandlerError
 │   └── ManuallyFailed
 └── QueueError                  a queue can't do what it was asked
+    ├── InvalidPayload          a job was not dispatched: no worker could read it
     ├── UnsupportedDelay
     ├── MessageTooLarge
     ├── EmbeddedBrokerFull
@@ -120,6 +121,10 @@ class ManuallyFailed(JobFailed):
 
 class QueueError(LamplighterError):
     """A queue can't do what it was asked."""
+
+
+class InvalidPayload(QueueError):
+    """A job was not dispatched, since no worker could read it; the message names its class and the field."""
 
 
 class UnsupportedDelay(QueueError):

@@ -2,17 +2,13 @@
 
 from typing import Any
 
-import msgspec
-
 from app.Services.refusal import Refusal
 from lamplighter.contracts import Delivery
-from lamplighter.errors import MessageTooLarge
+from lamplighter.errors import InvalidPayload, MessageTooLarge
 from lamplighter.queue.dispatcher import Dispatcher
 
 DATA = "job.api.data"
 ERROR = "job.api.error"
-# What was sent can be read but not written, such as a number of a hundred digits.
-UNWRITABLE = (msgspec.MsgspecError, ValueError, OverflowError, RecursionError)
 LEAVE_OUT = ("query", "type", "queryType", "id")  # of an error that would be too large: one after the other
 
 
@@ -55,7 +51,7 @@ class Answers:
         key = delivery.key or None
         try:
             self._dispatcher.push(name, body, connection=delivery.connection, queue=self._queue, key=key)
-        except (MessageTooLarge, *UNWRITABLE):
+        except (MessageTooLarge, InvalidPayload):  # what was sent can be read but not written: half a surrogate pair
             if is_least:
                 raise
             return False

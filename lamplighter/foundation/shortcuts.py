@@ -37,6 +37,8 @@ def dispatch(
     """Put a job on its queue and return its id when it is safe there.
 
     Raises:
+        InvalidPayload: no worker could read the job, or none knows its class.
+        MessageTooLarge: the payload is larger than the queue takes.
         Unavailable: the queue did not acknowledge in time.
     """
     dispatcher: Dispatcher = app().make(Dispatcher)

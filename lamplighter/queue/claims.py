@@ -16,9 +16,8 @@ import msgspec
 from lamplighter.contracts import Headers
 from lamplighter.errors import ClaimLost, Unavailable
 from lamplighter.queue.delivery import DriverDelivery
+from lamplighter.queue.payload import CLAIM_JOB
 
-# Stands for the job in the small payload that travels; only where this is read are headers looked at.
-CLAIM_JOB = "lamplighter.claim"
 HEADER = "x-claim"
 REFERENCE = re.compile(r"file:(?P<name>[0-9a-f]{32}):(?P<digest>[0-9a-f]{64}):(?P<size>\d{1,12})")
 SUFFIX = ".claim"

@@ -9,38 +9,72 @@ import msgspec
 
 from lamplighter.errors import ConfigError
 from lamplighter.queue.job import Job, own_fields
+from lamplighter.queue.payload import CLAIM_JOB
 from lamplighter.queue.policy import check_values
 
 IN_PLACE = "Make it a plain method that does its work before it returns, by `asyncio.run(...)` where that has to be."
 
 
-def check(cls: type[Job]) -> None:
-    """Raise ConfigError for a class that can't be a job; the message names the class, and says what to write."""
-    if not callable(getattr(cls, "handle", None)) and not hasattr(cls, "handle_many"):
-        raise ConfigError(
-            f"{path_of(cls)} has no method `handle`, where a job does its work; a base of several jobs is an ABC."
-        )
-    _check_many(cls)
+def check(cls: type[Job], *, runs_here: bool = True) -> None:
+    """Look whether a class can be a job; one that does not run here needs no `handle`.
+
+    Raises:
+        ConfigError: it can't; the message names the class, and says what to write.
+    """
+    if runs_here:
+        _check_handler(cls)
     if own_fields(cls) and "__dataclass_fields__" not in vars(cls):
         raise ConfigError(f"{path_of(cls)} has fields, but is no dataclass; put @dataclass(frozen=True) above it.")
-    for method in ("handle", "handle_many", "failed"):
-        _check_method(cls, method)
     check_values(cls, path_of(cls))
-    if dataclasses.is_dataclass(cls):
-        _check_aliases(cls, [field.name for field in dataclasses.fields(cls)])
-        _check_fields(cls)
+    if cls.name == CLAIM_JOB:
+        raise ConfigError(f"{path_of(cls)} is named {CLAIM_JOB!r}, which stands for payloads that are kept elsewhere.")
+    if not dataclasses.is_dataclass(cls):
+        _check_constructor(cls)
+        return
+    _check_aliases(cls, [field.name for field in dataclasses.fields(cls)])
+    _check_fields(cls)
 
 
 def maker(cls: type[Job]) -> Callable[[object], Job]:
     """How the data of a payload become a job; one without fields needs to look at nothing."""
-    if _reads_by_itself(cls) or dataclasses.is_dataclass(cls):
+    if reads_by_itself(cls) or dataclasses.is_dataclass(cls):
         return cls.from_data
     return lambda data: cls()
+
+
+def reads_by_itself(cls: type[Job]) -> bool:
+    """Whether a class has a `from_data` of its own."""
+    return getattr(cls.from_data, "__func__", None) is not getattr(Job.from_data, "__func__", None)
 
 
 def path_of(cls: type) -> str:
     """Where a class is defined, for messages."""
     return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _check_handler(cls: type[Job]) -> None:
+    if not callable(getattr(cls, "handle", None)) and not hasattr(cls, "handle_many"):
+        raise ConfigError(
+            f"{path_of(cls)} has no method `handle`, where a job does its work; a base of several jobs is an ABC."
+        )
+    _check_many(cls)
+    for method in ("handle", "handle_many", "failed"):
+        _check_method(cls, method)
+
+
+def _check_constructor(cls: type[Job]) -> None:
+    """What an `__init__` takes is in no payload, and nobody gives it where the job runs."""
+    if cls.__init__ is object.__init__ or (reads_by_itself(cls) and cls.to_data is not Job.to_data):
+        return
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    _, *parameters = inspect.signature(cls.__init__).parameters.values()
+    taken = [parameter.name for parameter in parameters if parameter.kind not in variadic]
+    if taken:
+        fields = ", ".join(f"`{name}`" for name in taken)
+        raise ConfigError(
+            f"{path_of(cls)} takes {', '.join(taken)} in an `__init__` of its own, which would not travel. Put "
+            f"@dataclass(frozen=True) above the class, and {fields} with a type into it, in place of the `__init__`."
+        )
 
 
 def _check_method(cls: type[Job], name: str) -> None:
@@ -93,7 +127,7 @@ def _check_aliases(cls: type[Job], fields: list[str]) -> None:
 
 
 def _check_fields(cls: type[Job]) -> None:
-    if _reads_by_itself(cls):
+    if reads_by_itself(cls):
         return  # it reads its fields by itself
     try:
         msgspec.json.schema(cls, schema_hook=_foreign)
@@ -107,7 +141,3 @@ def _foreign(kind: Any) -> dict[str, Any]:
         return {"description": "anything"}
     name = path_of(kind) if isinstance(kind, type) else str(kind)
     raise TypeError(f"{name} has no form there. Let its id travel, and fetch it in `handle`")
-
-
-def _reads_by_itself(cls: type[Job]) -> bool:
-    return getattr(cls.from_data, "__func__", None) is not getattr(Job.from_data, "__func__", None)

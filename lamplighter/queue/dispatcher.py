@@ -1,18 +1,20 @@
 """Puts jobs on queues, and returns when they are safe there."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from lamplighter.contracts import Events, Headers, Message
+from lamplighter.errors import InvalidPayload
 from lamplighter.queue.events import JobQueued
 from lamplighter.queue.job import Job
-from lamplighter.queue.payload import new_id, write
-from lamplighter.queue.retries import format_backoff
+from lamplighter.queue.payload import new_id
+from lamplighter.queue.readable import ReadablePayloads
 
 if TYPE_CHECKING:
     from lamplighter.queue.manager import QueueManager
+    from lamplighter.queue.registry import Registry
 
 
 class Unset(Enum):
@@ -26,11 +28,13 @@ Key = str | bytes | Unset | None
 
 
 class Dispatcher:
-    """Dispatches jobs; every method returns only when the queue has them."""
+    """Dispatches jobs that a worker can read; every method returns only when the queue has them."""
 
-    def __init__(self, queues: "QueueManager", events: Events) -> None:
+    def __init__(self, queues: "QueueManager", events: Events, registry: "Callable[[], Registry]") -> None:
+        """Takes what gives the registry, which is asked for when the first job is dispatched."""
         self._queues = queues
         self._events = events
+        self._payloads = ReadablePayloads(registry)
 
     def dispatch(
         self,
@@ -44,21 +48,15 @@ class Dispatcher:
         """Push a job; the payload's id. The key is the one given, else `job.key()`, else the id.
 
         Raises:
+            InvalidPayload: no worker could read the job, or none knows its class.
+            MessageTooLarge: the payload is larger than the queue takes.
             Unavailable: the queue did not acknowledge in time.
             UnsupportedDelay: a delay, on a connection that can't hold jobs back.
         """
-        own = job.key() if key is UNSET else key
+        own = job.key() if key is UNSET and isinstance(job, Job) else key
         key = UNSET if own is None and key is UNSET else own
-        id = _id_for(key)
-        payload = write(
-            job.wire_name(),
-            job.to_data(),
-            id=id,
-            max_tries=job.tries,
-            backoff=format_backoff(job.backoff),
-            timeout=job.timeout,
-        )
-        message = Message(payload, _key_bytes(key, id))
+        id, raw = _id_and_key(key, type(job).__qualname__)
+        message = Message(self._payloads.of_job(job, id=id), raw)
         self._push(message, id, connection or job.connection, queue or job.queue, delay)
         return id
 
@@ -88,11 +86,12 @@ class Dispatcher:
         """Push a string job by its wire name, for whoever has registered it; the payload's id.
 
         Raises:
-            Unavailable: the queue did not acknowledge in time.
+            InvalidPayload: no worker could read the data.
             MessageTooLarge: the payload is larger than the queue takes.
+            Unavailable: the queue did not acknowledge in time.
         """
-        id = _id_for(key)
-        message = Message(write(name, data, id=id), _key_bytes(key, id), headers)
+        id, raw = _id_and_key(key, name)
+        message = Message(self._payloads.of_data(name, data, id=id), raw, headers)
         self._push(message, id, connection, queue, delay)
         return id
 
@@ -103,13 +102,31 @@ class Dispatcher:
         connection: str | None = None,
         queue: str | None = None,
     ) -> int:
-        """Push string jobs (name, data, key) and wait once for all of them; the number pushed."""
-        target = self._queues.connection(connection)
-        return target.bulk((self._message(*job) for job in jobs), queue=queue or target.default_queue)
+        """Push string jobs (name, data, key) and wait once for all of them; the number pushed.
 
-    def _message(self, name: str, data: object, key: Key) -> Message:
-        id = _id_for(key)
-        return Message(write(name, data, id=id), _key_bytes(key, id))
+        Raises:
+            InvalidPayload: no worker could read one of them; the message says which. Those before it are on the queue.
+            MessageTooLarge: the payload of one is larger than the queue takes.
+            Unavailable: the queue did not acknowledge in time.
+        """
+        target = self._queues.connection(connection)
+        refused: list[InvalidPayload] = []
+        count = target.bulk(self._messages(jobs, refused), queue=queue or target.default_queue)
+        if refused:
+            told = f"{refused[0]} The {count} before it in push_many are on the queue."
+            raise InvalidPayload(told) from refused[0]
+        return count
+
+    def _messages(self, jobs: Iterable[tuple[str, object, Key]], refused: list[InvalidPayload]) -> Iterator[Message]:
+        """Their messages up to one that is refused: what was sent before it must be waited for."""
+        for name, data, key in jobs:
+            try:
+                id, raw = _id_and_key(key, name)
+                message = Message(self._payloads.of_data(name, data, id=id), raw)
+            except InvalidPayload as error:
+                refused.append(error)
+                return
+            yield message
 
     def _push(self, message: Message, id: str, connection: str | None, queue: str | None, delay: float) -> None:
         if not math.isfinite(delay):
@@ -121,19 +138,22 @@ class Dispatcher:
             self._events.dispatch(JobQueued(target.connection, name, id, message.payload))
 
 
-def _id_for(key: Key) -> str:
-    """The payload's id is its key where that is text, as Laravel's correlation id."""
-    if isinstance(key, str) and key:
-        return key
-    if isinstance(key, bytes) and key:
-        try:
-            return key.decode()
-        except UnicodeDecodeError:
-            return new_id()
-    return new_id()
-
-
-def _key_bytes(key: Key, id: str) -> bytes | None:
+def _id_and_key(key: Key, job: str) -> tuple[str, bytes | None]:
+    """The payload's id, which is the key where that is text, as Laravel's correlation id; and the message's key."""
     if key is UNSET:
-        return id.encode()
-    return key.encode() if isinstance(key, str) else key
+        id = new_id()
+        return id, id.encode()
+    if key is None:
+        return new_id(), None
+    try:
+        if isinstance(key, str):
+            return key or new_id(), key.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidPayload(f"{job} was not dispatched: its key holds half a surrogate pair.") from error
+    if not isinstance(key, bytes):
+        kind = type(key).__qualname__
+        raise InvalidPayload(f"{job} was not dispatched: a key is text, bytes or None, and this one is of type {kind}.")
+    try:
+        return key.decode() or new_id(), key
+    except UnicodeDecodeError:
+        return new_id(), key

@@ -29,6 +29,7 @@ class Job:
         batch_size: how many jobs `handle_many` is given at most in one call; 100 where none is set.
         batch_wait_ms: milliseconds that the first of them waits for others; 0 takes what is there.
         aliases: the wire name of each field whose name on the wire isn't its name here.
+        runs_elsewhere: another application has the handler; here it is dispatched, and not registered.
     """
 
     name: ClassVar[str] = ""
@@ -40,6 +41,7 @@ class Job:
     batch_size: ClassVar[int | None] = None
     batch_wait_ms: ClassVar[float | None] = None
     aliases: ClassVar[Mapping[str, str]] = {}
+    runs_elsewhere: ClassVar[bool] = False
 
     def __init_subclass__(cls, **keywords: object) -> None:
         super().__init_subclass__(**keywords)
@@ -79,7 +81,7 @@ class Job:
             raise InvalidData(f"The data of {cls.wire_name()} do not fit {cls.__qualname__}: {error}.") from error
 
     def to_data(self) -> object:
-        """The fields as they travel: what `msgspec.json.encode` can write."""
+        """The fields as they travel: what `msgspec.json.encode` can write, and `from_data` reads."""
         if not dataclasses.is_dataclass(self):
             return {}
         wire = self.aliases

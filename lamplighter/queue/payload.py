@@ -13,6 +13,8 @@ from lamplighter.errors import UnreadablePayload
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 512
+# Stands for the job in the small payload of one that is kept elsewhere; only where it is read are headers looked at.
+CLAIM_JOB = "lamplighter.claim"
 # Possessive, and without need of the closing quote: a string that is never closed is looked at once, not once for each
 # of its quotes.
 BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
@@ -136,7 +138,7 @@ def write(
     """A string job's payload: Laravel 13's keys in Laravel's order.
 
     Raises:
-        TypeError: `data` holds what JSON can't.
+        TypeError, ValueError, RecursionError: `data` holds what JSON can't.
     """
     envelope = {
         "uuid": new_uuid(),

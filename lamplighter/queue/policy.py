@@ -27,7 +27,9 @@ POLICY: Mapping[str, Takes] = {
     "batch_size": Takes((int,), "a whole number from 1"),
     "batch_wait_ms": Takes((int, float), "milliseconds, 0 for no wait"),
     "aliases": Takes((Mapping,), "{field: name on the wire}"),
+    "runs_elsewhere": Takes((bool,), "True or False"),
 }
+OF_ONE_JOB = frozenset({"tries", "backoff", "timeout", "queue", "connection"})  # a job may have its own
 # What other frameworks call a policy, and what one letter more or less does not explain.
 LOOK_ALIKES: Mapping[str, str] = {
     "alias": "aliases",

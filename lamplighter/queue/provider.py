@@ -76,7 +76,12 @@ class QueueServiceProvider(ServiceProvider):
         from lamplighter.contracts import Events
         from lamplighter.queue.dispatcher import Dispatcher
 
-        return Dispatcher(self.app.make(QueueManager), self.app.make(Events))
+        return Dispatcher(self.app.make(QueueManager), self.app.make(Events), self._registered)
+
+    def _registered(self) -> Any:
+        from lamplighter.queue.registry import Registry
+
+        return self.app.make(Registry)
 
     def _registry(self) -> Any:
         from lamplighter.queue.registry import Registry

@@ -54,6 +54,10 @@ class Registry:
             ConfigError: a class can't be a job, or two have one name.
         """
         for cls in classes:
+            if cls.runs_elsewhere:
+                raise ConfigError(
+                    f"{path_of(cls)} says that it `runs_elsewhere`, and is registered to run here. Do one of the two."
+                )
             name = cls.wire_name()
             known = self._entries.get(name)
             if known is not None and known.cls is not cls:
@@ -61,11 +65,11 @@ class Registry:
             self._entries[name] = self._entry(cls)
 
     def register_modules(self, modules: Iterable[ModuleType]) -> None:
-        """Register every job that these modules define themselves, and no abstract base of theirs."""
+        """Register every job that these modules define themselves, but for abstract bases and what runs elsewhere."""
         for module in modules:
             for value in vars(module).values():
                 is_job = isinstance(value, type) and issubclass(value, Job) and value.__module__ == module.__name__
-                if is_job and not inspect.isabstract(value):
+                if is_job and not value.runs_elsewhere and not inspect.isabstract(value):
                     self.register(value)
 
     def names(self) -> list[str]:
@@ -82,6 +86,10 @@ class Registry:
         if entry is None:
             raise UnknownJob(self._unknown(job))
         return entry
+
+    def get(self, job: str) -> Entry | None:
+        """The same; None where nothing is registered under that name."""
+        return self._entries.get(job) or self._entries.get(job.partition("@")[0])
 
     def _unknown(self, job: str) -> str:
         if job == PHP_OBJECT_JOB:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 from lamplighter.contracts import Container
 from lamplighter.errors import ConfigError, PayloadError, UnknownJob, UnreadablePayload
 from lamplighter.logging.context import job_context
-from lamplighter.queue.claims import CLAIM_JOB, ReadClaim, refuse_claim
+from lamplighter.queue.claims import ReadClaim, refuse_claim
 from lamplighter.queue.delivery import DriverDelivery, InHand
 from lamplighter.queue.job import Job
-from lamplighter.queue.payload import Envelope, read
+from lamplighter.queue.payload import CLAIM_JOB, Envelope, read
 from lamplighter.queue.pushes import Pushes
 from lamplighter.queue.registry import Entry, Registry
 from lamplighter.queue.retries import Policy, parse_backoff

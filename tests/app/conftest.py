@@ -82,10 +82,10 @@ class DataStore:
             Repository({"queue": {"default": "kafka", "connections": {"kafka": {"driver": "caught"}}}})
         )
         manager.extend("caught", lambda name, options: self.queue)
-        self.dispatcher = Dispatcher(manager, Events())
+        registry = Registry(container)
+        self.dispatcher = Dispatcher(manager, Events(), lambda: registry)
         self.table_rows = container.instance(Rows, Rows(databases.statements(), ZoneInfo(zone)))
         container.instance(Answers, Answers(self.dispatcher, "api"))
-        registry = Registry(container)
         registry.register(StoreData, UpdateData, GetData)
         self.runner = Runner(registry, container, Policy(tries=1, backoff=(), timeout=0))
 

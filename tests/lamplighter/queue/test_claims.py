@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from lamplighter.errors import ClaimLost, Unavailable
-from lamplighter.queue.claims import CLAIM_JOB, FileClaims, Reference, envelope_of, reference_in
+from lamplighter.queue.claims import FileClaims, Reference, envelope_of, reference_in
 from lamplighter.queue.delivery import DriverDelivery
-from lamplighter.queue.payload import write
+from lamplighter.queue.payload import CLAIM_JOB, write
 from lamplighter.queue.retries import Policy
 from lamplighter.queue.runner import Runner
 from tests.lamplighter.queue.conftest import Bench

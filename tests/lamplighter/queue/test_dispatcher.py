@@ -1,6 +1,7 @@
 """What dispatching puts on a queue."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from lamplighter.config import Repository
 from lamplighter.container import Container
 from lamplighter.contracts import Delivery
-from lamplighter.errors import ConfigError
+from lamplighter.errors import ConfigError, InvalidPayload
 from lamplighter.events import Dispatcher as Events
 from lamplighter.logging.context import job_fields
 from lamplighter.queue.dispatcher import UNSET, Dispatcher, Key
@@ -21,7 +22,7 @@ from lamplighter.queue.manager import QueueManager
 from lamplighter.queue.registry import Registry
 from lamplighter.queue.retries import Policy
 from lamplighter.queue.runner import Runner
-from tests.lamplighter.queue.conftest import ListQueue
+from tests.lamplighter.queue.conftest import Bench, ListQueue
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,12 @@ def dispatcher(line: ListQueue, events: Events) -> Dispatcher:
     manager = QueueManager(Repository({"queue": {"default": "line", "connections": connections}}))
     container = Container()
     registry = Registry(container)
-    registry.register(Failing)
+    registry.register(Failing, Letter)
     runner = Runner(registry, container, Policy(tries=1, backoff=(), timeout=0))
     manager.extend("line", lambda name, options: line)
     manager.extend("sync", lambda name, options: SyncQueue(name, runner))
     manager.extend("null", lambda name, options: NullQueue(name))
-    return Dispatcher(manager, events)
+    return Dispatcher(manager, events, lambda: registry)
 
 
 def test_a_job_travels_with_its_policy_and_its_fields(dispatcher: Dispatcher, line: ListQueue) -> None:
@@ -164,3 +165,94 @@ def test_log_records_of_a_job_on_the_sync_connection_say_which_job_it_is(dispatc
 def test_a_connection_that_is_none_is_named(dispatcher: Dispatcher, name: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         dispatcher.dispatch(Letter(), connection=name)
+
+
+# what no worker could read ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Unregistered(Job):
+    """Nobody has registered it."""
+
+    name = "unregistered"
+
+
+Way = Callable[[Dispatcher, str], object]
+
+
+@pytest.mark.parametrize("connection", ["line", "sync", "null"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda dispatcher, connection: dispatcher.dispatch(Letter(to=5), connection=connection),  # type: ignore[arg-type]
+        lambda dispatcher, connection: dispatcher.dispatch(Unregistered(), connection=connection),
+        lambda dispatcher, connection: dispatcher.later(60, Letter(to=5), connection=connection),  # type: ignore[arg-type]
+        lambda dispatcher, connection: dispatcher.push("theirs", {"n": float("nan")}, connection=connection),
+        lambda dispatcher, connection: dispatcher.push("letter", {"to": 5}, connection=connection),
+        lambda dispatcher, connection: dispatcher.push_many([("theirs", object(), UNSET)], connection=connection),
+    ],
+    ids=["dispatch", "unregistered", "later", "push", "registered push", "push_many"],
+)
+def test_what_no_worker_could_read_is_refused_on_every_way_and_connection(
+    dispatcher: Dispatcher, line: ListQueue, way: Way, connection: str
+) -> None:
+    ran.clear()
+
+    with pytest.raises(InvalidPayload, match="was not dispatched"):
+        way(dispatcher, connection)
+
+    assert (ran, list(line.line)) == ([], [])
+
+
+def test_what_came_before_a_refused_one_of_many_is_on_the_queue(dispatcher: Dispatcher, line: ListQueue) -> None:
+    jobs = [("a", 1, UNSET), ("b", 2, UNSET), ("c", float("inf"), UNSET), ("d", 4, UNSET)]
+
+    with pytest.raises(InvalidPayload, match=r"The string job 'c' was not dispatched.*The 2 before it"):
+        dispatcher.push_many(jobs)
+
+    assert [json.loads(delivery.payload)["job"] for delivery in line.line] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("key", "why"), [(5, "of type int"), (0, "of type int"), ("\udfff", "surrogate")])
+def test_a_key_that_can_not_be_written_is_refused(dispatcher: Dispatcher, line: ListQueue, key: Any, why: str) -> None:
+    for way in (
+        lambda: dispatcher.dispatch(Letter(), key=key),
+        lambda: dispatcher.push("theirs", {}, key=key),
+        lambda: dispatcher.push_many([("theirs", {}, key)]),
+    ):
+        with pytest.raises(InvalidPayload, match=rf"(Letter|theirs) was not dispatched: .*key.*{why}"):
+            way()
+
+    assert not line.line
+
+
+@pytest.mark.parametrize("key", ["", b""])
+def test_an_empty_key_is_no_id(dispatcher: Dispatcher, line: ListQueue, key: Key) -> None:
+    id = dispatcher.push("theirs", {}, key=key)
+
+    assert (len(id), line.line[0].key) == (32, b"")
+
+
+class Parent(Job):
+    """Dispatches what no worker could read."""
+
+    name = "parent"
+
+    def handle(self, dispatcher: Dispatcher) -> None:
+        """Dispatch."""
+        ran.append("parent")
+        dispatcher.dispatch(Letter(to=5), connection="line")  # type: ignore[arg-type]
+
+
+def test_a_job_that_dispatches_such_a_job_has_an_error_of_its_own(
+    bench: Bench, dispatcher: Dispatcher, line: ListQueue
+) -> None:
+    ran.clear()
+    bench.container.instance(Dispatcher, dispatcher)
+    delivery = bench.queue.add("parent", maxTries=2)
+
+    bench.worker(Parent).work()
+
+    assert ran == ["parent", "parent"]
+    assert delivery.settled == [("release", 0.0, True), ("fail", "InvalidPayload")]
+    assert not line.line

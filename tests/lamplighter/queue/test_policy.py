@@ -154,6 +154,7 @@ def test_what_a_mixin_says_is_looked_at() -> None:
         ("backoff", [1, float("nan")]),
         ("aliases", ["a"]),
         ("tries", 1.0),
+        ("runs_elsewhere", 1),
     ],
 )
 def test_a_value_that_would_be_lost_on_the_way_is_none(policy: str, value: Any) -> None:

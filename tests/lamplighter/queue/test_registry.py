@@ -114,6 +114,8 @@ def test_two_jobs_of_one_name_are_refused(registry: Registry) -> None:
         ({"backoff": "soon"}, "backoff.*'soon'"),
         ({"queue": ["a", "b"]}, r"\['a', 'b'\] for queue, which takes a text"),
         ({"name": 5}, "5 for name"),
+        ({"timeout": float("inf")}, "inf for timeout"),
+        ({"aliases": ["first"]}, r"\['first'\] for aliases"),
         ({"aliases": {"wire-name": "first"}}, r"an alias for 'wire-name', which is no field.*first, second"),
         ({"aliases": {"first": "second"}}, "two fields that travel as 'second'"),
     ],
@@ -157,3 +159,87 @@ def test_an_abstract_base_in_a_module_of_jobs_is_none(registry: Registry) -> Non
     registry.register_modules([module])
 
     assert registry.names() == ["bare"]
+
+
+def taking(*bases: type, **attributes: object) -> type[Job]:
+    """A job whose `__init__` takes a recipient, as somebody from Laravel would write it."""
+
+    def take(self: Any, recipient: str = "you", *, copies: int = 1) -> None:
+        self.recipient = recipient
+
+    body = {"__init__": take, "handle": lambda self: None, "__module__": __name__, **attributes}
+    return type("SendLetter", (*bases, Job), body)
+
+
+def test_what_an_init_takes_would_not_travel(registry: Registry) -> None:
+    with pytest.raises(
+        ConfigError, match=r"SendLetter takes recipient, copies in an `__init__`.*@dataclass\(frozen=True\)"
+    ):
+        registry.register(taking())
+
+
+def test_a_mixins_init_is_one_too(registry: Registry) -> None:
+    class Addressed:
+        """Shared by several jobs."""
+
+        def __init__(self, recipient: str) -> None:
+            self.recipient = recipient
+
+    class SendLetter(Addressed, Job):
+        """Takes what its mixin takes."""
+
+        def handle(self) -> None:
+            """Nothing to do."""
+
+    with pytest.raises(ConfigError, match="SendLetter takes recipient"):
+        registry.register(SendLetter)
+
+
+def test_reading_without_writing_does_not_make_up_for_an_init(registry: Registry) -> None:
+    def from_data(cls: Any, data: Any) -> Any:
+        return cls(data.get("recipient"))
+
+    with pytest.raises(ConfigError, match="SendLetter takes recipient"):
+        registry.register(taking(from_data=classmethod(from_data)))
+
+    registry.register(taking(from_data=classmethod(from_data), to_data=lambda self: {"recipient": self.recipient}))
+
+
+def test_an_init_that_takes_nothing_may_be(registry: Registry) -> None:
+    class Forwarding:
+        """Takes what others take."""
+
+        def __init__(self, *arguments: object, **named: object) -> None:
+            super().__init__(*arguments, **named)
+
+    class Prepared(Forwarding, Job):
+        """Makes itself what it needs."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.lines: list[str] = []
+
+        def handle(self) -> None:
+            """Nothing to do."""
+
+    registry.register(Prepared)
+
+    assert registry.get(Prepared.wire_name()) is not None
+
+
+def test_what_runs_elsewhere_is_not_registered(registry: Registry) -> None:
+    cls = job(name="elsewhere", runs_elsewhere=True)
+    module = ModuleType(__name__)
+    vars(module).update(Elsewhere=cls, Bare=Bare)
+
+    registry.register_modules([module])
+
+    assert registry.names() == ["bare"]
+    assert registry.get("elsewhere") is None
+    with pytest.raises(ConfigError, match=r"Made says that it `runs_elsewhere`, and is registered"):
+        registry.register(cls)
+
+
+def test_a_name_that_the_framework_uses_itself_is_refused(registry: Registry) -> None:
+    with pytest.raises(ConfigError, match=r"Made is named 'lamplighter\.claim'"):
+        registry.register(job(name="lamplighter.claim"))
