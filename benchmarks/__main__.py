@@ -15,6 +15,7 @@ import confluent_kafka
 from benchmarks import data_store, measures, slots
 from benchmarks.bench import ROOT, Bench
 from benchmarks.broker import kafka
+from benchmarks.dispatching import dispatching
 from benchmarks.peers import peers
 from benchmarks.report import HEAD, NotMeasured, Row
 
@@ -27,6 +28,7 @@ PARTS = (
     "latency",
     "busy",
     "slots",
+    "dispatch",
     "cli",
     "datastore",
     "peers",
@@ -82,6 +84,7 @@ def measured(bench: Bench, name: str, options: argparse.Namespace) -> list[Row]:
         "guarantees": lambda: measures.guarantees(bench, jobs=options.jobs, runs=few),
         "partitions": lambda: slots.partitions(bench, jobs=options.jobs, runs=few),
         "slots": lambda: slots.slots(bench, runs=few),
+        "dispatch": lambda: dispatching(bench, runs=few),
         "memory": lambda: measures.memory(bench, jobs=options.jobs * 10 // 3),
         "first": lambda: measures.first_job(bench, runs=options.runs),
         "latency": lambda: measures.latency(bench, runs=few),

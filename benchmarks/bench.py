@@ -105,6 +105,22 @@ class Timed(Job):
     def handle(self) -> None:
         """Leave a stamp."""
         stamps.stamp_number(self.number)
+
+
+@dataclass(frozen=True)
+class Four(Job):
+    """Has four fields."""
+
+    name = "bench.four"
+
+    number: int
+    text: str
+    price: float
+    parts: list[int]
+
+    def handle(self) -> None:
+        """Leave a stamp."""
+        stamps.stamp()
 '''
 
 
@@ -218,6 +234,12 @@ class Bench:
         return Process(
             [sys.executable, *command], ROOT, self.environment(topic, topic, **more), self.folder / "out.log"
         )
+
+    def program(self, project: str, module: str, *arguments: str, topic: str) -> Process:
+        """Start a module as a program of a project, as one that dispatches would be."""
+        command = [sys.executable, "-m", module, *arguments]
+        environment = self.environment(topic, topic, QUEUE_CONNECTION="kafka")
+        return Process(command, self.folder / project, environment, self.folder / "out.log")
 
     def artisan(self, project: str, *command: str, **more: str) -> Ended:
         """Run a command to its end."""
