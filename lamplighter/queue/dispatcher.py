@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from lamplighter.contracts import Events, Headers, Message
-from lamplighter.errors import InvalidPayload
+from lamplighter.errors import InvalidPayload, MessageTooLarge, QueueError
 from lamplighter.queue.events import JobQueued
 from lamplighter.queue.job import Job
 from lamplighter.queue.payload import new_id
@@ -83,10 +83,10 @@ class Dispatcher:
         headers: Headers = (),
         delay: float = 0,
     ) -> str:
-        """Push a string job by its wire name, for whoever has registered it; the payload's id.
+        """Push a string job by its wire name, for whoever has registered it, here or elsewhere; the payload's id.
 
         Raises:
-            InvalidPayload: no worker could read the data.
+            InvalidPayload: JSON can't hold the data, or the class that is registered here does not take them.
             MessageTooLarge: the payload is larger than the queue takes.
             Unavailable: the queue did not acknowledge in time.
         """
@@ -106,24 +106,24 @@ class Dispatcher:
 
         Raises:
             InvalidPayload: no worker could read one of them; the message says which. Those before it are on the queue.
-            MessageTooLarge: the payload of one is larger than the queue takes.
+            MessageTooLarge: the payload of one is larger than a worker reads, or than the queue takes.
             Unavailable: the queue did not acknowledge in time.
         """
         target = self._queues.connection(connection)
-        refused: list[InvalidPayload] = []
+        refused: list[QueueError] = []
         count = target.bulk(self._messages(jobs, refused), queue=queue or target.default_queue)
         if refused:
             told = f"{refused[0]} The {count} before it in push_many are on the queue."
-            raise InvalidPayload(told) from refused[0]
+            raise type(refused[0])(told) from refused[0]
         return count
 
-    def _messages(self, jobs: Iterable[tuple[str, object, Key]], refused: list[InvalidPayload]) -> Iterator[Message]:
+    def _messages(self, jobs: Iterable[tuple[str, object, Key]], refused: list[QueueError]) -> Iterator[Message]:
         """Their messages up to one that is refused: what was sent before it must be waited for."""
         for name, data, key in jobs:
             try:
                 id, raw = _id_and_key(key, name)
                 message = Message(self._payloads.of_data(name, data, id=id), raw)
-            except InvalidPayload as error:
+            except (InvalidPayload, MessageTooLarge) as error:
                 refused.append(error)
                 return
             yield message

@@ -10,7 +10,7 @@ import pytest
 from lamplighter.config import Repository
 from lamplighter.container import Container
 from lamplighter.contracts import Delivery
-from lamplighter.errors import ConfigError, InvalidPayload
+from lamplighter.errors import ConfigError, InvalidPayload, MessageTooLarge
 from lamplighter.events import Dispatcher as Events
 from lamplighter.logging.context import job_fields
 from lamplighter.queue.dispatcher import UNSET, Dispatcher, Key
@@ -19,6 +19,7 @@ from lamplighter.queue.drivers.sync import SyncQueue
 from lamplighter.queue.events import JobQueued
 from lamplighter.queue.job import Job
 from lamplighter.queue.manager import QueueManager
+from lamplighter.queue.payload import MAX_BYTES
 from lamplighter.queue.registry import Registry
 from lamplighter.queue.retries import Policy
 from lamplighter.queue.runner import Runner
@@ -204,10 +205,17 @@ def test_what_no_worker_could_read_is_refused_on_every_way_and_connection(
     assert (ran, list(line.line)) == ([], [])
 
 
-def test_what_came_before_a_refused_one_of_many_is_on_the_queue(dispatcher: Dispatcher, line: ListQueue) -> None:
-    jobs = [("a", 1, UNSET), ("b", 2, UNSET), ("c", float("inf"), UNSET), ("d", 4, UNSET)]
+@pytest.mark.parametrize(
+    ("data", "error", "told"),
+    [(float("inf"), InvalidPayload, "was not dispatched"), ("x" * MAX_BYTES, MessageTooLarge, "has a payload of")],
+    ids=["unreadable", "too large"],
+)
+def test_what_came_before_a_refused_one_of_many_is_on_the_queue(
+    dispatcher: Dispatcher, line: ListQueue, data: object, error: type[Exception], told: str
+) -> None:
+    jobs = [("a", 1, UNSET), ("b", 2, UNSET), ("c", data, UNSET), ("d", 4, UNSET)]
 
-    with pytest.raises(InvalidPayload, match=r"The string job 'c' was not dispatched.*The 2 before it"):
+    with pytest.raises(error, match=rf"The string job 'c' {told}.*The 2 before it"):
         dispatcher.push_many(jobs)
 
     assert [json.loads(delivery.payload)["job"] for delivery in line.line] == ["a", "b"]
