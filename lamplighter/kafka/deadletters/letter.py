@@ -18,9 +18,12 @@ PREFIX = "x-failed-"
 # The first of our headers; what stands before its last one is the sender's.
 VERSION = PREFIX + "version"
 SETTLED = PREFIX + "settled"
+UNTIL = PREFIX + "until"
+CONNECTION = PREFIX + "connection"
 MAX_TEXT = 1024  # bytes of what an error says
 MAX_NAME = 255  # bytes of a class, an id, a connection
 LEAST_TRACE = 256  # bytes; less tells nothing
+OFFSET = re.compile(r"[0-9]{1,19}")
 POSITION = re.compile(r"(?P<topic>.+)\[(?P<partition>\d+)\]@(?P<offset>\d+)")
 
 
@@ -30,6 +33,20 @@ class Letter:
 
     identity: str
     job: FailedJob
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The end of letters of one message, in the partition where it stands.
+
+    Attributes:
+        connection: whose letters it ends; None ends those of every connection, as marks did that did not say it.
+        until: the offset of the last letter that was read; None ends all that stand before the mark.
+    """
+
+    identity: str
+    connection: str | None
+    until: int | None
 
 
 def write(failure: Failure, id: str, *, limit: int) -> Message:
@@ -48,14 +65,22 @@ def size(message: Message) -> int:
     return len(message.payload) + len(message.key or b"") + headers
 
 
-def mark(identity: str) -> Message:
-    """What ends a letter of the same partition before it: it was retried, or forgotten."""
-    return Message(b"", identity.encode(), [(VERSION, b"1"), (SETTLED, identity.encode())])
+def mark(identity: str, *, connection: str, until: int) -> Message:
+    """What ends the letters of a message in this partition, up to the one that was read: it was retried, or forgotten.
+
+    A letter that came between the reading and the mark is another failure, and stays.
+    """
+    told = {SETTLED: identity, CONNECTION: connection, UNTIL: str(until)}
+    return Message(b"", identity.encode(), [(VERSION, b"1"), *((name, text.encode()) for name, text in told.items())])
 
 
-def settled_by(fields: Mapping[str, str]) -> str | None:
-    """The identity that a mark ends; None where the fields are a letter's."""
-    return fields.get(SETTLED)
+def mark_in(fields: Mapping[str, str]) -> Mark | None:
+    """The mark that these fields are; None where they are a letter's."""
+    identity = fields.get(SETTLED)
+    if identity is None:
+        return None
+    until = fields.get(UNTIL)
+    return Mark(identity, fields.get(CONNECTION), None if until is None else _offset(until))
 
 
 def fields_of(message: "KafkaMessage") -> tuple[Headers, dict[str, str]] | None:
@@ -92,6 +117,11 @@ def read(message: "KafkaMessage", original: Headers, fields: Mapping[str, str]) 
         failed_at=failed_at,
     )
     return Letter(identity, job)
+
+
+def _offset(text: str) -> int:
+    """An offset as a mark tells it; one that can't be read is before all letters, so that it ends none."""
+    return int(text) if OFFSET.fullmatch(text) else -1
 
 
 def _told(failure: Failure, id: str) -> list[tuple[str, bytes | None]]:

@@ -1,32 +1,32 @@
 """The dead-letter topic of one connection."""
 
 import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge
-from lamplighter.kafka.deadletters.letter import fields_of, mark, read, settled_by, size, write
+from lamplighter.kafka.deadletters.letter import fields_of, mark, mark_in, read, size, write
 from lamplighter.kafka.deadletters.log import TopicLog
 from lamplighter.kafka.deadletters.shelf import Shelf
 from lamplighter.kafka.producer import KafkaProducer
 from lamplighter.kafka.settings import KafkaSettings
-from lamplighter.queue.failed import FailedJob, Failure
+from lamplighter.queue.failed import FailedJob, FailedJobs, FailedRecord, Failure
 from lamplighter.queue.failed.naming import chosen_id
 
-FRESH = 5.0  # seconds for which what was read is not read again, unless a list is asked for
+FRESH = 1.0  # seconds for which records that were listed are read without another look at the topic
 # The topic's own limit decides, not the client's: what came from a topic may be larger than what we push.
 CLIENT_LIMIT = 256 * 1024 * 1024
 
 Place = Callable[[str, Message], int]
 
 
-class DeadLetters:
+class DeadLetters(FailedJobs):
     """Writes letters, each acknowledged before anything else goes on, and reads them back.
 
-    A letter is dealt with when a mark of its identity stands behind it in its own partition: there retention can't
-    take the mark before the letter, and a message that fails anew is offered anew.
+    A letter is dealt with when a mark that names its identity, and its offset or a later one, stands behind it in its
+    own partition: there retention can't take the mark before the letter, and a message that fails anew is offered anew.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class DeadLetters:
         self._place = place
         self._producer: KafkaProducer | None = None
         self._log: TopicLog | None = None
-        self._shelf = Shelf()
+        self._shelf = Shelf(connection)
         self._read_at = 0.0
 
     def record(self, failure: Failure, *, id: str | None = None) -> str:
@@ -56,34 +56,29 @@ class DeadLetters:
             self._send_bare(failure, id)
         return id
 
-    def all(self) -> Iterator[FailedJob]:
-        """Every letter that is not dealt with, the newest first."""
-        return self._fresh(0).all()
+    def records(self, *, ids: Sequence[str] | None = None, until: datetime | None = None) -> list[FailedRecord]:
+        """Every message whose letter is not dealt with, the newest first, or those with these ids, in this order."""
+        return self._fresh(0).records(ids=ids, until=until)
 
-    def ids(self) -> list[str]:
-        """The ids of these letters."""
-        return self._fresh(0).ids()
+    def read(self, records: Sequence[FailedRecord]) -> Iterator[FailedJob]:
+        """The jobs of these records, but for those that were dealt with meanwhile, or have failed once more."""
+        return self._fresh(FRESH).read(records)
 
-    def find(self, id: str) -> FailedJob | None:
-        """One of them."""
-        shelf = self._fresh(FRESH)
-        identity = shelf.identity(id)
-        return None if identity is None else shelf.job(identity)
-
-    def forget(self, id: str) -> bool:
-        """Mark one as dealt with; whether there was one."""
-        identity = self._fresh(FRESH).identity(id)
-        if identity is None:
-            return False
-        self._settle([identity])
-        return True
-
-    def flush(self, *, hours: float | None = None) -> int:
-        """Mark all, or those that failed at least so many hours ago; how many."""
-        until = None if hours is None else datetime.now(UTC) - timedelta(hours=hours)
-        found = self._fresh(0).identities(until=until)
-        self._settle(found)
-        return len(found)
+    def forget(self, records: Sequence[FailedRecord]) -> int:
+        """Mark these as dealt with, up to the letters that were read; how many there were."""
+        shelf = self._shelf
+        found = [
+            (record.version.identity, number, until)
+            for record in records
+            for number, until in record.version.offsets
+            if shelf.has(record.version.identity, number, until=until)
+        ]
+        if found:
+            marks = [(mark(one, connection=self._connection, until=until), number) for one, number, until in found]
+            self._get_producer().send(self.topic, marks, bulk=len(marks) > 1)
+        for one, number, until in found:
+            shelf.settle(one, number, until=until)
+        return len({one for one, _, _ in found})
 
     # writing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -99,16 +94,6 @@ class DeadLetters:
                 f"The dead-letter topic {self.topic} does not take the {size(letter):,} bytes of {failure.origin}. "
                 f"Raise its max.message.bytes to {size(letter) + 65_536:,} at least; the job waits until then."
             ) from error
-
-    def _settle(self, identities: list[str]) -> None:
-        shelf = self._shelf
-        places = [(identity, number) for identity in identities for number in shelf.partitions(identity)]
-        if not places:
-            return
-        marks = [(mark(identity), number) for identity, number in places]
-        self._get_producer().send(self.topic, marks, bulk=len(marks) > 1)
-        for identity, number in places:
-            shelf.settle(identity, number)
 
     def _get_producer(self) -> KafkaProducer:
         if self._producer is None:
@@ -139,11 +124,14 @@ class DeadLetters:
         if told is None:
             return
         original, fields = told
-        settled = settled_by(fields)
-        if settled is not None:
-            self._shelf.settle(settled, message.partition())
+        partition, offset = message.partition(), message.offset()
+        # Another connection may write to the same topic.
+        ended = mark_in(fields)
+        if ended is not None:
+            if ended.connection in (None, self._connection):
+                until = offset if ended.until is None else ended.until
+                self._shelf.settle(ended.identity, partition, until=until)
             return
         letter = read(message, original, fields)
-        # Another connection may write to the same topic.
         if letter is not None and letter.job.connection == self._connection:
-            self._shelf.put(letter, message.partition())
+            self._shelf.put(letter, partition, offset)

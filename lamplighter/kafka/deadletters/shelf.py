@@ -2,8 +2,8 @@
 
 import tempfile
 import weakref
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import IO
@@ -11,7 +11,7 @@ from typing import IO
 import msgspec
 
 from lamplighter.kafka.deadletters.letter import Letter
-from lamplighter.queue.failed import FailedJob
+from lamplighter.queue.failed import FailedJob, FailedRecord
 
 IN_MEMORY = 16 * 1024 * 1024  # bytes of letters until they go into a temporary file
 
@@ -20,81 +20,157 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
+class LetterVersion:
+    """What tells the letters of a message from later ones.
+
+    Attributes:
+        id: what the newest of them asks to be called.
+        offsets: by partition, where the last one stands.
+    """
+
+    identity: str
+    id: str
+    offsets: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Kept:
-    """Where a letter lies in the file."""
+    """A letter of the topic, and where it lies in the file.
+
+    Attributes:
+        id: what it asks to be called.
+        claimed_at: when this message first asked for that; None where another one of the partition had it then.
+    """
 
     place: int
     size: int
+    offset: int
     id: str
+    queue: str
+    origin: str | None
     failed_at: datetime
+    claimed_at: datetime | None
 
 
 class Shelf:
-    """Letters by their identity, and by partition where a message has failed in more than one of them."""
+    """Letters of one connection by their identity, and by partition where a message has failed in more than one.
 
-    def __init__(self) -> None:
+    A letter is called by the id that it asks for, unless another one has it: then it keeps its identity as its id,
+    also when the other one is gone.
+    """
+
+    def __init__(self, connection: str) -> None:
+        self._connection = connection
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  # ends with us
         weakref.finalize(self, self._file.close)
         self._end = 0
         self._letters: dict[str, dict[int, Kept]] = {}
-        self._claims: dict[str, set[str]] = defaultdict(set)
+        self._claims: Counter[tuple[int, str]] = Counter()
 
-    def put(self, letter: Letter, partition: int) -> None:
+    def put(self, letter: Letter, partition: int, offset: int) -> None:
         """Keep a letter, in place of an older one of the same message."""
-        data = _encoder.encode(letter.job)
+        job = letter.job
+        data = _encoder.encode(job)
         self._file.seek(self._end)
         self._file.write(data)
-        kept = Kept(self._end, len(data), letter.job.id, letter.job.failed_at)
+        letters = self._letters.setdefault(letter.identity, {})
+        claimed_at = self._claim(job, partition, letters.get(partition))
+        letters[partition] = Kept(
+            self._end, len(data), offset, job.id, job.queue, job.origin, job.failed_at, claimed_at
+        )
         self._end += len(data)
-        self._letters.setdefault(letter.identity, {})[partition] = kept
-        self._claims[kept.id].add(letter.identity)
 
-    def settle(self, identity: str, partition: int) -> None:
-        """A mark was read: the letters of this message before it, in its partition, are dealt with."""
-        letters = self._letters.get(identity, {})
-        kept = letters.pop(partition, None)
-        if kept is None:
+    def settle(self, identity: str, partition: int, *, until: int) -> None:
+        """A mark was read: the letters of this message in this partition are dealt with, up to this offset."""
+        if not self.has(identity, partition, until=until):
             return
-        if not any(other.id == kept.id for other in letters.values()):
-            self._claims[kept.id].discard(identity)
+        letters = self._letters[identity]
+        self._unclaim(partition, letters.pop(partition).id)
         if not letters:
             del self._letters[identity]
 
-    def partitions(self, identity: str) -> list[int]:
-        """Where a message has letters."""
-        return list(self._letters.get(identity, ()))
+    def has(self, identity: str, partition: int, *, until: int) -> bool:
+        """Whether the letter of a message in a partition is one of those up to this offset."""
+        kept = self._letters.get(identity, {}).get(partition)
+        return kept is not None and kept.offset <= until
 
-    def identity(self, id: str) -> str | None:
-        """The message with this id; an id that two of them claim is nobody's, and each goes by its identity."""
-        claims = self._claims.get(id, ())
-        if len(claims) == 1:
-            return next(iter(claims))
-        return id if id in self._letters else None
+    def records(self, *, ids: Sequence[str] | None = None, until: datetime | None = None) -> list[FailedRecord]:
+        """Every message that has letters, the newest first, or those with these ids, in this order."""
+        found = [self._record(identity, name) for identity, name in self._names().items()]
+        if ids is not None:
+            named = {record.id: record for record in found}
+            return [named[id] for id in dict.fromkeys(ids) if id in named]
+        found = [record for record in found if until is None or record.failed_at <= until]
+        return sorted(found, key=lambda record: record.failed_at, reverse=True)
 
-    def ids(self) -> list[str]:
-        """The ids of all letters, the newest first."""
-        return [self._shown(identity) for identity in self.identities()]
+    def read(self, records: Sequence[FailedRecord]) -> Iterator[FailedJob]:
+        """The letters of these records as failed jobs, but for those that were dealt with or followed by others."""
+        for record in records:
+            letters = self._letters.get(record.version.identity)
+            if letters is None or _offsets(letters) != record.version.offsets:
+                continue
+            kept = _newest(letters)
+            self._file.seek(kept.place)
+            job = _decoder.decode(self._file.read(kept.size))
+            yield replace(job, id=record.id, version=record.version)
 
-    def identities(self, *, until: datetime | None = None) -> list[str]:
-        """All messages that have letters, the newest first, or those that had failed by then."""
-        newest = {identity: self._newest(identity).failed_at for identity in self._letters}
-        found = [identity for identity, at in newest.items() if until is None or at <= until]
-        return sorted(found, key=newest.__getitem__, reverse=True)
+    def _record(self, identity: str, name: str) -> FailedRecord:
+        letters = self._letters[identity]
+        kept = _newest(letters)
+        return FailedRecord(
+            id=name,
+            connection=self._connection,
+            queue=kept.queue,
+            origin=kept.origin,
+            failed_at=kept.failed_at,
+            version=LetterVersion(identity, kept.id, _offsets(letters)),
+        )
 
-    def job(self, identity: str) -> FailedJob:
-        """The letter as a failed job."""
-        kept = self._newest(identity)
-        self._file.seek(kept.place)
-        job = _decoder.decode(self._file.read(kept.size))
-        return replace(job, id=self._shown(identity))
+    # what a letter is called ───────────────────────────────────────────────────────────────────────────────────────
 
-    def all(self) -> Iterator[FailedJob]:
-        """Every letter, the newest first."""
-        return map(self.job, self.identities())
+    def _claim(self, job: FailedJob, partition: int, older: Kept | None) -> datetime | None:
+        """Since when a letter may have the id that it asks for; None while others of its partition had it before.
 
-    def _newest(self, identity: str) -> Kept:
-        return max(self._letters[identity].values(), key=lambda kept: kept.failed_at)
+        One partition is always read in the same order, so that every process finds the same.
+        """
+        if older is not None:
+            if older.id == job.id:
+                return older.claimed_at
+            self._unclaim(partition, older.id)
+        is_taken = self._claims[partition, job.id] > 0
+        self._claims[partition, job.id] += 1
+        return None if is_taken else job.failed_at
 
-    def _shown(self, identity: str) -> str:
-        id = self._newest(identity).id
-        return id if len(self._claims[id]) == 1 else identity
+    def _unclaim(self, partition: int, id: str) -> None:
+        self._claims[partition, id] -= 1
+        if not self._claims[partition, id]:
+            del self._claims[partition, id]
+
+    def _names(self) -> dict[str, str]:
+        """What each message is called, by its identity; no two have one name."""
+        owners: dict[str, tuple[datetime, str]] = {}
+        for identity, letters in self._letters.items():
+            claim = self._claim_of(identity, letters)
+            if claim is not None:
+                id, claimed_at = claim
+                owners[id] = min(owners.get(id, (claimed_at, identity)), (claimed_at, identity))
+        names = {identity: identity for identity in self._letters}
+        names.update({identity: id for id, (_, identity) in owners.items()})
+        return names
+
+    def _claim_of(self, identity: str, letters: Mapping[int, Kept]) -> tuple[str, datetime] | None:
+        """The id that a message may have, unless an earlier one in another partition has it, and since when."""
+        id = _newest(letters).id
+        if id != identity and id in self._letters:
+            return None  # a sender has taken the identity of another message for a uuid
+        times = [kept.claimed_at for kept in letters.values() if kept.id == id]
+        known = [at for at in times if at is not None]
+        return (id, min(known)) if len(known) == len(times) else None
+
+
+def _newest(letters: Mapping[int, Kept]) -> Kept:
+    return max(letters.values(), key=lambda kept: kept.failed_at)
+
+
+def _offsets(letters: Mapping[int, Kept]) -> tuple[tuple[int, int], ...]:
+    return tuple(sorted((partition, kept.offset) for partition, kept in letters.items()))

@@ -1,4 +1,4 @@
-"""`queue:forget`: deletes a failed job."""
+"""`queue:forget`: deletes failed jobs."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from lamplighter.queue.failed import FailedJobs
 
 
 class ForgetCommand(Command):
-    """Delete a failed job."""
+    """Delete failed jobs."""
 
     name = "queue:forget"
     description = "Delete a failed job"
@@ -17,10 +17,15 @@ class ForgetCommand(Command):
     def __init__(self, failed_jobs: FailedJobs) -> None:
         self._failed_jobs = failed_jobs
 
-    def handle(self, id: Annotated[str, typer.Argument(help="The job's id")]) -> int:
-        """Delete it; 1 when there is no such job."""
-        if not self._failed_jobs.forget(id):
-            self.output.error("No failed job matches the given ID.")
-            return 1
-        self.output.info("Failed job deleted successfully.")
-        return 0
+    def handle(self, ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The jobs' ids")]) -> int:
+        """Delete each as it is when it is read; 1 when there is no such job, or it has failed again since then."""
+        code = 0
+        records = {record.id: record for record in self._failed_jobs.records(ids=ids)}
+        for id in dict.fromkeys(ids):
+            record = records.get(id)
+            if record is None or not self._failed_jobs.forget([record]):
+                self.output.error("No failed job matches the given ID.")
+                code = 1
+            else:
+                self.output.info("Failed job deleted successfully.")
+        return code

@@ -1,9 +1,9 @@
 """Where failed jobs are kept, with all that is needed to run them again."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from lamplighter.contracts import Headers
@@ -46,51 +46,90 @@ class Failure:
         return own_id(self.origin, self.timestamp_ms, self.payload)
 
 
-@dataclass(frozen=True, slots=True)
-class FailedJob:
-    """One failed job; `payload`, `key` and `headers` are the message's own bytes, `failed_at` is UTC."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedRecord:
+    """A record of a failed job as it was read, without its message; `failed_at` is UTC.
+
+    Attributes:
+        version: what tells this record from any later one, whatever that is called; only its store reads it.
+    """
 
     id: str
     connection: str
     queue: str
+    origin: str | None
+    failed_at: datetime
+    version: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedJob(FailedRecord):
+    """A failed job with its message; `payload`, `key` and `headers` are the message's own bytes."""
+
     name: str
     payload: bytes
     key: bytes | None
     headers: Headers
-    origin: str | None
     exception: str
-    failed_at: datetime
+
+    def without_message(self) -> FailedRecord:
+        """Its record alone, which takes little memory."""
+        return FailedRecord(
+            id=self.id,
+            connection=self.connection,
+            queue=self.queue,
+            origin=self.origin,
+            failed_at=self.failed_at,
+            version=self.version,
+        )
 
 
 class FailedJobs(Protocol):
-    """A store of failed jobs. What keeps it from working is raised, so that nothing is settled without it."""
+    """A store of failed jobs. What keeps it from working is raised, so that nothing is settled without it.
+
+    A record is deleted only as it was read: who deletes hands over what `records` gave.
+    """
 
     def record(self, failure: Failure) -> str:
-        """Keep a job, in place of an older record of the same; its id."""
+        """Keep a job, in place of an older record of the same message; its id."""
+        ...
+
+    def records(self, *, ids: Sequence[str] | None = None, until: datetime | None = None) -> list[FailedRecord]:
+        """Every record, the newest first; no message is read for it.
+
+        Args:
+            ids: only those with these ids, in this order.
+            until: only of what had failed by then.
+        """
+        ...
+
+    def read(self, records: Sequence[FailedRecord]) -> Iterator[FailedJob]:
+        """The jobs of these records, in their order, but for those that are not there any more as they were read."""
+        ...
+
+    def forget(self, records: Sequence[FailedRecord]) -> int:
+        """Delete these records where they are there as they were read; how many."""
         ...
 
     def all(self) -> Iterator[FailedJob]:
-        """Every job, the newest first."""
-        ...
+        """Every job that is there now, the newest first."""
+        return self.read(self.records())
 
     def ids(self) -> list[str]:
-        """The ids of every job, the newest first; no payload is read for it."""
-        ...
+        """The ids of every job, the newest first."""
+        return [record.id for record in self.records()]
 
     def find(self, id: str) -> FailedJob | None:
         """One job."""
-        ...
-
-    def forget(self, id: str) -> bool:
-        """Delete one job; whether there was one."""
-        ...
+        return next(self.read(self.records(ids=[id])), None)
 
     def flush(self, *, hours: float | None = None) -> int:
-        """Delete all jobs, or those that failed at least so many hours ago; how many."""
-        ...
+        """Delete all jobs that are there now, or those that failed at least so many hours ago; how many."""
+        until = None if hours is None else datetime.now(UTC) - timedelta(hours=hours)
+        return self.forget(self.records(until=until))
 
 
-class NullFailedJobs:
+class NullFailedJobs(FailedJobs):
     """Keeps nothing, because config/queue.py says so; the log does."""
 
     def record(self, failure: Failure) -> str:
@@ -101,23 +140,15 @@ class NullFailedJobs:
         )
         return failure.uuid or failure.origin
 
-    def all(self) -> Iterator[FailedJob]:
-        """There are none."""
-        return iter(())
-
-    def ids(self) -> list[str]:
+    def records(self, *, ids: Sequence[str] | None = None, until: datetime | None = None) -> list[FailedRecord]:
         """There are none."""
         return []
 
-    def find(self, id: str) -> FailedJob | None:
+    def read(self, records: Sequence[FailedRecord]) -> Iterator[FailedJob]:
         """There are none."""
-        return None
+        return iter(())
 
-    def forget(self, id: str) -> bool:
-        """There are none."""
-        return False
-
-    def flush(self, *, hours: float | None = None) -> int:
+    def forget(self, records: Sequence[FailedRecord]) -> int:
         """There are none."""
         return 0
 

@@ -1,8 +1,10 @@
 """Failed jobs in a table with Laravel's columns."""
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import uuid4
 
 from sqlalchemy import (
     BigInteger,
@@ -15,21 +17,37 @@ from sqlalchemy import (
     Table,
     Text,
     delete,
+    insert,
     select,
 )
-from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 
 from lamplighter.contracts import Databases
 from lamplighter.database.rows import Rows, dump_headers, load_headers
-from lamplighter.queue.failed import FailedJob, Failure
+from lamplighter.queue.failed import FailedJob, FailedJobs, FailedRecord, Failure
 from lamplighter.queue.failed.attempts import without_attempts
 from lamplighter.queue.failed.naming import chosen_id, name_of
 from lamplighter.queue.failed.trace import format_trace
 
+T = TypeVar("T")
+
 PAGE = 20  # rows with their payloads in memory at a time
+CHUNK = 500  # rows of one statement without their payloads
+TRIES = 20  # of a record whose id others take at the same moment; each time one of them is done
 
 
-class DatabaseFailedJobs:
+@dataclass(frozen=True, slots=True)
+class RowVersion:
+    """What tells a row from a later one.
+
+    SQLite gives the number of a deleted row once more, and the time has whole seconds in MySQL: it takes both.
+    """
+
+    number: int
+    failed_at: datetime
+
+
+class DatabaseFailedJobs(FailedJobs):
     """One row a job, written in a transaction of its own: the job's may be the one that failed.
 
     Every method raises MigrationError while the table is not there, and Unavailable while no database answers.
@@ -40,10 +58,9 @@ class DatabaseFailedJobs:
         self._rows = Rows(databases, database, self._table, kept="failed jobs")
 
     def record(self, failure: Failure) -> str:
-        """Keep a job, in place of an older record of the same; its id."""
+        """Keep a job, in place of an older record of the same message; its id."""
         text, is_clean = _as_text(failure.payload)
         row = {
-            "uuid": chosen_id(failure.uuid, failure.identity),
             "connection": failure.connection,
             "queue": failure.queue,
             "payload": text,
@@ -54,52 +71,83 @@ class DatabaseFailedJobs:
             "origin": failure.origin,
             "payload_bytes": None if is_clean else failure.payload,
         }
-        with self._rows.transaction() as transaction:
-            if self._is_of_another(transaction, row, failure.payload):
-                row["uuid"] = failure.identity
-            transaction.execute(_upsert(transaction.dialect.name, self._table, row))
-        return str(row["uuid"])
+        tries = 0
+        while True:
+            try:
+                with self._rows.transaction() as transaction:
+                    return self._put(transaction, row, failure)
+            except IntegrityError:  # another worker has taken the id since we looked: look again
+                tries += 1
+                if tries == TRIES:
+                    raise
 
-    def all(self) -> Iterator[FailedJob]:
-        """Every job, the newest first, read a page at a time."""
-        query = select(self._table).order_by(self._table.c.id.desc()).limit(PAGE)
-        rows = self._rows.read(query)
-        while rows:
-            yield from map(_job, rows)
-            rows = self._rows.read(query.where(self._table.c.id < rows[-1]["id"]))
-
-    def ids(self) -> list[str]:
-        """The ids of every job, the newest first."""
-        return [row["uuid"] for row in self._rows.read(select(self._table.c.uuid).order_by(self._table.c.id.desc()))]
-
-    def find(self, id: str) -> FailedJob | None:
-        """One job."""
-        rows = self._rows.read(select(self._table).where(self._table.c.uuid == id))
-        return _job(rows[0]) if rows else None
-
-    def forget(self, id: str) -> bool:
-        """Delete one job; whether there was one."""
-        with self._rows.transaction() as connection:
-            return bool(connection.execute(delete(self._table).where(self._table.c.uuid == id)).rowcount)
-
-    def flush(self, *, hours: float | None = None) -> int:
-        """Delete all jobs, or those that failed at least so many hours ago; how many."""
-        query = delete(self._table)
-        if hours is not None:
-            until = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=hours)
-            query = query.where(self._table.c.failed_at <= until)
-        with self._rows.transaction() as connection:
-            return int(connection.execute(query).rowcount)
-
-    def _is_of_another(self, connection: Connection, row: dict[str, Any], payload: bytes) -> bool:
-        """Whether another message is kept under this id: a sender that repeats a uuid must not cost us a job."""
+    def records(self, *, ids: Sequence[str] | None = None, until: datetime | None = None) -> list[FailedRecord]:
+        """Every record, the newest first, or those with these ids, in this order; no message is read for it."""
         columns = self._table.c
-        query = select(columns.payload, columns.payload_bytes, columns.key).where(columns.uuid == row["uuid"])
-        kept = connection.execute(query).mappings().first()
-        if kept is None:
-            return False
-        # A copy that was put back after a failed attempt differs in this count alone.
-        return bool(kept["key"] != row["key"] or without_attempts(_payload(kept)) != without_attempts(payload))
+        query = select(
+            columns.id, columns.uuid, columns.connection, columns.queue, columns.origin, columns.failed_at
+        ).order_by(columns.id.desc())
+        if until is not None:
+            query = query.where(columns.failed_at <= until.astimezone(UTC).replace(tzinfo=None))
+        if ids is None:
+            return [_record(row) for row in self._rows.read(query)]
+        found = {
+            row["uuid"]: row
+            for part in _parts(ids, CHUNK)
+            for row in self._rows.read(query.where(columns.uuid.in_(part)))
+        }
+        return [_record(found[id]) for id in dict.fromkeys(ids) if id in found]
+
+    def read(self, records: Sequence[FailedRecord]) -> Iterator[FailedJob]:
+        """The jobs of these records, in their order, read a page at a time; rows that are new or gone are left out."""
+        for page in _parts(records, PAGE):
+            numbers = [record.version.number for record in page]
+            rows = {row["id"]: row for row in self._rows.read(select(self._table).where(self._table.c.id.in_(numbers)))}
+            for record in page:
+                row = rows.get(record.version.number)
+                if row is not None and _is_as_read(row, record):
+                    yield _job(row)
+
+    def forget(self, records: Sequence[FailedRecord]) -> int:
+        """Delete these records where they are there as they were read; how many."""
+        return sum(self._forget(part) for part in _parts(records, CHUNK))
+
+    def _forget(self, records: Sequence[FailedRecord]) -> int:
+        columns = self._table.c
+        read = {record.version.number: record for record in records}
+        rows = select(columns.id, columns.uuid, columns.failed_at).where(columns.id.in_([*read])).order_by(columns.id)
+        with self._rows.transaction() as connection:
+            # Compared here and not by the database: PHP writes its times into SQLite in a form of its own.
+            kept = connection.execute(rows.with_for_update()).mappings().all()
+            numbers = [row["id"] for row in kept if _is_as_read(row, read[row["id"]])]
+            if not numbers:
+                return 0
+            return int(connection.execute(delete(self._table).where(columns.id.in_(numbers))).rowcount)
+
+    def _put(self, connection: Connection, row: dict[str, Any], failure: Failure) -> str:
+        """Write a row under the id that this message has already, else under the first that is free."""
+        own = failure.identity
+        names = [chosen_id(failure.uuid, own), own]
+        columns = self._table.c
+        query = select(
+            columns.id,
+            columns.uuid,
+            columns.key,
+            columns.payload,
+            columns.payload_bytes,
+        ).where(columns.uuid.in_(names))
+        kept = connection.execute(query).mappings().all()
+        older = next((each for each in kept if _is_of(each, failure)), None)
+        if older is not None:
+            # A new row instead of a new content: whoever has read the older one deletes the older one.
+            connection.execute(delete(self._table).where(columns.id == older["id"]))
+            id = str(older["uuid"])
+        else:
+            # A sender that repeats a uuid must not cost us a job. Some databases find the uuid in other letters, too.
+            taken = {each["uuid"].lower() for each in kept}
+            id = next((name for name in names if name.lower() not in taken), str(uuid4()))
+        connection.execute(insert(self._table).values(uuid=id, **row))
+        return id
 
 
 def _table(name: str) -> Table:
@@ -121,12 +169,17 @@ def _table(name: str) -> Table:
     )
 
 
-def _upsert(dialect: str, table: Table, row: dict[str, Any]) -> Any:
-    changes = {name: value for name, value in row.items() if name != "uuid"}
-    if dialect in ("mysql", "mariadb"):
-        return mysql.insert(table).values(row).on_duplicate_key_update(changes)
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    return insert(table).values(row).on_conflict_do_update(index_elements=["uuid"], set_=changes)
+def _parts(of: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (of[first : first + size] for first in range(0, len(of), size))
+
+
+def _is_of(row: Any, failure: Failure) -> bool:
+    """Whether a row is of the same job; a copy that was put back after a failed attempt differs in this count alone."""
+    return bool(row["key"] == failure.key and without_attempts(_payload(row)) == without_attempts(failure.payload))
+
+
+def _is_as_read(row: Any, record: FailedRecord) -> bool:
+    return bool(row["uuid"] == record.id and row["failed_at"] == record.version.failed_at)
 
 
 def _as_text(payload: bytes) -> tuple[str, bool]:
@@ -143,17 +196,28 @@ def _payload(row: Any) -> bytes:
     return text.encode("utf-8") if kept is None else kept
 
 
+def _record(row: Any) -> FailedRecord:
+    return FailedRecord(**_told(row))
+
+
 def _job(row: Any) -> FailedJob:
     payload = _payload(row)
     return FailedJob(
-        id=row["uuid"],
-        connection=row["connection"],
-        queue=row["queue"],
+        **_told(row),
         name=name_of(payload),
         payload=payload,
         key=row["key"],
         headers=load_headers(row["headers"]),
-        origin=row["origin"],
         exception=row["exception"],
-        failed_at=row["failed_at"].replace(tzinfo=UTC),
     )
+
+
+def _told(row: Any) -> dict[str, Any]:
+    return {
+        "id": row["uuid"],
+        "connection": row["connection"],
+        "queue": row["queue"],
+        "origin": row["origin"],
+        "failed_at": row["failed_at"].replace(tzinfo=UTC),
+        "version": RowVersion(row["id"], row["failed_at"]),
+    }

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from lamplighter.database.migrations import Migrator
 from lamplighter.database.provider import DatabaseServiceProvider
 from lamplighter.errors import BrokerUnavailable, Unavailable
 from lamplighter.foundation.application import Application
-from lamplighter.queue.failed import FailedJobs, Failure
+from lamplighter.queue.commands import retry
+from lamplighter.queue.failed import FailedJob, FailedJobs, FailedRecord, Failure
 from lamplighter.queue.manager import QueueManager
 from lamplighter.queue.provider import QueueServiceProvider
 
@@ -41,12 +43,14 @@ class Box:
     def __init__(self) -> None:
         self.pushed: list[tuple[str, Message]] = []
         self.is_away = False
+        self.work: Callable[[int], object] = lambda number: None  # what a worker does with the pushed job at once
 
     def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
         """Keep it."""
         if self.is_away:
             raise BrokerUnavailable("box:9092 did not answer")
         self.pushed.append((queue, message))
+        self.work(len(self.pushed))
 
     def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
         """Keep them all."""
@@ -215,7 +219,7 @@ def test_a_record_that_can_not_be_deleted_stops_no_other_job(
     keep(failed_jobs, "a")
     keep(failed_jobs, "b")
 
-    def refuse(id: str) -> bool:
+    def refuse(records: Sequence[FailedRecord]) -> int:
         raise Unavailable("The database does not answer.")
 
     monkeypatch.setattr(failed_jobs, "forget", refuse)
@@ -223,7 +227,95 @@ def test_a_record_that_can_not_be_deleted_stops_no_other_job(
     code = artisan("queue:retry", "a", "b")
 
     assert (code, len(box.pushed)) == (1, 2)
-    assert "`python artisan.py queue:forget b`" in capsys.readouterr().err
+    assert "`python artisan.py queue:forget a b`" in capsys.readouterr().err
+
+
+def test_a_job_that_fails_again_at_once_keeps_its_new_record(
+    failed_jobs: FailedJobs, artisan: Artisan, box: Box
+) -> None:
+    keep(failed_jobs, "a", origin="store[0]@1")
+    keep(failed_jobs, "b", origin="store[0]@2")
+    box.work = lambda number: keep(failed_jobs, "ba"[number - 1], payload=AGAIN, origin=f"store[0]@{number + 2}")
+
+    code = artisan("queue:retry", "all")
+
+    assert (code, len(box.pushed)) == (0, 2)
+    assert sorted(str(job.origin) for job in failed_jobs.all()) == ["store[0]@3", "store[0]@4"]
+
+
+def test_what_has_failed_since_the_list_was_made_is_not_retried_with_it(
+    failed_jobs: FailedJobs, artisan: Artisan, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "TOGETHER", 10)
+    for number in range(25):
+        keep(failed_jobs, f"a-{number}", origin=f"store[0]@{number}")
+    box.work = lambda number: keep(failed_jobs, f"b-{number}", origin=f"store[1]@{number}")
+
+    artisan("queue:retry", "all")
+
+    assert len(box.pushed) == 25
+    assert sorted(failed_jobs.ids()) == sorted(f"b-{number}" for number in range(1, 26))
+
+
+def test_many_are_read_and_forgotten_together(
+    failed_jobs: FailedJobs, artisan: Artisan, box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "TOGETHER", 10)
+    for number in range(25):
+        keep(failed_jobs, f"a-{number}", origin=f"store[0]@{number}")
+    calls = Counter[str]()
+    for name in ("records", "read", "forget"):
+        monkeypatch.setattr(failed_jobs, name, counted(calls, name, getattr(failed_jobs, name)))
+
+    artisan("queue:retry", "all")
+
+    assert len(box.pushed) == 25
+    assert calls == {"records": 1, "read": 3, "forget": 3}
+
+
+def counted(calls: Counter[str], name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method whose calls are counted."""
+
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        calls[name] += 1
+        return method(*arguments, **keywords)
+
+    return call
+
+
+def test_a_retry_that_is_interrupted_forgets_what_it_has_pushed(
+    failed_jobs: FailedJobs, artisan: Artisan, box: Box
+) -> None:
+    for id in "abc":
+        keep(failed_jobs, id, origin=f"store[0]@{id}")
+
+    def interrupt(number: int) -> None:
+        if number == 2:
+            raise KeyboardInterrupt
+
+    box.work = interrupt
+
+    artisan("queue:retry", "a", "b", "c")
+
+    assert sorted(failed_jobs.ids()) == ["b", "c"]
+
+
+def test_a_job_that_others_have_retried_meanwhile_is_told_and_not_pushed(
+    failed_jobs: FailedJobs, artisan: Artisan, box: Box, capsys: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(failed_jobs, "a")
+    read = failed_jobs.read
+
+    def too_late(records: Sequence[FailedRecord]) -> Iterator[FailedJob]:
+        failed_jobs.flush()
+        return read(records)
+
+    monkeypatch.setattr(failed_jobs, "read", too_late)
+
+    code = artisan("queue:retry", "a")
+
+    assert (code, box.pushed) == (1, [])
+    assert "The failed job [a] was retried or deleted by others meanwhile" in capsys.readouterr().err
 
 
 def test_an_unknown_id_is_named_and_the_others_are_retried(
@@ -235,6 +327,32 @@ def test_an_unknown_id_is_named_and_the_others_are_retried(
 
     assert (code, len(box.pushed)) == (1, 1)
     assert "Unable to find failed job with ID [nope]." in capsys.readouterr().err
+
+
+def test_several_are_forgotten_each_by_itself(failed_jobs: FailedJobs, artisan: Artisan) -> None:
+    for id in "abc":
+        keep(failed_jobs, id, origin=f"store[0]@{id}")
+
+    code = artisan("queue:forget", "a", "nope", "b")
+
+    assert (code, failed_jobs.ids()) == (1, ["c"])
+
+
+def test_a_job_that_fails_while_it_is_forgotten_keeps_its_new_record(
+    failed_jobs: FailedJobs, artisan: Artisan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(failed_jobs, "a", origin="store[0]@1")
+    forget = failed_jobs.forget
+
+    def fail_before(records: Sequence[FailedRecord]) -> int:
+        keep(failed_jobs, "a", origin="store[0]@1", payload=PAYLOAD)
+        return forget(records)
+
+    monkeypatch.setattr(failed_jobs, "forget", fail_before)
+
+    code = artisan("queue:forget", "a")
+
+    assert (code, failed_jobs.ids()) == (1, ["a"])
 
 
 def test_a_job_is_forgotten_once(failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from lamplighter.contracts import Headers
-from lamplighter.kafka.deadletters.letter import Letter, fields_of, mark, read, settled_by, write
+from lamplighter.contracts import Headers, Message
+from lamplighter.kafka.deadletters.letter import Letter, Mark, fields_of, mark, mark_in, read, write
 from lamplighter.queue.failed import Failure
 from lamplighter.queue.failed.trace import MAX_BYTES
 
@@ -80,7 +80,7 @@ def test_headers_of_ours_that_the_sender_has_written_are_the_senders() -> None:
     assert list(again(sent).job.headers) == forged
     told = fields_of(Read(sent))  # type: ignore[arg-type]
     assert told is not None
-    assert settled_by(told[1]) is None
+    assert mark_in(told[1]) is None
 
 
 @pytest.mark.parametrize("text", ["x" * 100_000, "\U0001f600" * 50_000, "\x00\n" * 50_000, "\ud800" * 9000])
@@ -114,11 +114,28 @@ def test_one_message_has_one_identity_and_another_has_another() -> None:
     assert same not in {other.identity for other in others}
 
 
-def test_a_mark_names_what_it_ends() -> None:
-    told = fields_of(Read(mark("i-1")))  # type: ignore[arg-type]
-
+def again_as_mark(sent: Message) -> Mark | None:
+    """A mark, read back."""
+    told = fields_of(Read(sent))  # type: ignore[arg-type]
     assert told is not None
-    assert settled_by(told[1]) == "i-1"
+    return mark_in(told[1])
+
+
+def test_a_mark_names_what_it_ends_and_up_to_where() -> None:
+    assert again_as_mark(mark("i-1", connection="kafka", until=7)) == Mark("i-1", "kafka", 7)
+
+
+def test_a_mark_that_does_not_say_up_to_where_ends_all_before_it() -> None:
+    sent = Message(b"", b"i-1", [("x-failed-version", b"1"), ("x-failed-settled", b"i-1")])
+
+    assert again_as_mark(sent) == Mark("i-1", None, None)
+
+
+@pytest.mark.parametrize("until", [b"", b"-1", b"x", "\u0663".encode(), b"9" * 400, b"\xff", None])
+def test_a_mark_whose_offset_can_not_be_read_ends_nothing(until: bytes | None) -> None:
+    headers: Headers = [("x-failed-version", b"1"), ("x-failed-settled", b"i-1"), ("x-failed-until", until)]
+
+    assert again_as_mark(Message(b"", b"i-1", headers)) == Mark("i-1", None, -1)
 
 
 @pytest.mark.parametrize("headers", [[], [("x-failed-id", b"u")], [("x-failed-version", b"1")]])

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from lamplighter.kafka.deadletters.letter import Letter
 from lamplighter.kafka.deadletters.shelf import Shelf
 from lamplighter.queue.failed import FailedJob
@@ -9,83 +11,146 @@ from lamplighter.queue.failed import FailedJob
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
+@pytest.fixture
+def shelf() -> Shelf:
+    """An empty one."""
+    return Shelf("kafka")
+
+
 def letter(identity: str, id: str | None = None, *, after: float = 0, payload: bytes = b"p") -> Letter:
     """A letter that failed some seconds after noon."""
-    at = NOON + timedelta(seconds=after)
-    job = FailedJob(id or identity, "kafka", "store", "x", payload, b"k", [("h", None)], "store[0]@1", "boom", at)
+    job = FailedJob(
+        id=id or identity,
+        connection="kafka",
+        queue="store",
+        origin="store[0]@1",
+        failed_at=NOON + timedelta(seconds=after),
+        name="x",
+        payload=payload,
+        key=b"k",
+        headers=[("h", None)],
+        exception="boom",
+    )
     return Letter(identity, job)
 
 
-def test_letters_are_told_the_newest_first_with_all_they_have() -> None:
-    shelf = Shelf()
-    shelf.put(letter("a", payload=b"\xff"), 0)
-    shelf.put(letter("b", after=1), 1)
+def ids(shelf: Shelf) -> list[str]:
+    """What the letters are called, the newest first."""
+    return [record.id for record in shelf.records()]
 
-    jobs = list(shelf.all())
 
-    assert shelf.ids() == ["b", "a"]
+def payloads(shelf: Shelf) -> list[bytes]:
+    """What is in them, the newest first."""
+    return [job.payload for job in shelf.read(shelf.records())]
+
+
+def test_letters_are_told_the_newest_first_with_all_they_have(shelf: Shelf) -> None:
+    shelf.put(letter("a", payload=b"\xff"), 0, 5)
+    shelf.put(letter("b", after=1), 1, 5)
+
+    records = shelf.records()
+    jobs = list(shelf.read(records))
+
+    assert [job.id for job in jobs] == [record.id for record in records] == ["b", "a"]
     assert (jobs[1].payload, jobs[1].key, list(jobs[1].headers)) == (b"\xff", b"k", [("h", None)])
-    assert jobs[1].failed_at == NOON
+    assert jobs[1].failed_at == records[1].failed_at == NOON
+    assert jobs[1].without_message() == records[1]
 
 
-def test_a_letter_of_the_same_message_replaces_the_older_one() -> None:
-    shelf = Shelf()
-    shelf.put(letter("a", payload=b"1"), 0)
-    shelf.put(letter("a", payload=b"2", after=1), 0)
+def test_a_letter_of_the_same_message_replaces_the_older_one(shelf: Shelf) -> None:
+    shelf.put(letter("a", payload=b"1"), 0, 5)
+    shelf.put(letter("a", payload=b"2", after=1), 0, 6)
 
-    assert [job.payload for job in shelf.all()] == [b"2"]
-
-
-def test_a_mark_ends_what_stands_before_it_in_its_partition() -> None:
-    shelf = Shelf()
-    shelf.put(letter("a", "u"), 0)
-    shelf.settle("a", 1)
-    before = shelf.ids()
-    shelf.settle("a", 0)
-    after = shelf.ids()
-    shelf.put(letter("a", "u", after=1), 0)
-
-    assert (before, after, shelf.ids()) == (["u"], [], ["u"])
+    assert payloads(shelf) == [b"2"]
 
 
-def test_a_message_that_failed_in_two_partitions_needs_a_mark_in_each() -> None:
-    shelf = Shelf()
-    shelf.put(letter("a", "u"), 0)
-    shelf.put(letter("a", "u"), 1)
-    places = shelf.partitions("a")
+def test_a_mark_ends_what_stands_before_it_in_its_partition(shelf: Shelf) -> None:
+    shelf.put(letter("a", "u"), 0, 5)
+    shelf.settle("a", 1, until=9)
+    before = ids(shelf)
+    shelf.settle("a", 0, until=9)
+    after = ids(shelf)
+    shelf.put(letter("a", "u", after=1), 0, 10)
 
-    shelf.settle("a", 0)
-
-    assert places == [0, 1]
-    assert shelf.identity("u") == "a"
-
-
-def test_an_id_that_two_messages_claim_costs_neither_of_them() -> None:
-    shelf = Shelf()
-    shelf.put(letter("a", "u"), 0)
-    shelf.put(letter("b", "u", after=1), 0)
-    both = shelf.ids()
-
-    shelf.settle("b", 0)
-
-    assert both == ["b", "a"]
-    assert (shelf.ids(), shelf.identity("u")) == (["u"], "a")
+    assert (before, after, ids(shelf)) == (["u"], [], ["u"])
 
 
-def test_letters_are_found_by_their_age() -> None:
-    shelf = Shelf()
-    shelf.put(letter("a"), 0)
-    shelf.put(letter("b", after=60), 0)
+def test_a_mark_ends_no_letter_that_came_after_the_one_that_was_read(shelf: Shelf) -> None:
+    shelf.put(letter("a", payload=b"1"), 0, 5)
+    [read] = shelf.records()
+    shelf.put(letter("a", payload=b"2", after=1), 0, 7)
 
-    assert shelf.identities(until=NOON + timedelta(seconds=30)) == ["a"]
+    shelf.settle("a", 0, until=5)
+
+    assert payloads(shelf) == [b"2"]
+    assert list(shelf.read([read])) == []
 
 
-def test_many_letters_do_not_stay_in_memory() -> None:
-    shelf = Shelf()
+def test_a_message_that_failed_in_two_partitions_needs_a_mark_in_each(shelf: Shelf) -> None:
+    shelf.put(letter("a", "u"), 0, 5)
+    shelf.put(letter("a", "u"), 1, 8)
+    [record] = shelf.records()
+
+    shelf.settle("a", 0, until=5)
+
+    assert record.version.offsets == ((0, 5), (1, 8))
+    assert ids(shelf) == ["u"]
+
+
+def test_the_first_letter_of_a_partition_keeps_the_id_that_others_ask_for(shelf: Shelf) -> None:
+    shelf.put(letter("b", "u", after=1), 0, 5)
+    alone = ids(shelf)
+    shelf.put(letter("a", "u"), 0, 6)  # by a clock that is behind
+    both = ids(shelf)
+    shelf.put(letter("b", "u", after=2), 0, 7)
+    again = ids(shelf)
+
+    assert (alone, both, again) == (["u"], ["u", "a"], ["u", "a"])
+
+
+def test_a_letter_keeps_its_name_when_the_id_that_it_asks_for_is_free_again(shelf: Shelf) -> None:
+    shelf.put(letter("a", "u"), 0, 5)
+    shelf.put(letter("b", "u", after=1), 0, 6)
+
+    shelf.settle("a", 0, until=5)
+    freed = ids(shelf)
+    shelf.put(letter("b", "u", after=2), 0, 7)
+    shelf.put(letter("c", "u", after=3), 0, 8)
+
+    assert (freed, ids(shelf)) == (["b"], ["c", "b"])
+
+
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+def test_of_two_partitions_the_letter_that_failed_first_has_the_id_in_whatever_order_they_are_read(
+    shelf: Shelf, order: tuple[str, str]
+) -> None:
+    letters = {"a": (letter("a", "u"), 0, 5), "b": (letter("b", "u", after=1), 1, 5)}
+    for each in order:
+        shelf.put(*letters[each])
+
+    assert ids(shelf) == ["b", "u"]
+    assert [record.version.identity for record in shelf.records(ids=["u"])] == ["a"]
+
+
+def test_a_sender_that_takes_the_identity_of_another_letter_gets_its_own(shelf: Shelf) -> None:
+    shelf.put(letter("b", "a"), 0, 5)
+    shelf.put(letter("a", "u", after=1), 0, 6)
+
+    assert ids(shelf) == ["u", "b"]
+
+
+def test_letters_are_found_by_their_age(shelf: Shelf) -> None:
+    shelf.put(letter("a"), 0, 5)
+    shelf.put(letter("b", after=60), 0, 6)
+
+    assert [record.id for record in shelf.records(until=NOON + timedelta(seconds=30))] == ["a"]
+
+
+def test_many_letters_do_not_stay_in_memory(shelf: Shelf) -> None:
     for number in range(40):
-        shelf.put(letter(f"i-{number}", payload=bytes([number]) * 1_000_000, after=number), 0)
+        shelf.put(letter(f"i-{number}", payload=bytes([number]) * 1_000_000, after=number), 0, number)
 
-    sizes = {job.payload[:1]: len(job.payload) for job in shelf.all()}
+    sizes = {payload[:1]: len(payload) for payload in payloads(shelf)}
 
     assert len(sizes) == 40
     assert set(sizes.values()) == {1_000_000}

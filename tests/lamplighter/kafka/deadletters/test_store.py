@@ -1,6 +1,6 @@
 """Failed jobs in a table, in a topic, or in both."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lamplighter.config import Repository
+from lamplighter.contracts import Message
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
 from lamplighter.errors import BrokerUnavailable
@@ -35,17 +36,32 @@ class Stores:
 
     def record(self, uuid: str = "u", **fields: Any) -> str:
         """Record a failed job."""
-        given: dict[str, Any] = {
-            "connection": "kafka",
-            "queue": "store",
-            "payload": b'{"job":"x"}',
-            "error": RuntimeError("boom"),
-            "key": b"k",
-            "headers": [],
-            "origin": "store[0]@7",
-            "timestamp_ms": 5,
-        }
-        return self.both.record(Failure(**{**given, "uuid": uuid, **fields}))
+        return self.both.record(failure(uuid, **fields))
+
+
+def failure(uuid: str = "u", **fields: Any) -> Failure:
+    """What is told of a job that has failed."""
+    given: dict[str, Any] = {
+        "connection": "kafka",
+        "queue": "store",
+        "payload": b'{"job":"x"}',
+        "error": RuntimeError("boom"),
+        "key": b"k",
+        "headers": [],
+        "origin": "store[0]@7",
+        "timestamp_ms": 5,
+    }
+    return Failure(**{**given, "uuid": uuid, **fields})
+
+
+def forget(store: FailedJobs, *ids: str) -> int:
+    """Delete jobs as they are now."""
+    return store.forget(store.records(ids=ids))
+
+
+def origins(store: FailedJobs) -> dict[str, str | None]:
+    """Where each job stood, by its id."""
+    return {job.id: job.origin for job in store.all()}
 
 
 @pytest.fixture
@@ -60,11 +76,24 @@ def table(tmp_path: Path) -> Iterator[DatabaseFailedJobs]:
     manager.dispose()
 
 
+MakeTopic = Callable[..., DeadLetters]
+
+
 @pytest.fixture
-def topic(broker: EmbeddedBroker) -> DeadLetters:
-    """A topic on the embedded broker."""
+def make_topic(broker: EmbeddedBroker) -> MakeTopic:
+    """Makes what one process knows of a topic on the embedded broker."""
     settings = KafkaSettings(brokers="embedded", dead_letter_topic="letters")
-    return DeadLetters("kafka", settings, address=broker.address, place=any_partition)
+
+    def make(connection: str = "kafka") -> DeadLetters:
+        return DeadLetters(connection, settings, address=broker.address, place=any_partition)
+
+    return make
+
+
+@pytest.fixture
+def topic(make_topic: MakeTopic) -> DeadLetters:
+    """The topic."""
+    return make_topic()
 
 
 @pytest.fixture
@@ -91,21 +120,22 @@ def test_a_job_is_forgotten_in_both(stores: Stores) -> None:
     stores.record("u-1")
     stores.record("u-2", payload=b"2")
 
-    told = [stores.both.forget("u-1"), stores.both.forget("u-1")]
+    told = [forget(stores.both, "u-1"), forget(stores.both, "u-1")]
 
-    assert told == [True, False]
+    assert told == [1, 0]
     assert stores.table.ids() == stores.topic.ids() == ["u-2"]
 
 
 def test_what_is_in_one_place_alone_is_found_and_forgotten_there(stores: Stores) -> None:
     stores.record("u-1")
     stores.record("u-2", payload=b"2")
-    stores.table.forget("u-1")
-    stores.topic.forget("u-2")
+    stores.record("u-3", payload=b"3")
+    forget(stores.table, "u-1")
+    forget(stores.topic, "u-2")
 
-    assert sorted(stores.both.ids()) == ["u-1", "u-2"]
-    assert stores.both.find("u-1") is not None
-    assert [stores.both.forget(id) for id in ("u-1", "u-2")] == [True, True]
+    assert sorted(stores.both.ids()) == ["u-1", "u-2", "u-3"]
+    assert [job.payload for job in stores.both.all()] == [b"3", b"2", b'{"job":"x"}']
+    assert forget(stores.both, "u-1", "u-2", "u-3") == 3
     assert stores.both.ids() == []
 
 
@@ -114,7 +144,76 @@ def test_a_sender_that_repeats_a_uuid_costs_no_job_in_either(stores: Stores) -> 
     stores.record("u-1", payload=b"2", origin="store[0]@8")
 
     assert len(stores.table.ids()) == 2
-    assert sorted(stores.topic.ids()) == sorted(stores.table.ids())
+    assert origins(stores.topic) == origins(stores.table) == origins(stores.both)
+
+
+@pytest.mark.parametrize("kind", ["both", "alone"])
+def test_what_has_failed_again_since_it_was_read_stays(kind: str, stores: Stores, alone: Stores) -> None:
+    used = {"both": stores, "alone": alone}[kind]
+    used.record(origin="store[0]@7")
+    read = used.both.records()
+    used.record(origin="store[0]@7", error=RuntimeError("again"))  # its worker had died before its commit
+
+    used.both.forget(read)
+
+    assert list(used.both.read(read)) == []
+    assert list(origins(used.both).values()) == ["store[0]@7"]
+
+
+def test_what_is_gone_when_it_is_read_leaves_the_others_in_their_order(stores: Stores) -> None:
+    for number in range(5):
+        stores.record(f"u-{number}", origin=f"store[0]@{number}")
+    forget(stores.table, "u-0", "u-1")
+    read = stores.both.records()
+    forget(stores.topic, "u-0", "u-3")
+    forget(stores.table, "u-2")
+
+    jobs = [job.id for job in stores.both.read(read)]
+
+    assert [record.id for record in read] == ["u-4", "u-3", "u-2", "u-1", "u-0"]
+    assert jobs == ["u-4", "u-3", "u-1"]
+
+
+def test_what_another_process_has_dealt_with_is_not_read_again(alone: Stores, make_topic: MakeTopic) -> None:
+    alone.record("u-1")
+    alone.record("u-2", origin="store[0]@8")
+    other = make_topic()
+    listed = other.records()
+    other._read_at = 0.0  # some time ago
+
+    forget(alone.both, "u-1")
+
+    assert [job.id for job in other.read(listed)] == ["u-2"]
+
+
+def test_letters_and_marks_without_what_is_told_today_are_still_understood(alone: Stores, topic: DeadLetters) -> None:
+    def send(key: bytes, **told: str) -> None:
+        headers = [(f"x-failed-{name}", text.encode()) for name, text in {"version": "1", **told}.items()]
+        topic._get_producer().send("letters", [(Message(b"p", key, headers), 0)], bulk=False)
+
+    place = {"connection": "kafka", "topic": "store", "partition": "0", "offset": "1", "at": "2026-11-25T12:00:00Z"}
+    for number in (1, 2):
+        send(b"k", id=f"u-{number}", identity=f"i-{number}", **place)
+    send(b"i-1", settled="i-1")
+
+    before = alone.both.ids()
+    count = forget(alone.both, "u-2")
+
+    assert (before, count, alone.both.ids()) == (["u-2"], 1, [])
+
+
+def test_an_identity_names_its_letter_whatever_that_is_called_meanwhile(alone: Stores) -> None:
+    # Keys that lie in two partitions: there the letter that failed first has the id while it is there.
+    for offset in range(8):
+        alone.record(origin=f"store[0]@{offset}", key=b"%d" % offset)
+    listed = origins(alone.both)
+
+    left = [id for id in listed if id != "u"]
+    forget(alone.both, "u")
+    found = alone.both.records(ids=left)
+
+    assert [record.id for record in found] == left
+    assert {record.origin for record in found} == {listed[id] for id in left}
 
 
 def test_the_topic_alone_needs_no_table_and_drops_nothing(alone: Stores, caplog: pytest.LogCaptureFixture) -> None:
@@ -151,7 +250,7 @@ def test_a_topic_that_is_away_is_told_before_a_job_is_put_back(stores: Stores, m
     def refuse(*arguments: object) -> None:
         raise BrokerUnavailable("away")
 
-    monkeypatch.setattr(stores.topic, "find", refuse)
+    monkeypatch.setattr(stores.topic, "records", refuse)
 
     with pytest.raises(BrokerUnavailable):
         stores.both.find("u-1")

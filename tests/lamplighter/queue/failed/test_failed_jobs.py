@@ -2,7 +2,8 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from lamplighter.config import Repository
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
 from lamplighter.errors import ConfigError, MigrationError
-from lamplighter.queue.failed import FailedJobs, Failure, NullFailedJobs, make_failed_jobs
+from lamplighter.queue.failed import FailedJobs, FailedRecord, Failure, NullFailedJobs, database, make_failed_jobs
 from lamplighter.queue.failed.attempts import without_attempts
 from lamplighter.queue.failed.database import DatabaseFailedJobs
 from lamplighter.queue.failed.trace import MAX_BYTES, format_trace
@@ -44,8 +45,8 @@ def failed_jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Data
     manager.dispose()
 
 
-def record(failed_jobs: FailedJobs, payload: bytes = b'{"job":"x"}', **fields: Any) -> str:
-    """Keep a job."""
+def failure(payload: bytes = b'{"job":"x"}', **fields: Any) -> Failure:
+    """What is told of a job that has failed."""
     given: dict[str, Any] = {
         "connection": "kafka",
         "queue": "store",
@@ -58,7 +59,18 @@ def record(failed_jobs: FailedJobs, payload: bytes = b'{"job":"x"}', **fields: A
         "timestamp_ms": 5,
         **fields,
     }
-    return failed_jobs.record(Failure(**given))
+    return Failure(**given)
+
+
+def record(failed_jobs: FailedJobs, payload: bytes = b'{"job":"x"}', **fields: Any) -> str:
+    """Keep a job."""
+    return failed_jobs.record(failure(payload, **fields))
+
+
+def execute(failed_jobs: DatabaseFailedJobs, statement: str, **values: Any) -> None:
+    """What others do to the table."""
+    with failed_jobs._rows._databases.engine().begin() as connection:
+        connection.execute(text(statement), values)
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x00\xff\xfe", b'{"a":"\x00"}', "ünï 😀".encode(), b"x" * 2_000_000])
@@ -94,18 +106,91 @@ def test_a_message_without_uuid_has_one_of_its_own_for_ever(failed_jobs: Databas
 
 
 def test_the_newest_comes_first_over_all_pages(failed_jobs: DatabaseFailedJobs) -> None:
-    for number in range(250):
+    for number in range(45):
         record(failed_jobs, uuid=f"job-{number}")
 
-    assert [job.id for job in failed_jobs.all()] == [f"job-{number}" for number in reversed(range(250))]
+    assert [job.id for job in failed_jobs.all()] == [f"job-{number}" for number in reversed(range(45))]
 
 
 def test_forgetting_and_flushing(failed_jobs: DatabaseFailedJobs) -> None:
     record(failed_jobs, uuid="a")
     record(failed_jobs, uuid="b")
+    read = failed_jobs.records(ids=["a"])
 
-    assert (failed_jobs.forget("a"), failed_jobs.forget("a")) == (True, False)
+    assert (failed_jobs.forget(read), failed_jobs.forget(read)) == (1, 0)
     assert (failed_jobs.flush(hours=1), failed_jobs.flush()) == (0, 1)
+
+
+def test_records_are_found_by_their_ids_in_the_order_asked_for(failed_jobs: DatabaseFailedJobs) -> None:
+    for id in "abc":
+        record(failed_jobs, uuid=id)
+
+    records = failed_jobs.records(ids=["c", "none", "a", "c"])
+
+    assert [found.id for found in records] == ["c", "a"]
+    assert [job.id for job in failed_jobs.read(records)] == ["c", "a"]
+
+
+def test_what_has_failed_again_since_it_was_read_is_not_deleted(failed_jobs: DatabaseFailedJobs) -> None:
+    record(failed_jobs, uuid=UUID, error=RuntimeError("first"))
+    read = failed_jobs.records()
+    record(failed_jobs, uuid=UUID, error=RuntimeError("second"))
+
+    jobs, count = list(failed_jobs.read(read)), failed_jobs.forget(read)
+
+    assert (jobs, count) == ([], 0)
+    [left] = failed_jobs.all()
+    assert (left.id, "second" in left.exception) == (UUID, True)
+
+
+def test_a_row_that_has_the_number_of_a_deleted_one_is_another(failed_jobs: DatabaseFailedJobs) -> None:
+    record(failed_jobs, uuid=UUID)
+    read = failed_jobs.records()
+    failed_jobs.flush()
+    record(failed_jobs, uuid=UUID)
+    execute(failed_jobs, "UPDATE failed_jobs SET id = :id", id=read[0].version.number)
+
+    assert (failed_jobs.forget(read), failed_jobs.ids()) == (0, [UUID])
+
+
+def test_what_fails_while_all_are_flushed_stays(
+    failed_jobs: DatabaseFailedJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for id in "abc":
+        record(failed_jobs, uuid=id, origin=f"store[0]@{id}")
+    forget = failed_jobs._forget
+
+    def work_beside(records: Sequence[FailedRecord]) -> int:
+        count = forget(records)
+        # One that is still to be deleted, once more, and one that has never failed before.
+        for uuid in "ad":
+            record(failed_jobs, uuid=uuid, origin=f"store[0]@{uuid}")
+        return count
+
+    monkeypatch.setattr(database, "CHUNK", 1)
+    monkeypatch.setattr(failed_jobs, "_forget", work_beside)
+
+    count = failed_jobs.flush()
+
+    assert count == 2  # a has failed again before its turn
+    assert sorted(failed_jobs.ids()) == ["a", "d"]
+
+
+def test_rows_that_php_has_written_are_read_and_deleted(failed_jobs: DatabaseFailedJobs) -> None:
+    columns = "uuid, connection, queue, payload, exception, failed_at"
+    for uuid, at in (("old", "2019-01-01 10:00:00"), ("older", "2018-01-01 10:00:00")):
+        execute(
+            failed_jobs,
+            f"INSERT INTO failed_jobs ({columns}) VALUES (:uuid, 'redis', 'default', '{{}}', 'boom', :at)",
+            uuid=uuid,
+            at=at,
+        )
+    [job, _] = failed_jobs.read(failed_jobs.records(ids=["old", "older"]))
+
+    counts = failed_jobs.forget([job]), failed_jobs.flush(hours=1)
+
+    assert (job.id, job.origin, job.failed_at) == ("old", None, datetime(2019, 1, 1, 10, tzinfo=UTC))
+    assert counts == (1, 1)
 
 
 def test_a_trace_is_bounded_and_holds_no_values() -> None:
