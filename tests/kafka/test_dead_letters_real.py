@@ -121,6 +121,29 @@ def test_a_retried_letter_runs_with_its_bytes_and_is_not_offered_again(
     assert {job["id"] for job in failed(project)}.isdisjoint(job["id"] for job in before)
 
 
+@pytest.mark.parametrize("is_alone", [False, True], ids=["beside the table", "alone"])
+def test_one_event_that_fails_on_three_queues_is_put_back_onto_each(
+    project: Project, kafka: Broker, topic: str, letters: Letters, is_alone: bool
+) -> None:
+    if is_alone:
+        without_table(project)
+    queues = [topic, *(kafka.topic(name, partitions=1) for name in ("audit", "billing"))]
+    envelope = {"uuid": "6e5dbc1c-5a4c-4e0b-9a0f-000000000001", "job": "probe", "maxTries": 1, "attempts": 0}
+    event = json.dumps({**envelope, "data": {"n": 1, "fail_until": 9}}).encode()
+    for queue in queues:
+        kafka.publish(queue, [(b"order-7", event)])
+    project.artisan("queue:work", "kafka", "-q", "--stop-when-empty", f"--queue={','.join(queues)}", check=False)
+    kept = failed(project)
+
+    project.artisan("queue:retry", "all")
+
+    assert sorted(job["queue"] for job in kept) == sorted(queues)
+    assert len({job["id"] for job in kept}) == 3
+    assert envelope["uuid"] in {job["id"] for job in kept}
+    assert [sum(kafka.ends(queue).values()) for queue in queues] == [2, 2, 2]
+    assert failed(project) == []
+
+
 def test_letters_are_forgotten_and_flushed(project: Project, kafka: Broker, topic: str, letters: Letters) -> None:
     without_table(project)
     kafka.jobs(topic, *({"n": n, "fail_until": 9} for n in range(5)))

@@ -97,7 +97,7 @@ def _joined(rows: Sequence[FailedRecord], letters: Sequence[FailedRecord]) -> li
     found = []
     for row in rows:
         mine = waiting.get((row.id, row.connection, row.queue, row.origin))
-        found.append(replace(row, version=Places(row, mine.pop() if mine else None)))
+        found.append(replace(row, version=Places(row, mine.pop(0) if mine else None)))
     taken = {row.id for row in rows}
     for letter in (letter for left in waiting.values() for letter in left):
         # While the table was switched off, the letter of another message may have got the id that a row has now.

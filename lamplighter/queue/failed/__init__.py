@@ -42,8 +42,8 @@ class Failure:
 
     @property
     def identity(self) -> str:
-        """The message's own id, the same for each record of it."""
-        return own_id(self.origin, self.timestamp_ms, self.payload)
+        """The message's own id, the same for each record of it: of this connection, this queue and this position."""
+        return own_id(self.connection, self.queue, self.origin, self.timestamp_ms, self.payload)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,8 @@ class FailedJob(FailedRecord):
 class FailedJobs(Protocol):
     """A store of failed jobs. What keeps it from working is raised, so that nothing is settled without it.
 
-    A record is deleted only as it was read: who deletes hands over what `records` gave.
+    Two messages are two failed jobs where their connection, queue or position differ, whatever their payloads say. A
+    record is deleted only as it was read: who deletes hands over what `records` gave.
     """
 
     def record(self, failure: Failure) -> str:

@@ -25,7 +25,6 @@ from sqlalchemy.exc import IntegrityError
 from lamplighter.contracts import Databases
 from lamplighter.database.rows import Rows, dump_headers, load_headers
 from lamplighter.queue.failed import FailedJob, FailedJobs, FailedRecord, Failure
-from lamplighter.queue.failed.attempts import without_attempts
 from lamplighter.queue.failed.naming import chosen_id, name_of
 from lamplighter.queue.failed.trace import format_trace
 
@@ -132,6 +131,9 @@ class DatabaseFailedJobs(FailedJobs):
         query = select(
             columns.id,
             columns.uuid,
+            columns.connection,
+            columns.queue,
+            columns.origin,
             columns.key,
             columns.payload,
             columns.payload_bytes,
@@ -174,8 +176,14 @@ def _parts(of: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 
 def _is_of(row: Any, failure: Failure) -> bool:
-    """Whether a row is of the same job; a copy that was put back after a failed attempt differs in this count alone."""
-    return bool(row["key"] == failure.key and without_attempts(_payload(row)) == without_attempts(failure.payload))
+    """Whether a row is of this very message."""
+    return (row["connection"], row["queue"], row["origin"], row["key"], _payload(row)) == (
+        failure.connection,
+        failure.queue,
+        failure.origin,
+        failure.key,
+        failure.payload,
+    )
 
 
 def _is_as_read(row: Any, record: FailedRecord) -> bool:

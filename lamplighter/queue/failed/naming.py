@@ -11,10 +11,10 @@ AN_ID = re.compile(r"(?!all\Z)[0-9A-Za-z_][0-9A-Za-z_.:-]{0,35}")
 MAX_NAME = 255
 
 
-def own_id(origin: str, timestamp_ms: int | None, payload: bytes) -> str:
-    """An id that the same message always has."""
+def own_id(connection: str, queue: str, origin: str, timestamp_ms: int | None, payload: bytes) -> str:
+    """An id that the same message always has, and no other; a topic that was made anew has other messages."""
     digest = base64.b16encode(uuids.uuid5(NAMESPACE, payload.hex()).bytes).decode()
-    return str(uuids.uuid5(NAMESPACE, f"{origin} {timestamp_ms} {digest}"))
+    return str(uuids.uuid5(NAMESPACE, json.dumps([connection, queue, origin, timestamp_ms, digest])))
 
 
 def chosen_id(uuid: str | None, own: str) -> str:

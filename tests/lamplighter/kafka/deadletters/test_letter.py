@@ -106,12 +106,18 @@ def test_the_trace_is_what_gives_way(limit: int) -> None:
 
 
 def test_one_message_has_one_identity_and_another_has_another() -> None:
-    same = failure(error=ValueError(), attempts=9).identity
+    same = failure(error=ValueError(), attempts=9, uuid="u-2").identity
 
-    others = [failure(origin="store[3]@8"), failure(timestamp_ms=6), failure(payload=b"y")]
+    others = [
+        failure(origin="store[3]@8"),
+        failure(timestamp_ms=6),
+        failure(payload=b"y"),
+        failure(connection="other"),
+        failure(queue="audit"),
+    ]
 
     assert same == failure().identity
-    assert same not in {other.identity for other in others}
+    assert len({same, *(other.identity for other in others)}) == 6
 
 
 def again_as_mark(sent: Message) -> Mark | None:

@@ -148,16 +148,47 @@ def test_a_sender_that_repeats_a_uuid_costs_no_job_in_either(stores: Stores) -> 
 
 
 @pytest.mark.parametrize("kind", ["both", "alone"])
+def test_one_event_on_three_queues_is_three_failed_jobs(kind: str, stores: Stores, alone: Stores) -> None:
+    used = {"both": stores, "alone": alone}[kind]
+    for queue in ("store", "audit", "billing"):
+        used.record(queue=queue, origin=f"{queue}[0]@0")
+    before = origins(used.both)
+    [audit] = [id for id, origin in before.items() if origin == "audit[0]@0"]
+
+    forget(used.both, audit)
+
+    assert sorted(filter(None, before.values())) == ["audit[0]@0", "billing[0]@0", "store[0]@0"]
+    assert "u" in before
+    assert origins(used.both) == {id: origin for id, origin in before.items() if id != audit}
+
+
+@pytest.mark.parametrize("kind", ["both", "alone"])
 def test_what_has_failed_again_since_it_was_read_stays(kind: str, stores: Stores, alone: Stores) -> None:
     used = {"both": stores, "alone": alone}[kind]
     used.record(origin="store[0]@7")
     read = used.both.records()
+    used.record(origin="store[0]@8")  # it was retried
     used.record(origin="store[0]@7", error=RuntimeError("again"))  # its worker had died before its commit
 
     used.both.forget(read)
 
     assert list(used.both.read(read)) == []
-    assert list(origins(used.both).values()) == ["store[0]@7"]
+    assert sorted(filter(None, origins(used.both).values())) == ["store[0]@7", "store[0]@8"]
+
+
+@pytest.mark.parametrize("kind", ["both", "alone"])
+def test_a_retried_job_that_fails_again_is_a_new_failure(kind: str, stores: Stores, alone: Stores) -> None:
+    used = {"both": stores, "alone": alone}[kind]
+    used.record(origin="store[0]@7")
+    read = used.both.records()
+    used.record(origin="store[0]@8")
+    between = origins(used.both)
+
+    count = used.both.forget(read)
+
+    assert count == 1
+    assert between["u"] == "store[0]@7"
+    assert origins(used.both) == {id: origin for id, origin in between.items() if id != "u"}
 
 
 def test_what_is_gone_when_it_is_read_leaves_the_others_in_their_order(stores: Stores) -> None:
@@ -186,6 +217,19 @@ def test_what_another_process_has_dealt_with_is_not_read_again(alone: Stores, ma
     assert [job.id for job in other.read(listed)] == ["u-2"]
 
 
+def test_connections_that_share_a_topic_end_no_letters_of_each_other(
+    stores: Stores, topic: DeadLetters, make_topic: MakeTopic
+) -> None:
+    both = DeadLetterFailedJobs(NullFailedJobs(), {"kafka": topic, "other": make_topic("other")})
+    for connection in ("kafka", "other"):
+        both.record(failure(connection=connection))
+    jobs = {job.connection: job for job in both.all()}
+
+    both.forget([jobs["kafka"]])
+
+    assert [job.connection for job in both.all()] == ["other"]
+
+
 def test_letters_and_marks_without_what_is_told_today_are_still_understood(alone: Stores, topic: DeadLetters) -> None:
     def send(key: bytes, **told: str) -> None:
         headers = [(f"x-failed-{name}", text.encode()) for name, text in {"version": "1", **told}.items()]
@@ -200,6 +244,19 @@ def test_letters_and_marks_without_what_is_told_today_are_still_understood(alone
     count = forget(alone.both, "u-2")
 
     assert (before, count, alone.both.ids()) == (["u-2"], 1, [])
+
+
+def test_a_letter_from_before_there_was_a_table_keeps_out_of_the_way_of_a_row(stores: Stores, alone: Stores) -> None:
+    alone.record(origin="store[0]@7")
+    stores.record(origin="store[0]@8")
+    listed = origins(stores.both)
+    [letter] = [id for id in listed if id != "u"]
+
+    count = forget(stores.both, "u")
+
+    assert listed == {"u": "store[0]@8", letter: "store[0]@7"}
+    assert (count, stores.table.ids()) == (1, [])
+    assert list(origins(stores.both).values()) == ["store[0]@7"]
 
 
 def test_an_identity_names_its_letter_whatever_that_is_called_meanwhile(alone: Stores) -> None:

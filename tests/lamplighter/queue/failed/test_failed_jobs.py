@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -147,7 +148,7 @@ def test_a_row_that_has_the_number_of_a_deleted_one_is_another(failed_jobs: Data
     record(failed_jobs, uuid=UUID)
     read = failed_jobs.records()
     failed_jobs.flush()
-    record(failed_jobs, uuid=UUID)
+    record(failed_jobs, uuid=UUID, origin="store[0]@8")
     execute(failed_jobs, "UPDATE failed_jobs SET id = :id", id=read[0].version.number)
 
     assert (failed_jobs.forget(read), failed_jobs.ids()) == (0, [UUID])
@@ -162,9 +163,9 @@ def test_what_fails_while_all_are_flushed_stays(
 
     def work_beside(records: Sequence[FailedRecord]) -> int:
         count = forget(records)
-        # One that is still to be deleted, once more, and one that has never failed before.
-        for uuid in "ad":
-            record(failed_jobs, uuid=uuid, origin=f"store[0]@{uuid}")
+        # The same message once more, a retried one, and one that has never failed before.
+        for uuid, origin in (("a", "store[0]@a"), ("b", "store[0]@9"), ("d", "store[0]@d")):
+            record(failed_jobs, uuid=uuid, origin=origin)
         return count
 
     monkeypatch.setattr(database, "CHUNK", 1)
@@ -173,7 +174,8 @@ def test_what_fails_while_all_are_flushed_stays(
     count = failed_jobs.flush()
 
     assert count == 2  # a has failed again before its turn
-    assert sorted(failed_jobs.ids()) == ["a", "d"]
+    assert len(failed_jobs.ids()) == 3
+    assert {job.origin for job in failed_jobs.all()} == {"store[0]@a", "store[0]@9", "store[0]@d"}
 
 
 def test_rows_that_php_has_written_are_read_and_deleted(failed_jobs: DatabaseFailedJobs) -> None:
@@ -223,19 +225,45 @@ def test_a_retry_begins_from_zero_and_changes_nothing_else(payload: bytes, again
     assert without_attempts(payload) == again
 
 
-def test_a_uuid_that_a_sender_repeats_costs_no_job(failed_jobs: DatabaseFailedJobs) -> None:
-    kept = {
-        record(failed_jobs, b'{"job":"x","attempts":0}', uuid=UUID),
-        record(failed_jobs, b'{"job":"x","attempts":2}', uuid=UUID, origin="store[0]@8"),
-        record(failed_jobs, b'{"job":"y"}', uuid=UUID, origin="store[0]@9"),
-        record(failed_jobs, b'{"job":"x","attempts":2}', uuid=UUID, key=b"other", origin="store[1]@9"),
-    }
+def test_the_same_bytes_at_another_place_are_another_failed_job(failed_jobs: DatabaseFailedJobs) -> None:
+    places: list[dict[str, Any]] = [
+        {},
+        {"queue": "audit", "origin": "audit[0]@7"},
+        {"connection": "other"},
+        {"origin": "store[0]@8"},
+        {"origin": "store[1]@7", "key": b"other"},
+    ]
+    kept = [record(failed_jobs, uuid=UUID, **place) for place in places]
 
-    found = {job.id: job.payload for job in failed_jobs.all()}
+    again = [record(failed_jobs, uuid=UUID, **place) for place in places]
 
-    assert len(kept) == 3
-    assert set(found) == kept
-    assert found[UUID] == b'{"job":"x","attempts":2}'
+    assert kept[0] == UUID
+    assert len(set(kept)) == len(places)
+    assert again == kept
+    assert sorted(failed_jobs.ids()) == sorted(kept)
+
+
+def test_a_record_keeps_its_id_when_that_of_its_payload_is_free_again(failed_jobs: DatabaseFailedJobs) -> None:
+    record(failed_jobs, uuid=UUID)
+    second = record(failed_jobs, uuid=UUID, origin="store[0]@8")
+    failed_jobs.forget(failed_jobs.records(ids=[UUID]))
+
+    again = record(failed_jobs, uuid=UUID, origin="store[0]@8")
+
+    assert again == second != UUID
+    assert failed_jobs.ids() == [second]
+
+
+def test_a_sender_that_takes_the_ids_of_others_costs_no_job(failed_jobs: DatabaseFailedJobs) -> None:
+    victim = failure(uuid=UUID)
+    kept = [
+        record(failed_jobs, b"hostile", uuid=victim.identity, origin="store[0]@1"),
+        record(failed_jobs, b"hostile", uuid=UUID.upper(), origin="store[0]@2"),
+        failed_jobs.record(victim),
+    ]
+
+    assert len(set(kept)) == 3
+    assert sorted(failed_jobs.ids()) == sorted(kept)
 
 
 @pytest.mark.parametrize("uuid", ["", "all", "-v", "a b", "x" * 37, "\x00", "\ud800", "a\n"])
@@ -276,6 +304,44 @@ def test_threads_that_record_the_same_job_keep_it_once(failed_jobs: DatabaseFail
 
     assert ended == [UUID] * 20
     assert failed_jobs.ids() == [UUID]
+
+
+def test_threads_that_record_different_jobs_of_one_uuid_keep_each(failed_jobs: DatabaseFailedJobs) -> None:
+    barrier = threading.Barrier(4)
+    ended = []
+
+    def work(number: int) -> None:
+        barrier.wait(10)
+        for place in range(5):
+            ended.append(record(failed_jobs, uuid=f"job-{place}", origin=f"store[{number}]@{place}"))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert len(set(ended)) == 20
+    assert sorted(failed_jobs.ids()) == sorted(ended)
+    assert {f"job-{place}" for place in range(5)} <= set(ended)
+
+
+def test_each_record_that_threads_write_is_deleted_by_who_has_read_it_or_left(failed_jobs: DatabaseFailedJobs) -> None:
+    def work(number: int) -> None:
+        for place in range(25):
+            record(failed_jobs, uuid=f"job-{place % 3}", origin=f"store[{number}]@{place}")
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    deleted: list[str | None] = []
+    while any(thread.is_alive() for thread in threads):
+        read = failed_jobs.records()
+        deleted += [each.origin for each in read]
+        assert failed_jobs.forget(read) == len(read)
+
+    left = [each.origin for each in failed_jobs.records()]
+    assert Counter(deleted + left) == Counter(f"store[{number}]@{place}" for number in range(3) for place in range(25))
 
 
 def test_a_cause_is_part_of_the_trace_and_nothing_in_it_steers_a_terminal() -> None:
