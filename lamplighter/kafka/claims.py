@@ -56,6 +56,8 @@ class KafkaClaims:
         if reference is None:
             raise ClaimLost(f"The payload says that it is kept elsewhere, and no header {HEADER} tells where.")
         payload = self._store.read(reference)
+        # A job that is at work may fail: `queue:prune-claims`, which knows no record of it yet, leaves what is young.
+        self._store.renew(reference)
         if isinstance(delivery, KafkaDelivery):
             delivery.keeps_claim = False
             self._read.append((delivery, reference))

@@ -101,20 +101,24 @@ class FileClaims:
         with suppress(OSError):  # it is pruned by its age then
             self._path(reference.name).unlink(missing_ok=True)
 
-    def prune(self, *, hours: float, keep: Collection[str]) -> int:
-        """Delete what is older than so many hours, but for the names of `keep`; how many."""
+    def prune(self, *, hours: float, kept: Callable[[], Collection[str]]) -> int:
+        """Delete what is older than so many hours, but for the names that `kept` tells; how many.
+
+        It is asked when the old ones are known: what fails meanwhile is told, or was read since and is young again.
+        """
         if not self.folder.is_dir():
             return 0
         until = time.time() - hours * 3600
+        paths = [*self.folder.glob(f"*{SUFFIX}"), *self.folder.glob(f"*{DRAFT}")]
+        old = [path for path in paths if _is_older(path, until)]
+        names = kept()
         count = 0
-        for path in [*self.folder.glob(f"*{SUFFIX}"), *self.folder.glob(f"*{DRAFT}")]:
-            try:
-                if path.stat().st_mtime > until or path.stem in keep:
-                    continue
+        for path in old:
+            if path.stem in names or not _is_older(path, until):
+                continue
+            with suppress(FileNotFoundError):  # a worker was faster
                 path.unlink()
-            except FileNotFoundError:
-                continue  # a worker was faster
-            count += 1
+                count += 1
         return count
 
     def _path(self, name: str) -> Path:
@@ -161,6 +165,13 @@ def refuse_claim(delivery: DriverDelivery) -> bytes:
         f"The payload says that it is kept elsewhere, and the connection {delivery.connection!r} has no claim_check; "
         f"give it the one that its dispatchers have, and retry the job."
     )
+
+
+def _is_older(path: Path, until: float) -> bool:
+    try:
+        return path.stat().st_mtime <= until
+    except FileNotFoundError:
+        return False  # a worker was faster
 
 
 def _sync(folder: Path) -> None:

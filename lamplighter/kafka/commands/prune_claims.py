@@ -34,9 +34,11 @@ class PruneClaimsCommand(Command):
         store = settings.claims
         if store is None:
             raise ConsoleError(f"The connection {connection!r} has no claim_check: nothing is put aside for it.")
-        references = (reference_in(job.headers) for job in self._failed_jobs.all() if job.headers)
-        keep = {reference.name for reference in references if reference is not None}
         # A job may come to its topic after the longest delay, and stay there for all of its retention.
         age = settings.retention_days * 24 + LONGEST / 3600 if hours is None else hours
-        count = store.prune(hours=age, keep=keep)
+        count = store.prune(hours=age, kept=self._names_of_failed_jobs)
         self.output.info(f"{count} payload{'' if count == 1 else 's'} deleted from {store.folder}.")
+
+    def _names_of_failed_jobs(self) -> set[str]:
+        references = (reference_in(job.headers) for job in self._failed_jobs.all() if job.headers)
+        return {reference.name for reference in references if reference is not None}

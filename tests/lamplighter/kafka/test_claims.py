@@ -1,6 +1,9 @@
 """Which payloads travel, and which are put aside."""
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -25,3 +28,15 @@ def test_what_no_message_can_hold_is_put_aside_whatever_claim_above_says(
     assert len(PAYLOAD) == 300
     assert [name for name, _ in fitting.headers] == ([HEADER] if is_aside else [])
     assert len(list(tmp_path.iterdir())) == is_aside
+
+
+def test_a_payload_whose_job_is_begun_is_young_again_so_that_it_is_there_when_the_job_fails(tmp_path: Path) -> None:
+    store = FileClaims(tmp_path)
+    reference = store.put(PAYLOAD)
+    (file,) = tmp_path.iterdir()
+    os.utime(file, (0, 0))
+    delivery: Any = SimpleNamespace(headers=[(HEADER, str(reference).encode())])
+
+    KafkaClaims(store, above=300, limit=1000).read(delivery)
+
+    assert store.prune(hours=1, kept=lambda: ()) == 0

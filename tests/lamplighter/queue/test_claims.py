@@ -96,7 +96,7 @@ def test_pruning_takes_what_is_old_and_not_kept(claims: FileClaims) -> None:
     for name in (f"{old.name}.claim", f"{kept.name}.claim", "crashed.draft", "readme.txt"):
         os.utime(claims.folder / name, (time.time() - 7200,) * 2)
 
-    count = claims.prune(hours=1, keep={kept.name})
+    count = claims.prune(hours=1, kept=lambda: {kept.name})
 
     assert count == 2
     assert files(claims) == sorted([f"{kept.name}.claim", f"{new.name}.claim", "readme.txt"])
@@ -109,7 +109,19 @@ def test_a_payload_that_is_needed_again_is_young_again(claims: FileClaims) -> No
     claims.renew(reference)
     claims.renew(Reference("0" * 32, "0" * 64, 1))
 
-    assert claims.prune(hours=1, keep=()) == 0
+    assert claims.prune(hours=1, kept=lambda: ()) == 0
+
+
+def test_a_payload_that_is_needed_again_while_the_kept_ones_are_listed_stays(claims: FileClaims) -> None:
+    read, failed = claims.put(b"read"), claims.put(b"failed")
+    for reference in (read, failed):
+        os.utime(claims.folder / f"{reference.name}.claim", (time.time() - 7200,) * 2)
+
+    def kept() -> set[str]:
+        claims.renew(read)  # by a worker that begins its job
+        return {failed.name}  # whose job has failed since the pruning began
+
+    assert claims.prune(hours=1, kept=kept) == 0
 
 
 def test_the_small_payload_says_all_but_the_job_and_its_data() -> None:
