@@ -11,20 +11,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from lamplighter.errors import ConsoleError, JobTimedOut, SlotDied, Unavailable
+from lamplighter.errors import ConsoleError, Unavailable
 from lamplighter.queue.many import Many
 from lamplighter.queue.pools import Ended as EndedCall
-from lamplighter.queue.pools import Outcome
-from lamplighter.queue.pools.wire import Began, Ended, Frames, Ready, Run, RunMany, Stop, frame, from_slot, receive
+from lamplighter.queue.pools.child import NEVER, Slot, how
+from lamplighter.queue.pools.wire import Began, Ended, Ready, Run, RunMany, Stop, frame, from_slot, receive
 from lamplighter.queue.runner import Start
 from lamplighter.queue.settling import ErrorElsewhere, Verdict
 
-NEVER = float("inf")
 log = logging.getLogger(__name__)
 
 KILL_AFTER = 5.0  # seconds from TERM to KILL
@@ -55,32 +54,6 @@ class SlotOptions:
     max_jobs: int = 0
     max_memory: int = 0
     leave: float = LEAVE
-
-
-@dataclass(eq=False)
-class Slot:
-    """One process, with at most one start in it.
-
-    Attributes:
-        numbers: those of its jobs that have not ended.
-        until: when it is ended, unless it is ready, or has done its job, before; on the monotonic clock.
-        kill_at: when it is killed, after it was told to end.
-    """
-
-    process: subprocess.Popen[bytes]
-    connection: socket.socket
-    renew_after: float
-    frames: Frames = field(default_factory=Frames)
-    is_ready: bool = False
-    start: Start | None = None
-    numbers: dict[int, Start] = field(default_factory=dict)
-    has_begun: bool = False
-    is_retiring: bool = False
-    timed_out: bool = False
-    until: float = NEVER
-    kill_at: float = 0.0
-    done: int = 0
-    looked_at: float = 0.0
 
 
 class ProcessPool:
@@ -238,16 +211,7 @@ class ProcessPool:
             elif not slot.is_retiring:
                 self._missing += 1
         if start is not None:
-            self._ended(start, self._outcome(slot, start, status))
-
-    def _outcome(self, slot: Slot, start: Start, status: int) -> Outcome:
-        ran = time.monotonic() - start.began
-        if slot.timed_out and start.policy.timeout and ran >= start.policy.timeout:
-            return JobTimedOut(f"{start.name} has run for {ran:.1f} s; its timeout is {start.policy.timeout:g} s.")
-        if slot.timed_out:
-            # As in the other pools: the grace period is over, the start counts, and the next worker runs it again.
-            return Verdict("release", error=Unavailable(f"{start.name} has not ended within the grace period."))
-        return SlotDied(f"The process of {start.name} ended {_how(status)} while the job was running.")
+            self._ended(start, slot.outcome(start, status))
 
     def _end_what_is_overdue(self) -> None:
         now = time.monotonic()
@@ -349,13 +313,9 @@ def _overrun(slot: Slot) -> None:
     threading.Timer(0.1, _signal, (slot, signal.SIGTERM)).start()
 
 
-def _how(status: int) -> str:
-    return f"by {signal.Signals(-status).name}" if status < 0 else f"with exit code {status}"
-
-
 def _no_slots(status: int) -> str:
     return (
-        f"The processes of the slots end before they are ready, the last one {_how(status)}; what they have written "
+        f"The processes of the slots end before they are ready, the last one {how(status)}; what they have written "
         f"stands above. When it is mended, start the worker again; `--pool=solo` shows the same error at its start."
     )
 

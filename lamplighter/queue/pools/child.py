@@ -1,0 +1,56 @@
+"""The process of a slot as its worker sees it: what is in hand there, and what its end means for that."""
+
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+
+from lamplighter.errors import JobTimedOut, SlotDied, Unavailable
+from lamplighter.queue.pools import Outcome
+from lamplighter.queue.pools.wire import Frames
+from lamplighter.queue.runner import Start
+from lamplighter.queue.settling import Verdict
+
+NEVER = float("inf")
+
+
+@dataclass(eq=False)
+class Slot:
+    """One process, with at most one start in it.
+
+    Attributes:
+        numbers: those of its jobs that have not ended.
+        until: when it is ended, unless it is ready, or has done its job, before; on the monotonic clock.
+        kill_at: when it is killed, after it was told to end.
+    """
+
+    process: subprocess.Popen[bytes]
+    connection: socket.socket
+    renew_after: float
+    frames: Frames = field(default_factory=Frames)
+    is_ready: bool = False
+    start: Start | None = None
+    numbers: dict[int, Start] = field(default_factory=dict)
+    has_begun: bool = False
+    is_retiring: bool = False
+    timed_out: bool = False
+    until: float = NEVER
+    kill_at: float = 0.0
+    done: int = 0
+    looked_at: float = 0.0
+
+    def outcome(self, start: Start, status: int) -> Outcome:
+        """What has become of a start that was in hand when the process ended."""
+        ran = time.monotonic() - start.began
+        if self.timed_out and start.policy.timeout and ran >= start.policy.timeout:
+            return JobTimedOut(f"{start.name} has run for {ran:.1f} s; its timeout is {start.policy.timeout:g} s.")
+        if self.timed_out:
+            # As in the other pools: the grace period is over, the start counts, and the next worker runs it again.
+            return Verdict("release", error=Unavailable(f"{start.name} has not ended within the grace period."))
+        return SlotDied(f"The process of {start.name} ended {how(status)} while the job was running.")
+
+
+def how(status: int) -> str:
+    """How a process has ended."""
+    return f"by {signal.Signals(-status).name}" if status < 0 else f"with exit code {status}"
