@@ -167,14 +167,21 @@ class Container:
         needs = self._needs(function)[leading:]
         return BoundInvoker(self, function, needs, leading, tuple(given))
 
+    @property
+    def scope(self) -> ContextVar[dict[Key, Any] | None]:
+        """Where that is kept which was built for the job at hand: None, or empty, while nothing was."""
+        return self._scope
+
     def end_scope(self) -> None:
         """Forget what was built for this job, the newest first; an end that raises does not keep back the others."""
         scope = self._scope.get()
         if not scope:
             return
         self._scope.set(None)
+        built = list(scope.items())
+        scope.clear()  # the context that this one is a copy of may have it, too
         with ExitStack() as ends:
-            for key, value in scope.items():
+            for key, value in built:
                 binding = self._bindings.get(key)
                 if binding is not None and binding.end is not None:
                     ends.callback(binding.end, value)

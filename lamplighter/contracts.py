@@ -1,6 +1,7 @@
 """The shapes that the rooms of the framework hand to each other: the house on one page."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -29,6 +30,8 @@ class Container(Protocol):
     def make(self, key: type[T], /, **parameters: object) -> T: ...
     def call(self, callback: Callable[..., T], /, **parameters: object) -> T: ...
     def invoker(self, function: Callable[..., T], *, leading: int = 0, given: Sequence[type] = ()) -> "Invoker[T]": ...
+    @property
+    def scope(self) -> ContextVar[dict[Any, Any] | None]: ...
     def end_scope(self) -> None: ...
 
 

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from lamplighter.contracts import Container
 from lamplighter.errors import ConfigError, PayloadError, UnknownJob, UnreadablePayload
@@ -92,6 +92,7 @@ class Runner:
     ) -> None:
         self._find = registry.find
         self._container = container
+        self._scope = container.scope
         self._defaults = defaults
         self._read_claim = read_claim
         self._policies: dict[Entry, Policy] = {}
@@ -124,7 +125,12 @@ class Runner:
         start.policy = self._policy_for(entry, envelope)
         if start.attempts > 1 and _has_killed(start):
             return
-        start.job = entry.make(envelope.data)
+        context = copy_context()  # the data may be read by code of the job's own
+        try:
+            start.job = context.run(entry.make, envelope.data)
+        finally:
+            if context.get(self._scope):
+                context.run(self._container.end_scope)
 
     def has_further_start(self, delivery: DriverDelivery) -> bool:
         """Whether a job may be started once more if its worker dies of its next start.
@@ -155,18 +161,24 @@ class Runner:
         return self._policies.get(entry) or self._policy(entry)
 
     def run(self, start: Start) -> None:
-        """Handle the job; what the handler raises passes through. The scope of the job ends here."""
-        entry, job = start.entry, start.job
+        """Handle the job; what the handler raises passes through. The scope of the job ends here.
+
+        It runs in a copy of the caller's context: what it puts into context variables, no other job sees.
+        """
+        entry = start.entry
         assert entry is not None  # read() has filled it
+        if entry.is_async:
+            self._await(start)
+            return
+        context = copy_context()
         try:
-            result = entry.handle(job, start.in_hand() if entry.wants_delivery else None)
-            if entry.is_async:
-                self._await(result)
+            context.run(entry.handle, start.job, start.in_hand() if entry.wants_delivery else None)
         finally:
-            self._container.end_scope()
+            if context.get(self._scope):
+                context.run(self._container.end_scope)
 
     async def run_async(self, start: Start) -> None:
-        """The same for a handler that is `async def`, in the running event loop."""
+        """The same for a handler that is `async def`, in the running event loop and its task's context."""
         entry, job = start.entry, start.job
         assert entry is not None  # read() has filled it
         try:
@@ -174,22 +186,24 @@ class Runner:
         finally:
             self._container.end_scope()
 
-    def _await(self, result: Any) -> None:
-        """Run a coroutine to its end, in an event loop that this thread keeps."""
+    def _await(self, start: Start) -> None:
+        """Run a handler that is `async def` to its end, in an event loop that this thread keeps."""
         loops = getattr(self._local, "loops", None)
         if loops is None:
             loops = self._local.loops = asyncio.Runner()
-        loops.run(result, context=copy_context())
+        loops.run(self.run_async(start), context=copy_context())
 
     def run_failed(self, start: Start, error: BaseException) -> None:
-        """Call the job's `failed` method, where it has one."""
+        """Call the job's `failed` method, where it has one, in a context of its own."""
         entry = start.entry
         if entry is None or entry.failed is None or start.job is None:
             return
+        context = copy_context()
         try:
-            entry.failed(start.job, error, InHand(start.delivery, start.id, start.attempts))
+            context.run(entry.failed, start.job, error, InHand(start.delivery, start.id, start.attempts))
         finally:
-            self._container.end_scope()
+            if context.get(self._scope):
+                context.run(self._container.end_scope)
 
     def _policy(self, entry: Entry) -> Policy:
         defaults = self._defaults

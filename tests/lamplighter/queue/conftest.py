@@ -1,5 +1,6 @@
 """A worker whose connection is a list in memory."""
 
+import asyncio
 import faulthandler
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,6 +19,9 @@ from lamplighter.queue.failed import Failure
 from lamplighter.queue.failing import Failing
 from lamplighter.queue.job import Job
 from lamplighter.queue.options import WorkerOptions
+from lamplighter.queue.pooled import PooledWorker
+from lamplighter.queue.pools.coroutines import CoroutinePool
+from lamplighter.queue.pools.threads import ThreadPool
 from lamplighter.queue.registry import Registry
 from lamplighter.queue.retries import Policy
 from lamplighter.queue.runner import Runner
@@ -29,6 +33,22 @@ def no_timer_that_outlives_its_test() -> Iterator[None]:
     """A worker that was given a job with a timeout leaves a timer behind, which would end the tests' own process."""
     yield
     faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(autouse=True)
+def no_event_loop_that_outlives_its_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each thread that has awaited a job keeps its loop, as long as the process lives."""
+    made: list[asyncio.Runner] = []
+    make = asyncio.Runner
+
+    def keep() -> asyncio.Runner:
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr(asyncio, "Runner", keep)
+    yield
+    for runner in made:
+        runner.close()
 
 
 class ListDelivery:
@@ -97,6 +117,7 @@ class ListQueue:
     deadlock_wait: float = 2.0
     served_by: int = 0
     line: deque[ListDelivery] = field(default_factory=deque)
+    is_busy: Callable[[], bool] = lambda: False
 
     def add(self, job: str, data: Any = None, *, key: bytes | None = b"key", **envelope: Any) -> ListDelivery:
         """Put a job into the line."""
@@ -137,8 +158,8 @@ class ListQueue:
         """Nothing is acknowledged later."""
 
     def is_exhausted(self) -> bool:
-        """Whether the line is empty."""
-        return not self.line
+        """Whether the line is empty, and nothing is in hand that may come back."""
+        return not (self.line or self.is_busy())
 
     def polled_at(self) -> float:
         """Always alive."""
@@ -220,6 +241,30 @@ class Bench:
             database_errors=Errors(),
             maintenance=self.maintenance,
         )
+
+    def work(self, worker: Worker) -> int:
+        """Have a worker run all that is there, whatever its pool; its exit code."""
+        self.queue.is_busy = lambda: not worker.hand.is_empty()
+        worker.prepare()
+        return worker.work()
+
+
+def solo(*arguments: Any, **keywords: Any) -> Worker:
+    """A worker that runs jobs itself."""
+    return Worker(*arguments, **keywords)
+
+
+def threads(queue: Any, runner: Runner, *arguments: Any, **keywords: Any) -> Worker:
+    """A worker with two threads."""
+    return PooledWorker(queue, runner, *arguments, pool=ThreadPool(runner, 2), **keywords)
+
+
+def coroutines(queue: Any, runner: Runner, *arguments: Any, **keywords: Any) -> Worker:
+    """A worker with an event loop."""
+    return PooledWorker(queue, runner, *arguments, pool=CoroutinePool(runner, 2), **keywords)
+
+
+POOLS = [solo, threads, coroutines]
 
 
 @pytest.fixture
