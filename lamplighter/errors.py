@@ -28,6 +28,8 @@ LamplighterError
     ├── EmbeddedBrokerFull
     └── Unavailable             a service is away for now: wait, count no attempt
         └── BrokerUnavailable
+
+Beside the tree stands SlotTerminated, a SystemExit: no `except Exception` of a job may swallow it.
 """
 
 
@@ -145,3 +147,10 @@ class Unavailable(QueueError):
 
 class BrokerUnavailable(Unavailable):
     """The brokers did not acknowledge in time; the message names them."""
+
+
+class SlotTerminated(SystemExit):
+    """The worker ends the process of a slot, and the job in it; a job meets it as any SystemExit.
+
+    It is not the job's own doing: nothing in the slot settles the job, the worker does.
+    """

@@ -128,7 +128,7 @@ def _within(seconds: float, action: Callable[[], object]) -> bool:
         try:
             action()
             done.append(True)
-        except Exception:
+        except BaseException:
             log.exception("the end of an overdue job could not be told")
 
     thread = threading.Thread(target=run, name="lamplighter-ending", daemon=True)

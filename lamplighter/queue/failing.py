@@ -90,7 +90,7 @@ class Failing:
             self._runner.run_failed(start, error)
         except Unavailable:
             raise
-        except Exception:
+        except BaseException:
             log.exception("the failed() method of a job raised", extra={"job": start.name})
 
     def error_of(self, start: Start) -> BaseException | None:

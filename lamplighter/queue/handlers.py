@@ -98,4 +98,4 @@ class _One:
 
 
 def _is_error(value: object) -> bool:
-    return value is None or isinstance(value, Exception)
+    return value is None or isinstance(value, BaseException)

@@ -36,7 +36,7 @@ class Many(Start):
         self.entry = entry
         self.job: Any = self  # what its entry's handler takes
         self.starts = [first]
-        self.refused: dict[Start, Exception] = {}
+        self.refused: dict[Start, BaseException] = {}
         self.errors: Sequence[BaseException | None] = ()
         self.verdicts: dict[Start, Verdict] = {}
         self.until = until
@@ -92,7 +92,7 @@ def may_join(start: Start) -> bool:
     return is_of_many and start.attempts == 1 and not delivery.singly and not delivery.is_suspect
 
 
-def settle_many(many: Many, settling: Settling, error: Exception | None, duration: float) -> None:
+def settle_many(many: Many, settling: Settling, error: BaseException | None, duration: float) -> None:
     """Settle each job of a call by what the call has said of it.
 
     When the call itself has failed, nobody knows which job is to blame: each is put back and begun by itself. That is
@@ -103,9 +103,9 @@ def settle_many(many: Many, settling: Settling, error: Exception | None, duratio
     if is_broken:
         fields = {"job": many.name, "jobs": len(many.starts), "position": many.delivery.position}
         log.warning("a call of handle_many failed; its jobs are begun one by one", extra=fields, exc_info=error)
-    told: dict[Start, Exception | None] = {**dict.fromkeys(many.starts, error), **many.refused}
+    told: dict[Start, BaseException | None] = {**dict.fromkeys(many.starts, error), **many.refused}
     if error is None and many.errors:
-        told.update(zip(many.handled(), many.errors, strict=True))  # type: ignore[arg-type]  # checked when returned
+        told.update(zip(many.handled(), many.errors, strict=True))
     open_: list[DriverDelivery] = []
     back: list[DriverDelivery] = []
     for start in many.starts:

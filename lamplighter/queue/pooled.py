@@ -134,7 +134,7 @@ class PooledWorker(Worker):
         try:
             if not start.is_told and self._events.listeners(JobProcessing):
                 self._events.dispatch(JobProcessing(start))
-        except Exception as error:
+        except BaseException as error:
             self.settling.settle(start, error, 0.0)
             return
         self._submit(start)
@@ -220,14 +220,11 @@ class PooledWorker(Worker):
         job_context.set(start)
         self._last_job_at = time.monotonic()
         duration = self._last_job_at - start.began
-        if isinstance(start, Many) and (outcome is None or isinstance(outcome, Exception)):
-            self._end_many(start, outcome, duration)
-            return
         start.may_push_ahead = False
         if isinstance(outcome, Verdict):
             self.settling.obey(start, outcome, duration)
-        elif isinstance(outcome, BaseException) and not isinstance(outcome, Exception):
-            self._leave(start, outcome)
+        elif isinstance(start, Many):
+            self._end_many(start, outcome, duration)
         else:
             self._end(start, outcome, duration)
 

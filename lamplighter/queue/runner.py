@@ -1,6 +1,7 @@
 """Makes a job of a payload and runs it."""
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Awaitable
 from contextvars import copy_context
@@ -191,7 +192,28 @@ class Runner:
         loops = getattr(self._local, "loops", None)
         if loops is None:
             loops = self._local.loops = asyncio.Runner()
-        loops.run(self.run_async(start), context=copy_context())
+        left: list[BaseException] = []
+        coroutine = self._run_within(start, left)
+        try:
+            loops.run(coroutine, context=copy_context())
+        except BaseException:
+            if inspect.getcoroutinestate(coroutine) == inspect.CORO_SUSPENDED:
+                # A task beside it has raised SystemExit, or somebody has stopped the loop: what is left of this job
+                # would go on beside the next one.
+                del self._local.loops
+                loops.close()
+            raise
+        if left:
+            raise left[0]
+
+    async def _run_within(self, start: Start, left: list[BaseException]) -> None:
+        """Run the handler; what it raises goes into `left`, since SystemExit would leave the loop within its turn."""
+        try:
+            await self.run_async(start)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            left.append(error)
 
     def run_failed(self, start: Start, error: BaseException) -> None:
         """Call the job's `failed` method, where it has one, in a context of its own."""

@@ -90,7 +90,7 @@ class Settling:
             try:
                 for listener in self._who_hears_of_ends:
                     listener(event)
-            except Exception:
+            except BaseException:
                 log.exception(LISTENER)
         return True
 
@@ -126,7 +126,7 @@ class Settling:
         """Tell of what is done already: a listener that raises changes nothing of it."""
         try:
             self._events.dispatch(event)
-        except Exception:
+        except BaseException:
             log.exception(LISTENER)
 
     def _after_error(self, start: "Start", error: BaseException, duration: float) -> bool:

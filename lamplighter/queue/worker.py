@@ -5,15 +5,14 @@ import sys
 import threading
 import time
 from queue import Empty, SimpleQueue
-from typing import NoReturn
 
 from lamplighter.contracts import DatabaseErrors, Events, Maintenance
 from lamplighter.errors import JobFailed as JobFailedError
-from lamplighter.errors import MaxAttemptsExceeded, PayloadError
+from lamplighter.errors import MaxAttemptsExceeded, PayloadError, SlotTerminated
 from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import DriverDelivery, Failed, Released, WorkQueue
 from lamplighter.queue.events import JobProcessing, WorkerIdle, WorkerStarting, WorkerStopping
-from lamplighter.queue.failed.trace import one_line
+from lamplighter.queue.failed.trace import read_text
 from lamplighter.queue.failing import Failing
 from lamplighter.queue.many import Many, begin_many, may_join, settle_many
 from lamplighter.queue.options import StopReason, WorkerOptions
@@ -127,7 +126,7 @@ class Worker:
         return status
 
     def _tell_of_the_end(self, stopping: WorkerStopping) -> None:
-        self._events.dispatch(stopping)
+        self.settling.tell(stopping)
         log.info("worker stopping", extra={"reason": stopping.reason, "jobs": stopping.jobs_processed})
 
     def _finish(self) -> None:
@@ -213,21 +212,15 @@ class Worker:
                         listener(event)
                 start.may_push_ahead = True
                 self._runner.run(start)
-            except Exception as raised:
+            except SlotTerminated:
+                raise
+            except BaseException as raised:  # SystemExit, too: nobody has asked the worker to end but the job
                 error = raised
-            except BaseException as leaving:
-                self._leave(start, leaving)
+                read_text(error)
             if not self.hand.take(start):
                 never_return()
             self._end(start, error, time.monotonic() - began)
         self.beaten_at = self._last_job_at = time.monotonic()
-
-    def _leave(self, start: Start, leaving: BaseException) -> NoReturn:
-        log.error(
-            "a job ends its worker; it is not settled, and runs again",
-            extra={"job": start.name, "position": start.delivery.position, "reason": one_line(leaving)},
-        )
-        raise leaving
 
     def _end(self, start: Start, error: BaseException | None, duration: float) -> None:
         """Settle a job that has run, or let it wait for what it has pushed: its queue must have it first."""
@@ -284,10 +277,11 @@ class Worker:
             if self._tell_of(many):
                 many.may_push_ahead = True
                 self._runner.run(many)
-        except Exception as raised:
+        except SlotTerminated:
+            raise
+        except BaseException as raised:
             error = raised
-        except BaseException as leaving:
-            self._leave(many, leaving)
+            read_text(error)
         if not self.hand.take(many):
             never_return()
         self._end_many(many, error, time.monotonic() - many.began)
@@ -333,11 +327,11 @@ class Worker:
             for start in many.starts:
                 try:
                     self._events.dispatch(JobProcessing(start))
-                except Exception as error:
+                except BaseException as error:
                     many.refused[start] = error  # it counts as the job's own
         return len(many.refused) < len(many.starts)
 
-    def _end_many(self, many: Many, error: Exception | None, duration: float) -> None:
+    def _end_many(self, many: Many, error: BaseException | None, duration: float) -> None:
         """Settle the jobs of a call, when all that the call has pushed is acknowledged."""
         many.may_push_ahead = False
         if many.pushes is None or error is not None:
@@ -370,7 +364,9 @@ class Worker:
         except (PayloadError, JobFailedError) as error:
             self.settling.fail(start, failure or error)
             return False
-        except Exception as error:
+        except BaseException as error:
+            if start.entry is None and not isinstance(error, Exception):
+                raise  # nothing of the application's has run yet
             self.settling.settle(start, error, 0.0)
             return False
         if failure is not None:

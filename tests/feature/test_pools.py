@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -96,6 +98,46 @@ class Tidy(Job):
             time.sleep(60)
         finally:
             note("tidied", n=self.n)
+
+
+@dataclass(frozen=True)
+class TidyLater(Tidy):
+    """The same in an event loop."""
+
+    name = "tidy_later"
+
+    async def handle(self) -> None:
+        import asyncio
+
+        try:
+            await asyncio.sleep(60)
+        finally:
+            note("tidied", n=self.n)
+
+
+@dataclass(frozen=True)
+class Ends(Job):
+    """Ends in one way or another."""
+
+    name = "ends"
+    tries = 1
+    timeout = 1
+
+    how: str = ""
+
+    def handle(self) -> None:
+        note("start", how=self.how)
+        if self.how == "leaves":
+            raise SystemExit(3)
+        if self.how == "clings to its process":
+            try:
+                time.sleep(60)
+            except SystemExit:
+                raise KeyError("in the middle") from None
+        raise RuntimeError("boom")
+
+    def failed(self, error: BaseException) -> None:
+        note("failed", how=self.how, error=type(error).__name__)
 '''
 )
 
@@ -127,6 +169,13 @@ def slots_of(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     """The processes of a worker's slots."""
     children = psutil.Process(process.pid).children()
     return [child for child in children if "lamplighter.queue.pools.main" in child.cmdline()]
+
+
+def kept(project: Project) -> list[tuple[str, str]]:
+    """How each failed job was to end, and its trace."""
+    with closing(sqlite3.connect(project.environment["DB_DATABASE"], timeout=30)) as connection:
+        rows = connection.execute("select payload, exception from failed_jobs").fetchall()
+    return [(json.loads(payload)["data"]["how"], trace) for payload, trace in rows]
 
 
 def pids(project: Project, event: str = "start") -> list[int]:
@@ -279,10 +328,11 @@ def test_an_overdue_job_in_a_slot_may_put_its_things_away(project: Project) -> N
     working(project, "--timeout=0.5", "--tries=1")
 
     broker(project).jobs("store", {"n": 1}, name="tidy")
-    wait_for(lambda: "FAIL" in project.log(), seconds=10)
+    broker(project).jobs("store", {"n": 2}, name="tidy_later")
+    wait_for(lambda: project.log().count("FAIL") == 2, seconds=20)
 
-    assert project.numbers("tidied") == [1]
-    assert "JobTimedOut" in project.log()
+    assert sorted(project.numbers("tidied")) == [1, 2]
+    assert project.log().count('reason="JobTimedOut') == 2
 
 
 def test_a_timeout_ends_its_slot_alone_and_shows_where_it_hung(project: Project) -> None:
@@ -314,6 +364,26 @@ def test_a_job_that_holds_on_through_term_is_killed(project: Project) -> None:
     status = stop(process)
 
     assert status == 0
+
+
+ENDS = {
+    "leaves": "SystemExit",
+    "clings to its process": "JobTimedOut",
+}
+
+
+def test_each_job_that_fails_in_a_slot_is_recorded_once_with_its_own_error(project: Project) -> None:
+    process = working(project)
+
+    broker(project).jobs("store", *({"how": how} for how in ENDS), name="ends")
+    wait_for(lambda: len(kept(project)) == len(ENDS), what="all ends")
+    status = stop(process)
+
+    assert status == 0
+    assert {how: trace.splitlines()[-1].partition(":")[0].rpartition(".")[2] for how, trace in kept(project)} == ENDS
+    assert sorted((line["how"], line["error"]) for line in project.events("failed")) == sorted(ENDS.items())
+    assert len(project.events("start")) == len(ENDS)
+    assert all("in handle" in trace for _, trace in kept(project) if "JobTimedOut" not in trace)
 
 
 def test_no_slot_works_on_when_its_worker_is_killed(project: Project) -> None:

@@ -1,12 +1,16 @@
 """A connection that runs each job where it is dispatched, before the dispatch returns."""
 
+import logging
 from collections.abc import Iterable
 from contextvars import Context
 
 from lamplighter.contracts import Headers, Message
+from lamplighter.errors import SlotTerminated
 from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import DriverDelivery, Failed
-from lamplighter.queue.runner import Runner
+from lamplighter.queue.runner import Runner, Start
+
+log = logging.getLogger(__name__)
 
 
 class SyncDelivery:
@@ -84,6 +88,17 @@ class SyncQueue:
             self._runner.run(start)
             if isinstance(start.wish, Failed):
                 raise start.wish.error
-        except Exception as error:
-            self._runner.run_failed(start, error)
+        except SlotTerminated:
+            raise  # the process ends with the job that has dispatched this one
+        except BaseException as error:
+            self._tell(start, error)
             raise
+
+    def _tell(self, start: Start, error: BaseException) -> None:
+        """Call the job's `failed()`; what it raises is logged, since the dispatcher is to get the job's own error."""
+        try:
+            self._runner.run_failed(start, error)
+        except (SlotTerminated, KeyboardInterrupt):
+            raise
+        except BaseException:
+            log.exception("the failed() method of a job raised", extra={"job": start.name})

@@ -10,8 +10,21 @@ CUT = "\n… {count} bytes left out …\n"
 
 def message(error: BaseException) -> str:
     """What an error says, as UTF-8 can carry it; an error whose own text raises says that."""
-    text = str(traceback.TracebackException(type(error), error, None))
-    return text.encode("utf-8", "backslashreplace").decode()
+    try:
+        text = str(traceback.TracebackException(type(error), error, None))
+    except Exception as why:  # a class of an error may hide anything behind the names that Python looks at
+        text = f"<it can't be told: {type(why).__name__}>"
+    return as_utf8(text)
+
+
+def as_utf8(text: object) -> str:
+    """A text without what UTF-8 can't carry: half surrogate pairs, as undecodable file names have them."""
+    return str(text).encode("utf-8", "backslashreplace").decode()
+
+
+def read_text(error: BaseException) -> None:
+    """Have an error say its text while its job has a deadline: that is code of whoever wrote it, and may hang."""
+    message(error)
 
 
 def one_line(error: BaseException) -> str:
@@ -26,7 +39,10 @@ def cut(text: str, limit: int) -> str:
 
 def format_trace(error: BaseException, *, limit: int = MAX_BYTES) -> str:
     """The error and what led to it, at most 16 kB, both ends kept; ready for every database and screen."""
-    text = "".join(traceback.TracebackException.from_exception(error, capture_locals=False).format())
+    try:
+        text = "".join(traceback.TracebackException.from_exception(error, capture_locals=False).format())
+    except Exception:  # what has no trace that can be told is recorded all the same
+        text = f"{type(error).__name__}: {message(error)}\n"
     text = UNPRINTED.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
     data = text.encode("utf-8", "backslashreplace")
     if len(data) > limit:

@@ -1,6 +1,7 @@
 """Slots that are tasks of one event loop: for thousands of jobs whose `handle` is `async def`."""
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
@@ -9,10 +10,13 @@ from contextvars import Context
 
 from lamplighter.errors import JobTimedOut
 from lamplighter.logging.context import job_context
+from lamplighter.queue.failed.trace import read_text
 from lamplighter.queue.pools import Ended
 from lamplighter.queue.pools.precise import precise_selector
 from lamplighter.queue.pools.threads import run_here
 from lamplighter.queue.runner import Runner, Start
+
+log = logging.getLogger(__name__)
 
 TICK = 0.1  # seconds between two looks for jobs that are overdue
 SPARE = 5.0  # seconds from a job's timeout, at which it is cancelled where it can be, to the end of the process
@@ -29,6 +33,7 @@ class CoroutinePool:
         self._loop = asyncio.SelectorEventLoop(precise_selector())
         self._inbox: deque[Start] = deque()
         self._is_called = False
+        self._is_closed = False
         self._overdue: set[Start] = set()
         self._tasks: dict[Start, asyncio.Task[None]] = {}
         self._ended: Ended = lambda start, outcome: None
@@ -62,10 +67,17 @@ class CoroutinePool:
 
     def close(self) -> None:
         """Stop the loop."""
+        self._is_closed = True
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     def _serve(self) -> None:
-        self._loop.run_forever()
+        while not self._is_closed:
+            try:
+                self._loop.run_forever()
+            except (SystemExit, KeyboardInterrupt):
+                # These two leave a loop at once, when a task or a callback raises them that a job has made beside its
+                # own. Whoever awaits the task gets the error; the other jobs of this loop go on.
+                log.exception("a task or a callback beside a job has raised; the loop goes on")
         self._loop.close()
 
     def _begin(self) -> None:
@@ -79,10 +91,13 @@ class CoroutinePool:
         outcome: BaseException | None = None
         try:
             await self._runner.run_async(start)
-        except asyncio.CancelledError:
-            outcome = self._error_of(start)
+        except asyncio.CancelledError as error:
+            outcome = self._error_of(start, error)
         except BaseException as error:
             outcome = error
+        if outcome is not None:
+            read_text(outcome)
+        self._overdue.discard(start)
         del self._tasks[start]
         self._ended(start, outcome)
 
@@ -90,14 +105,30 @@ class CoroutinePool:
         """One look at all jobs ten times a second costs less than a timer for each."""
         now = time.monotonic()
         for start, task in list(self._tasks.items()):
+            if task.done():
+                self._begin_again(start)
+                continue
             timeout = start.policy.timeout
             if timeout and now >= start.began + timeout and start not in self._overdue:
                 self._overdue.add(start)
                 task.cancel()
         self._loop.call_later(TICK, self._cancel_overdue)
 
-    def _error_of(self, start: Start) -> Exception:
+    def _begin_again(self, start: Start) -> None:
+        """Its task was cancelled before it took its first step: by a job that cancels others, or by its timeout."""
         if start not in self._overdue:
-            return RuntimeError(f"{start.name} has cancelled its own task.")
+            self._tasks[start] = self._loop.create_task(self._run(start), context=Context())
+            return
         self._overdue.discard(start)
-        return JobTimedOut(f"{start.name} has run for {start.policy.timeout:g} s, which is its timeout.")
+        del self._tasks[start]
+        self._ended(start, _timed_out(start))
+
+    def _error_of(self, start: Start, error: asyncio.CancelledError) -> BaseException:
+        if start in self._overdue:
+            return _timed_out(start)
+        error.add_note(f"{start.name} was cancelled, and not for its timeout: by itself, or by another job.")
+        return error
+
+
+def _timed_out(start: Start) -> JobTimedOut:
+    return JobTimedOut(f"{start.name} has run for {start.policy.timeout:g} s, which is its timeout.")

@@ -17,10 +17,16 @@ from lamplighter.queue.failing import Failing
 from lamplighter.queue.garbage import spare_the_collector
 from lamplighter.queue.manager import QueueManager
 from lamplighter.queue.options import WorkerOptions
-from lamplighter.queue.pools.slot import SlotQueue, SlotWorker, join_the_worker, leave_signals_to_the_worker
+from lamplighter.queue.pools.slot import (
+    Handling,
+    SlotQueue,
+    SlotRunner,
+    SlotWorker,
+    join_the_worker,
+    leave_signals_to_the_worker,
+)
 from lamplighter.queue.registry import Registry
 from lamplighter.queue.retries import Policy
-from lamplighter.queue.runner import Runner
 from lamplighter.queue.worker import Worker
 
 TURN = 1.0  # seconds; the worker says when there is something, and a slot looks after its timer meanwhile
@@ -41,7 +47,8 @@ def command(app: Application, connection: str, defaults: Policy) -> list[str]:
 def main(arguments: list[str]) -> int:
     """Boot the application once, then run what comes over the socket until its other end is closed."""
     told = threading.Event()
-    leave_signals_to_the_worker(told)
+    handling = Handling()
+    leave_signals_to_the_worker(told, handling)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     settings = json.loads(arguments[0])
     connection = join_the_worker(int(arguments[1].removeprefix("--fd=")))
@@ -51,7 +58,7 @@ def main(arguments: list[str]) -> int:
     assert isinstance(target, WorkQueue)  # the worker works it, too
     queue = SlotQueue(connection, target, told)
     defaults = Policy(settings["tries"], tuple(settings["backoff"]), settings["timeout"])
-    worker = _worker(app, queue, target, defaults)
+    worker = _worker(app, queue, target, defaults, handling)
     queue.open((), worker.bell)
     spare_the_collector()
     status = worker.work()
@@ -59,8 +66,8 @@ def main(arguments: list[str]) -> int:
     return status
 
 
-def _worker(app: Application, queue: SlotQueue, target: WorkQueue, defaults: Policy) -> Worker:
-    runner = Runner(app.make(Registry), app, defaults, read_claim=reader_of(target))
+def _worker(app: Application, queue: SlotQueue, target: WorkQueue, defaults: Policy, handling: Handling) -> Worker:
+    runner = SlotRunner(app.make(Registry), app, defaults, read_claim=reader_of(target), handling=handling)
     # The application's own listeners hear of jobs in the worker; here only the socket does.
     events = Events()
     events.listen(JobReleased, lambda event: queue.explain(event.error))

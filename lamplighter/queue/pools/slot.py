@@ -9,18 +9,21 @@ import time
 from collections.abc import Iterable, Sequence
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import NoReturn
+from typing import Any
 
 from lamplighter.contracts import Headers, Message
+from lamplighter.errors import SlotTerminated
 from lamplighter.queue.delivery import DriverDelivery, HasFurtherStart, WorkQueue
 from lamplighter.queue.events import WorkerStopping
+from lamplighter.queue.failed.trace import message
 from lamplighter.queue.many import Many
 from lamplighter.queue.pools.wire import Began, Ended, Frames, Ready, Run, RunMany, Stop, frame, receive, to_slot
-from lamplighter.queue.runner import Start
+from lamplighter.queue.runner import Runner, Start
 from lamplighter.queue.signals import QUIT, leave_to_their_defaults
 from lamplighter.queue.worker import Worker
 
 GONE = 1  # exit code of a slot whose worker is gone
+BROKEN_OFF = 128 + signal.SIGTERM  # exit code of one whose job was broken off
 FOREVER = 1e6  # seconds; the connection says when a push has failed
 MOST_TEXT = 2000  # characters of an error that travel
 
@@ -152,7 +155,7 @@ class SlotQueue:
     def explain(self, error: BaseException | None) -> None:
         """Say why the last job that has ended is to be run again, or has failed."""
         if self._ends and error is not None:
-            self._ends[-1].error_class, self._ends[-1].error = type(error).__name__, _text(error)
+            self._ends[-1].error_class, self._ends[-1].error = type(error).__name__, message(error)[:MOST_TEXT]
 
     def _tell_the_end(self) -> None:
         if self._ends:
@@ -193,14 +196,11 @@ class SlotWorker(Worker):
             self.hand.set_timer()
         return delivery
 
-    def _leave(self, start: Start, leaving: BaseException) -> NoReturn:
-        raise leaving  # the worker that started this process tells what becomes of the job
-
     def _end(self, start: Start, error: BaseException | None, duration: float) -> None:
         super()._end(start, error, duration)
         self._await_pushes()
 
-    def _end_many(self, many: Many, error: Exception | None, duration: float) -> None:
+    def _end_many(self, many: Many, error: BaseException | None, duration: float) -> None:
         super()._end_many(many, error, duration)
         self._await_pushes()
 
@@ -222,22 +222,55 @@ class SlotWorker(Worker):
         return many
 
 
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)[:MOST_TEXT]
-    except Exception:
-        return ""  # an exception may have anything for a text
+class Handling:
+    """Which handler runs.
+
+    Attributes:
+        start: whose handler runs now.
+        broken_off: whose handler was broken off by TERM.
+    """
+
+    start: Start | None = None
+    broken_off: Start | None = None
 
 
-def leave_signals_to_the_worker(told: threading.Event) -> None:
+class SlotRunner(Runner):
+    """Runs jobs that the worker may break off by TERM."""
+
+    def __init__(self, *arguments: Any, handling: Handling, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._handling = handling
+
+    def run(self, start: Start) -> None:
+        """Handle the job. Whatever it makes of being broken off is not its own end: that is left to the worker.
+
+        But what it has asked for by `delete`, `release` or `fail` holds, as at any timeout; and when it returns, it is
+        done.
+        """
+        handling = self._handling
+        handling.start = start
+        try:
+            super().run(start)
+        except BaseException as error:
+            if handling.broken_off is not start:
+                raise
+            if start.wish is None:
+                raise SlotTerminated(BROKEN_OFF) from error
+        finally:
+            handling.start = None
+
+
+def leave_signals_to_the_worker(told: threading.Event, handling: Handling) -> None:
     """A signal may reach every process of a terminal or a service; the worker tells its slots when they have to end.
 
-    TERM then ends the job in hand as an exception would, so that it can put its things away.
+    TERM then ends the handler that runs as an exception would, so that it can put its things away. It ends nothing of
+    the framework's: neither a record that is being written, nor what is said to the worker.
     """
 
     def obey(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGTERM and told.is_set():
-            sys.exit(128 + number)
+        if number == signal.SIGTERM and told.is_set() and handling.start is not None:
+            handling.broken_off = handling.start
+            raise SlotTerminated(BROKEN_OFF)
 
     # Handlers, since what is ignored would be ignored by the programs that jobs start, too.
     handled = (*QUIT, signal.SIGUSR2)

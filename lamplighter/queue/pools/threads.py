@@ -4,6 +4,7 @@ import threading
 from queue import SimpleQueue
 
 from lamplighter.logging.context import job_context
+from lamplighter.queue.failed.trace import read_text
 from lamplighter.queue.pools import Ended
 from lamplighter.queue.runner import Runner, Start
 
@@ -57,6 +58,7 @@ def run_here(start: Start, runner: Runner, threads: dict[Start, int], ended: End
         runner.run(start)
     except BaseException as raised:
         error = raised
+        read_text(error)
     job_context.set(None)
     del threads[start]
     ended(start, error)

@@ -403,22 +403,6 @@ def test_the_end_of_a_worker_is_not_told_as_its_last_jobs(bench: Bench) -> None:
     assert fields == [{}]
 
 
-def test_leaving_the_process_settles_nothing_and_is_told(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    class Leaves(Job):
-        name = "leaves"
-
-        def handle(self) -> None:
-            raise SystemExit(3)
-
-    delivery = bench.queue.add("leaves")
-
-    with pytest.raises(SystemExit):
-        bench.worker(Leaves).work()
-
-    assert delivery.settled == []
-    assert [record.reason for record in caplog.records] == ["SystemExit: 3"]  # type: ignore[attr-defined]
-
-
 @pytest.mark.parametrize("timeout", [-1, 0, 1e10, 1e300])
 def test_any_timeout_of_a_payload_is_kept(bench: Bench, timeout: float) -> None:
     delivery = bench.queue.add("fine", timeout=timeout)

@@ -2,12 +2,24 @@
 
 import faulthandler
 import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
+from lamplighter.contracts import Delivery
+from lamplighter.errors import SlotTerminated
+from lamplighter.queue.delivery import WorkQueue
+from lamplighter.queue.events import JobFailed, JobReleased
 from lamplighter.queue.job import Job
-from lamplighter.queue.pools.slot import SlotWorker
+from lamplighter.queue.payload import write
+from lamplighter.queue.pools.slot import Handling, SlotQueue, SlotRunner, SlotWorker
+from lamplighter.queue.pools.wire import Ended, Frames, FromSlot, Run, Stop, frame, from_slot
+from lamplighter.queue.worker import Worker
 from tests.lamplighter.queue.conftest import Bench
 
 
@@ -38,3 +50,121 @@ def test_a_slot_that_waits_has_no_timer_of_its_last_job(bench: Bench, monkeypatc
     bench.worker(Quick, make=SlotWorker).work()
 
     assert timers == ["set", "cancelled"]
+
+
+handling = Handling()
+told: list[str] = []
+
+
+@dataclass(frozen=True)
+class BrokenOff(Job):
+    """Is broken off as TERM does it, and makes of it what its data say."""
+
+    name = "broken_off"
+
+    makes: str = ""
+
+    def handle(self, delivery: Delivery) -> None:
+        """Be broken off."""
+        if self.makes in ("delete", "fail"):
+            getattr(delivery, self.makes)()
+        try:
+            handling.broken_off = handling.start
+            raise SlotTerminated(143)
+        except SystemExit:
+            if self.makes == "swallows it":
+                return
+            if self.makes == "leaves by itself":
+                raise SystemExit(0) from None
+            if self.makes == "raises another":
+                raise KeyError("cleaning up") from None
+            raise
+
+    def failed(self, error: BaseException) -> None:
+        """Tell."""
+        told.append(f"failed {type(error).__name__}")
+
+
+class InSlot:
+    """A slot in this very process, and the other end of its socket."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._ours, theirs = socket.socketpair()
+        self._target = bench.queue
+        self.queue = SlotQueue(theirs, bench.queue, threading.Event())
+        self._theirs = theirs
+        bench.events.listen(JobReleased, lambda event: self.queue.explain(event.error))
+        bench.events.listen(JobFailed, lambda event: self.queue.explain(event.error))
+
+    def run(self, *jobs: tuple[str, dict[str, str]]) -> list[FromSlot]:
+        """What it says of these jobs, from the word that the first has begun."""
+        worker = self._worker()
+        for number, (name, data) in enumerate(jobs, start=1):
+            payload = write(name, data, id=str(number), max_tries=1)
+            run = Run(number, payload, None, [], "jobs", "list", f"jobs[0]@{number}", None, 0, False, 0)
+            self._ours.sendall(frame(run))
+        self._ours.sendall(frame(Stop()))
+        self.queue.open((), worker.bell)
+        worker.work()
+        return self.said()
+
+    def said(self) -> list[FromSlot]:
+        """What it has said since it was ready."""
+        self._ours.setblocking(False)
+        return [from_slot.decode(body) for body in Frames().feed(self._ours.recv(1_000_000))][1:]
+
+    def leave(self) -> None:
+        """Have no worker any more."""
+        self._ours.close()
+
+    def close(self) -> None:
+        """Let go of the slot's end, too."""
+        self._theirs.close()
+
+    def _worker(self) -> Worker:
+        bench = self._bench
+
+        def make(queue: WorkQueue, runner: Any, failing: Any, *arguments: Any, **keywords: Any) -> Worker:
+            ours = SlotRunner(bench.registry, bench.container, runner._defaults, handling=handling)
+            return SlotWorker(self.queue, ours, failing, *arguments, **keywords)
+
+        return bench.worker(BrokenOff, make=make)
+
+
+@pytest.fixture
+def slot(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[InSlot]:
+    told.clear()
+    handling.broken_off = None
+    is_gone = threading.Event()
+    monkeypatch.setattr(os, "_exit", lambda status: is_gone.set())  # what the thread that listens does without a worker
+    one = InSlot(bench)
+    yield one
+    one.leave()
+    assert is_gone.wait(10)
+    one.close()
+
+
+def words(said: list[FromSlot]) -> list[str]:
+    """What was said, in short."""
+    return [f"{type(one).__name__} {one.kind}" if isinstance(one, Ended) else type(one).__name__ for one in said]
+
+
+@pytest.mark.parametrize("makes", ["", "leaves by itself", "raises another"])
+def test_whatever_a_job_makes_of_being_broken_off_is_not_its_own_end(slot: InSlot, bench: Bench, makes: str) -> None:
+    with pytest.raises(SlotTerminated):
+        slot.run(("broken_off", {"makes": makes}))
+
+    assert words(slot.said()) == ["Began"]
+    assert (bench.failed_jobs.records, told) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("makes", "end"), [("swallows it", "Ended delete"), ("delete", "Ended delete"), ("fail", "Ended fail")]
+)
+def test_a_job_that_was_broken_off_is_done_when_it_returns_or_has_asked_for_an_end(
+    slot: InSlot, makes: str, end: str
+) -> None:
+    said = slot.run(("broken_off", {"makes": makes}))
+
+    assert words(said)[-1] == end
