@@ -38,8 +38,15 @@ class Failing:
         if refusal is None:
             delivery.fail(error)
             return True
-        # Nothing may be settled before the failure is written down; the held delivery comes back with its failure
-        # and is not run again.
+        self.hold(start, error, refusal)
+        return False
+
+    def hold(self, start: Start, error: BaseException, refusal: Exception) -> None:
+        """Keep a job that can't be recorded in its place: nothing may be settled before its failure is written down.
+
+        It comes back with its failure, and is not run again.
+        """
+        delivery = start.delivery
         counted = delivery.failure is None
         delivery.failure = error
         if isinstance(refusal, MessageTooLarge) and not counted:
@@ -51,7 +58,6 @@ class Failing:
             "a failed job can't be recorded; it stays uncommitted and is recorded as soon as that works",
             extra={"job": start.name, "position": delivery.position, "reason": one_line(refusal)},
         )
-        return False
 
     def record(self, start: Start, error: BaseException) -> None:
         """Write the failure into the failed-job store; what the store raises passes through."""

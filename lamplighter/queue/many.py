@@ -129,5 +129,5 @@ def _must_follow(start: Start, verdict: Verdict | None, open_: list[DriverDelive
     """Whether a job has to run after one of the same call that is to run again; one that was failed stays so."""
     if verdict is not None and verdict.kind == "again":
         return True
-    has_failed = isinstance(start.wish, Failed) or (verdict is not None and verdict.kind == "fail")
+    has_failed = isinstance(start.wish, Failed) or (verdict is not None and verdict.kind in ("fail", "record", "hold"))
     return not has_failed and any(start.delivery.follows(other) for other in open_)

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from lamplighter.contracts import DatabaseErrors, Events
@@ -26,21 +27,39 @@ MOST_DEADLOCKS = 5  # runs of one delivery that a deadlock excuses; the next one
 
 
 class ErrorElsewhere(LamplighterError):
-    """An error of another process: its text, and the name of its class as `kind`."""
+    """An error of another process. Each has a class of its own, which is named as the error's class is there."""
 
-    def __init__(self, text: str, *, kind: str) -> None:
-        super().__init__(text)
-        self.kind = kind
+    @classmethod
+    def of(cls, module: str, name: str, text: str, trace: str = "") -> "ErrorElsewhere":
+        """The error of a class, with its text; its trace is a note, which is shown wherever the error's own is."""
+        error = _class_elsewhere(module, name)(text)
+        if trace:
+            error.add_note(trace)
+        return error
+
+
+@lru_cache(maxsize=100)
+def _class_elsewhere(module: str, name: str) -> type[ErrorElsewhere]:
+    return type(name.rpartition(".")[2], (ErrorElsewhere,), {"__module__": module, "__qualname__": name})
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What has become of a job that was run elsewhere, and recorded there where it failed."""
+    """What has become of a job that was run elsewhere.
 
-    kind: Literal["delete", "release", "fail", "again"]
+    Attributes:
+        kind: `fail` is for a job that is recorded among the failed jobs, and `record` for one that is still to be;
+            `hold` for one that waits for its record, since the store or its `failed()` refused; `again` for one of many
+            whose call has failed.
+        error: the job's own.
+        refusal: why it could not be recorded.
+    """
+
+    kind: Literal["delete", "release", "fail", "record", "hold", "again"]
     delay: float = 0.0
     counted: bool = True
     error: BaseException | None = None
+    refusal: Exception | None = None
 
 
 class Settling:
@@ -100,8 +119,13 @@ class Settling:
             return self.done(start, duration)
         if verdict.kind == "release":
             return self._release(start, verdict.error, verdict.delay, duration, counted=verdict.counted)
-        self.has_failed = True
         error = verdict.error or JobFailedError("The job failed in its slot.")
+        if verdict.kind == "record":
+            return self.fail(start, error, duration)
+        self.has_failed = True
+        if verdict.kind == "hold":
+            self._failing.hold(start, error, verdict.refusal or Unavailable("The slot could not record it."))
+            return False
         start.delivery.fail(error)
         if self._events.listeners(JobFailed):
             self.tell(JobFailed(start, duration, error))
@@ -110,10 +134,7 @@ class Settling:
     def fail(self, start: "Start", error: BaseException, duration: float = 0.0) -> bool:
         """Record a job as failed, and let go of it; False while it can't be recorded."""
         self.has_failed = True
-        # The store and the job's failed() may hang as the job itself may: they have its timeout once more. A short
-        # one is no measure for a store that is busy.
-        timeout = start.policy.timeout
-        self._hand.put(start, time.monotonic() + max(timeout, LEAST_END) if timeout else NEVER)
+        self._hand.put(start, time.monotonic() + time_to_fail(start.policy.timeout))
         refusal = self._failing.write_down(start, error)
         if not self._hand.take(start):
             never_return()
@@ -155,6 +176,14 @@ class Settling:
         if self._events.listeners(JobReleased):
             self.tell(JobReleased(start, duration, delay, error))
         return False
+
+
+def time_to_fail(timeout: float) -> float:
+    """Seconds for recording a failed job and its `failed()`: they may hang as the job may, and have its timeout, too.
+
+    A short one is no measure for a store that is busy; without one they have no end.
+    """
+    return max(timeout, LEAST_END) if timeout else NEVER
 
 
 def never_return() -> None:

@@ -138,6 +138,11 @@ class Ends(Job):
 
     def failed(self, error: BaseException) -> None:
         note("failed", how=self.how, error=type(error).__name__)
+        if self.how == "takes longer in failed() than its timeout":
+            time.sleep(2.5)
+            note("end")
+        if self.how == "dies in failed()":
+            os._exit(9)
 '''
 )
 
@@ -369,6 +374,8 @@ def test_a_job_that_holds_on_through_term_is_killed(project: Project) -> None:
 ENDS = {
     "leaves": "SystemExit",
     "clings to its process": "JobTimedOut",
+    "takes longer in failed() than its timeout": "RuntimeError",
+    "dies in failed()": "RuntimeError",
 }
 
 
@@ -376,7 +383,7 @@ def test_each_job_that_fails_in_a_slot_is_recorded_once_with_its_own_error(proje
     process = working(project)
 
     broker(project).jobs("store", *({"how": how} for how in ENDS), name="ends")
-    wait_for(lambda: len(kept(project)) == len(ENDS), what="all ends")
+    wait_for(lambda: len(kept(project)) == len(ENDS) and project.events("end"), what="all ends")
     status = stop(process)
 
     assert status == 0

@@ -1,5 +1,6 @@
 """The process of a slot as its worker sees it: what is in hand there, and what its end means for that."""
 
+import logging
 import signal
 import socket
 import subprocess
@@ -7,10 +8,13 @@ import time
 from dataclasses import dataclass, field
 
 from lamplighter.errors import JobTimedOut, SlotDied, Unavailable
+from lamplighter.queue.many import Many
 from lamplighter.queue.pools import Outcome
 from lamplighter.queue.pools.wire import Frames
 from lamplighter.queue.runner import Start
-from lamplighter.queue.settling import Verdict
+from lamplighter.queue.settling import ErrorElsewhere, Verdict
+
+log = logging.getLogger(__name__)
 
 NEVER = float("inf")
 
@@ -21,6 +25,9 @@ class Slot:
 
     Attributes:
         numbers: those of its jobs that have not ended.
+        failing: the errors of those that have failed for good.
+        recorded: those of them that are among the failed jobs, so that `failed()` has been called, or runs.
+        is_out_of_grace: it has to end since the worker does.
         until: when it is ended, unless it is ready, or has done its job, before; on the monotonic clock.
         kill_at: when it is killed, after it was told to end.
     """
@@ -32,9 +39,12 @@ class Slot:
     is_ready: bool = False
     start: Start | None = None
     numbers: dict[int, Start] = field(default_factory=dict)
+    failing: dict[int, ErrorElsewhere] = field(default_factory=dict)
+    recorded: set[int] = field(default_factory=set)
     has_begun: bool = False
     is_retiring: bool = False
     timed_out: bool = False
+    is_out_of_grace: bool = False
     until: float = NEVER
     kill_at: float = 0.0
     done: int = 0
@@ -42,6 +52,13 @@ class Slot:
 
     def outcome(self, start: Start, status: int) -> Outcome:
         """What has become of a start that was in hand when the process ended."""
+        verdicts = {one: verdict for number, one in self.numbers.items() if (verdict := self._verdict(number, status))}
+        if isinstance(start, Many):
+            start.verdicts.update(verdicts)
+            if len(verdicts) == len(self.numbers):
+                return None
+        elif start in verdicts:
+            return verdicts[start]
         ran = time.monotonic() - start.began
         if self.timed_out and start.policy.timeout and ran >= start.policy.timeout:
             return JobTimedOut(f"{start.name} has run for {ran:.1f} s; its timeout is {start.policy.timeout:g} s.")
@@ -49,6 +66,21 @@ class Slot:
             # As in the other pools: the grace period is over, the start counts, and the next worker runs it again.
             return Verdict("release", error=Unavailable(f"{start.name} has not ended within the grace period."))
         return SlotDied(f"The process of {start.name} ended {how(status)} while the job was running.")
+
+    def _verdict(self, number: int, status: int) -> Verdict | None:
+        """What becomes of a job that had failed already when the process ended; None where its handler was running."""
+        error = self.failing.get(number)
+        if error is None:
+            return None
+        if number in self.recorded:
+            start = self.numbers[number]
+            fields = {"job": start.name, "position": start.delivery.position}
+            log.error(
+                "a slot ended %s in failed(), which is not called again; its job is recorded", how(status), extra=fields
+            )
+            return Verdict("fail", error=error)
+        # Beyond the grace period there is no time for it: the start counts, and the next worker records the job.
+        return None if self.is_out_of_grace else Verdict("record", error=error)
 
 
 def how(status: int) -> str:

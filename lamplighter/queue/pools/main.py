@@ -13,12 +13,12 @@ from lamplighter.queue.claims import reader_of
 from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.events import JobFailed, JobReleased
 from lamplighter.queue.failed import FailedJobs
-from lamplighter.queue.failing import Failing
 from lamplighter.queue.garbage import spare_the_collector
 from lamplighter.queue.manager import QueueManager
 from lamplighter.queue.options import WorkerOptions
 from lamplighter.queue.pools.slot import (
     Handling,
+    SlotFailing,
     SlotQueue,
     SlotRunner,
     SlotWorker,
@@ -75,7 +75,7 @@ def _worker(app: Application, queue: SlotQueue, target: WorkQueue, defaults: Pol
     return SlotWorker(
         queue,
         runner,
-        Failing(app.make(FailedJobs), runner),
+        SlotFailing(app.make(FailedJobs), runner),
         events,
         WorkerOptions(queues=(), defaults=defaults, stop_when_empty=True, sleep=TURN, force=True, memory=0),
         database_errors=app.make(DatabaseErrors),

@@ -20,9 +20,22 @@ from lamplighter.errors import ConsoleError, Unavailable
 from lamplighter.queue.many import Many
 from lamplighter.queue.pools import Ended as EndedCall
 from lamplighter.queue.pools.child import NEVER, Slot, how
-from lamplighter.queue.pools.wire import Began, Ended, Ready, Run, RunMany, Stop, frame, from_slot, receive
+from lamplighter.queue.pools.wire import (
+    Began,
+    Ended,
+    Error,
+    Failing,
+    Ready,
+    Recorded,
+    Run,
+    RunMany,
+    Stop,
+    frame,
+    from_slot,
+    receive,
+)
 from lamplighter.queue.runner import Start
-from lamplighter.queue.settling import ErrorElsewhere, Verdict
+from lamplighter.queue.settling import ErrorElsewhere, Verdict, time_to_fail
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +110,7 @@ class ProcessPool:
         with self._lock:
             slot = next((slot for slot in self._slots if slot.start is start), None)
             if slot is not None:
+                slot.is_out_of_grace = True
                 _overrun(slot)
                 return True
             if start not in self._waiting:
@@ -173,13 +187,30 @@ class ProcessPool:
                     self._hand_out()
             elif isinstance(message, Began):
                 slot.has_begun = True
+            elif isinstance(message, Failing):
+                self._fail(slot, message)
+            elif isinstance(message, Recorded):
+                slot.recorded.add(message.number)
             else:
                 self._end(slot, message)
 
-    def _end(self, slot: Slot, message: Ended) -> None:
-        error = ErrorElsewhere(message.error, kind=message.error_class) if message.error_class else None
-        verdict = Verdict(message.kind, message.delay, message.counted, error)  # type: ignore[arg-type]
+    def _fail(self, slot: Slot, message: Failing) -> None:
+        """The handler has come to its end; what follows has a time of its own, as in the other pools."""
         with self._lock:
+            one = slot.numbers.get(message.number)
+            if one is None:
+                return
+            slot.failing[message.number] = _elsewhere(message.error)
+            if not slot.is_out_of_grace:
+                slot.until = time.monotonic() + time_to_fail(one.policy.timeout)
+                slot.kill_at = 0.0  # the handler may have come to its end just when it was overdue
+
+    def _end(self, slot: Slot, message: Ended) -> None:
+        told = _elsewhere(message.error) if message.error else None
+        refusal = told if message.kind == "hold" else None
+        with self._lock:
+            own = slot.failing.pop(message.number, None)
+            verdict = Verdict(message.kind, message.delay, message.counted, own or told, refusal)  # type: ignore[arg-type]
             one = slot.numbers.pop(message.number, None)
             slot.done += 1
             if isinstance(slot.start, Many) and one is not None:
@@ -187,6 +218,9 @@ class ProcessPool:
             if slot.numbers:
                 return
             start, slot.start, slot.has_begun, slot.until = slot.start, None, False, NEVER
+            slot.recorded.clear()
+            if slot.timed_out:
+                slot.kill_at = time.monotonic() + KILL_AFTER  # it has been told to end, and has nothing left to do
             if self._must_be_renewed(slot):
                 self._retire(slot)
             self._hand_out()
@@ -293,6 +327,10 @@ class ProcessPool:
         slot.is_retiring = True
         _send(slot, Stop())
         self._missing += 1
+
+
+def _elsewhere(error: Error) -> ErrorElsewhere:
+    return ErrorElsewhere.of(error.module, error.name, error.text, error.trace)
 
 
 def _send(slot: Slot, message: Run | RunMany | Stop) -> None:

@@ -15,9 +15,24 @@ from lamplighter.contracts import Headers, Message
 from lamplighter.errors import SlotTerminated
 from lamplighter.queue.delivery import DriverDelivery, HasFurtherStart, WorkQueue
 from lamplighter.queue.events import WorkerStopping
-from lamplighter.queue.failed.trace import message
+from lamplighter.queue.failed.trace import as_utf8, format_trace, message
+from lamplighter.queue.failing import Failing as WorkersFailing
 from lamplighter.queue.many import Many
-from lamplighter.queue.pools.wire import Began, Ended, Frames, Ready, Run, RunMany, Stop, frame, receive, to_slot
+from lamplighter.queue.pools.wire import (
+    Began,
+    Ended,
+    Error,
+    Failing,
+    Frames,
+    Ready,
+    Recorded,
+    Run,
+    RunMany,
+    Stop,
+    frame,
+    receive,
+    to_slot,
+)
 from lamplighter.queue.runner import Runner, Start
 from lamplighter.queue.signals import QUIT, leave_to_their_defaults
 from lamplighter.queue.worker import Worker
@@ -78,6 +93,19 @@ class SlotDelivery:
         self._queue.end(Ended(self._run.number, "fail"))
         self._queue.explain(error)
 
+    def hold(self, refusal: BaseException) -> None:
+        """It waits for its record, which the worker is to write."""
+        self._queue.end(Ended(self._run.number, "hold"))
+        self._queue.explain(refusal)
+
+    def tell_failing(self, error: BaseException) -> None:
+        """It has failed with this error, and is about to be recorded."""
+        self._queue.tell_now(Failing(self._run.number, describe(error)))
+
+    def tell_recorded(self) -> None:
+        """It is among the failed jobs, and its `failed()` is about to be called."""
+        self._queue.tell_now(Recorded(self._run.number))
+
 
 class SlotQueue:
     """The connection as a slot sees it: deliveries come over the socket, pushes go to the brokers themselves.
@@ -120,7 +148,7 @@ class SlotQueue:
 
     def pop(self, names: Sequence[str], wait: float) -> DriverDelivery | None:
         """The next delivery; None when there is none in time, or none will come."""
-        self._tell_the_end()
+        self.tell_now()
         try:
             message = self._inbox.get(timeout=wait) if wait else self._inbox.get_nowait()
         except Empty:
@@ -155,14 +183,15 @@ class SlotQueue:
     def explain(self, error: BaseException | None) -> None:
         """Say why the last job that has ended is to be run again, or has failed."""
         if self._ends and error is not None:
-            self._ends[-1].error_class, self._ends[-1].error = type(error).__name__, message(error)[:MOST_TEXT]
+            self._ends[-1].error = describe(error)
 
-    def _tell_the_end(self) -> None:
-        if self._ends:
-            ends, self._ends = self._ends, []
-            self.tell(*ends)
+    def tell_now(self, *messages: Failing | Recorded) -> None:
+        """Say something of a job that has not ended yet, after what has become of those before it."""
+        ends, self._ends = self._ends, []
+        if ends or messages:
+            self.tell(*ends, *messages)
 
-    def tell(self, *messages: Began | Ended | Ready) -> None:
+    def tell(self, *messages: Began | Failing | Recorded | Ended | Ready) -> None:
         """Say something to the worker that started this process."""
         with self._sending:
             self._socket.sendall(b"".join(map(frame, messages)))
@@ -222,6 +251,27 @@ class SlotWorker(Worker):
         return many
 
 
+class SlotFailing(WorkersFailing):
+    """Tells the worker how far the end of a failed job has come, so that nothing of it is done twice.
+
+    The worker gives it the time that the end of a failed job has; and whatever becomes of this process, it knows the
+    job's own error, and whether `failed()` has been called.
+    """
+
+    def record(self, start: Start, error: BaseException) -> None:
+        """Write the failure into the failed-job store, between two words to the worker."""
+        delivery = start.delivery
+        assert isinstance(delivery, SlotDelivery)  # its queue gives no others
+        delivery.tell_failing(error)
+        super().record(start, error)
+        delivery.tell_recorded()
+
+    def hold(self, start: Start, error: BaseException, refusal: Exception) -> None:
+        """Leave it to the worker, which keeps the job in its place together with its failure."""
+        assert isinstance(start.delivery, SlotDelivery)
+        start.delivery.hold(refusal)
+
+
 class Handling:
     """Which handler runs.
 
@@ -258,6 +308,12 @@ class SlotRunner(Runner):
                 raise SlotTerminated(BROKEN_OFF) from error
         finally:
             handling.start = None
+
+
+def describe(error: BaseException) -> Error:
+    """An error as the worker is told of it."""
+    kind = type(error)
+    return Error(as_utf8(kind.__module__), as_utf8(kind.__qualname__), message(error)[:MOST_TEXT], format_trace(error))
 
 
 def leave_signals_to_the_worker(told: threading.Event, handling: Handling) -> None:

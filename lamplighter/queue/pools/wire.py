@@ -34,21 +34,45 @@ class Stop(msgspec.Struct, tag="stop", array_like=True, gc=False):
     """To a slot: begin nothing more, and end."""
 
 
+class Error(msgspec.Struct, array_like=True, gc=False):
+    """An error as the other process is told of it: where its class is, its name, text and trace."""
+
+    module: str
+    name: str
+    text: str
+    trace: str = ""
+
+
 class Began(msgspec.Struct, tag="began", array_like=True, gc=False):
     """From a slot: this one's handler is being called."""
 
     number: int
 
 
+class Failing(msgspec.Struct, tag="failing", array_like=True, gc=False):
+    """From a slot: this one has failed for good with this error; it is recorded next, then its `failed()` is called."""
+
+    number: int
+    error: Error
+
+
+class Recorded(msgspec.Struct, tag="recorded", array_like=True, gc=False):
+    """From a slot: it is among the failed jobs."""
+
+    number: int
+
+
 class Ended(msgspec.Struct, tag="ended", array_like=True, gc=False):
-    """From a slot: what has become of it; `again` is for one of many whose call has failed."""
+    """From a slot: what has become of it, and after which error; the kinds are those of a Verdict.
+
+    Of one that waits for its record (`hold`) the error is the store's, or its `failed()`'s.
+    """
 
     number: int
     kind: str
     delay: float = 0.0
     counted: bool = True
-    error_class: str = ""
-    error: str = ""
+    error: Error | None = None
 
 
 class Ready(msgspec.Struct, tag="ready", array_like=True, gc=False):
@@ -58,7 +82,7 @@ class Ready(msgspec.Struct, tag="ready", array_like=True, gc=False):
 
 
 ToSlot = Run | RunMany | Stop
-FromSlot = Began | Ended | Ready
+FromSlot = Began | Failing | Recorded | Ended | Ready
 
 _encoder = msgspec.msgpack.Encoder()
 to_slot = msgspec.msgpack.Decoder(ToSlot)

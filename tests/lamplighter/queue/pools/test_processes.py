@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from lamplighter.errors import ConsoleError, JobTimedOut, SlotDied, Unavailable
+from lamplighter.queue.failed.trace import format_trace
 from lamplighter.queue.pools import Outcome
 from lamplighter.queue.pools.processes import LEAVE, MOST_FAILED_BOOTS, ProcessPool, SlotOptions
 from lamplighter.queue.retries import Policy
@@ -26,7 +27,9 @@ from tests.lamplighter.queue.conftest import ListQueue
 
 SLOT = """
 import os, signal, socket, sys, time
-from lamplighter.queue.pools.wire import Began, Ended, Frames, Ready, Run, frame, receive, to_slot
+from lamplighter.queue.pools.wire import (
+    Began, Ended, Error, Failing, Frames, Ready, Recorded, Run, frame, receive, to_slot,
+)
 
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 connection = socket.socket(fileno=int(sys.argv[-1].removeprefix("--fd=")))
@@ -41,16 +44,29 @@ while data := receive(connection):
         if what == "die before":
             sys.exit(3)
         connection.sendall(frame(Began(message.number)))
-        if what == "die":
+        own = Error("app.Jobs.it", "Refused", "no", "its trace")
+        if "record" in what or "failed" in what:
+            connection.sendall(frame(Failing(message.number, own)))
+        if "failed" in what:
+            connection.sendall(frame(Recorded(message.number)))
+        if what == "take a second in failed":
+            time.sleep(1)
+            connection.sendall(frame(Ended(message.number, "fail", error=own)))
+            continue
+        if what == "refused its record":
+            refusal = Error("builtins", "ConnectionError", "away")
+            connection.sendall(frame(Ended(message.number, "hold", error=refusal)))
+            continue
+        if what.startswith("hold on"):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(60)
+        if what.startswith("die"):
             os.kill(os.getpid(), signal.SIGSEGV)
         if what == "hang":
             time.sleep(60)
-        if what == "hold on":
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            time.sleep(60)
         end = Ended(message.number, "delete", 1.5)
         if what == "again":
-            end = Ended(message.number, "release", 1.5, True, "ValueError", "no")
+            end = Ended(message.number, "release", 1.5, True, own)
         connection.sendall(frame(end))
 """
 
@@ -123,6 +139,8 @@ def test_a_slot_gives_its_verdict(pooled: Callable[..., Pooled]) -> None:
     assert first == Verdict("delete", 1.5)
     assert isinstance(second, Verdict)
     assert (second.kind, second.delay, str(second.error)) == ("release", 1.5, "no")
+    assert second.error is not None
+    assert format_trace(second.error) == "app.Jobs.it.Refused: no\nits trace\n"
 
 
 def test_a_slot_that_dies_has_failed_its_job_and_is_replaced(pooled: Callable[..., Pooled]) -> None:
@@ -171,6 +189,73 @@ def test_a_slot_that_holds_on_is_killed(pooled: Callable[..., Pooled], monkeypat
     one.submit("hold on", timeout=0.3)
 
     assert isinstance(one.outcome(), JobTimedOut)
+
+
+def own_error(outcome: Outcome) -> tuple[str, str]:
+    """What a verdict is, and which error it is about."""
+    assert isinstance(outcome, Verdict)
+    assert outcome.error is not None
+    return outcome.kind, f"{type(outcome.error).__name__}: {outcome.error}"
+
+
+def test_the_end_of_a_failed_job_has_a_time_of_its_own(pooled: Callable[..., Pooled]) -> None:
+    one = pooled()
+    one.submit("take a second in failed", timeout=0.3)
+
+    first = one.outcome()
+
+    assert own_error(first) == ("fail", "Refused: no")
+    assert one.ended.empty()
+
+
+@pytest.mark.parametrize(
+    ("what", "kind"),
+    [
+        ("hold on in failed", "fail"),  # it is recorded, and failed() has been called
+        ("hold on in record", "record"),
+        ("die in failed", "fail"),
+        ("die in record", "record"),
+    ],
+)
+def test_a_slot_that_ends_after_its_handler_has_failed_its_job_with_its_own_error_once(
+    pooled: Callable[..., Pooled], monkeypatch: pytest.MonkeyPatch, what: str, kind: str
+) -> None:
+    monkeypatch.setattr("lamplighter.queue.settling.LEAST_END", 0.2)
+    monkeypatch.setattr("lamplighter.queue.pools.processes.KILL_AFTER", 0.2)
+    one = pooled()
+    one.submit(what, timeout=0.2)
+
+    outcome = one.outcome()
+    one.submit("work")
+
+    assert own_error(outcome) == (kind, "Refused: no")
+    assert one.outcome() == Verdict("delete", 1.5)
+    assert one.ended.empty()
+
+
+def test_a_job_that_could_not_be_recorded_comes_back_with_its_own_error(pooled: Callable[..., Pooled]) -> None:
+    one = pooled()
+    one.submit("refused its record")
+
+    outcome = one.outcome()
+
+    assert own_error(outcome) == ("hold", "Refused: no")
+    assert isinstance(outcome, Verdict)
+    assert str(outcome.refusal) == "away"
+
+
+def test_beyond_the_grace_period_a_record_is_left_to_the_next_worker(
+    pooled: Callable[..., Pooled], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lamplighter.queue.pools.processes.KILL_AFTER", 0.2)
+    one = pooled()
+    start = one.submit("hold on in record")
+    (slot,) = one.pool._slots
+    wait_for(lambda: slot.failing, what="the word that it has failed")
+
+    one.pool.overrun(start)
+
+    assert own_error(one.outcome())[0] == "release"
 
 
 def test_a_job_that_waits_for_a_slot_is_given_back_when_there_is_no_time_left(pooled: Callable[..., Pooled]) -> None:

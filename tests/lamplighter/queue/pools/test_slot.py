@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from lamplighter.contracts import Delivery
-from lamplighter.errors import SlotTerminated
+from lamplighter.errors import SlotTerminated, Unavailable
 from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.events import JobFailed, JobReleased
 from lamplighter.queue.job import Job
 from lamplighter.queue.payload import write
-from lamplighter.queue.pools.slot import Handling, SlotQueue, SlotRunner, SlotWorker
-from lamplighter.queue.pools.wire import Ended, Frames, FromSlot, Run, Stop, frame, from_slot
+from lamplighter.queue.pools.slot import Handling, SlotFailing, SlotQueue, SlotRunner, SlotWorker
+from lamplighter.queue.pools.wire import Ended, Failing, Frames, FromSlot, Run, Stop, frame, from_slot
 from lamplighter.queue.worker import Worker
 from tests.lamplighter.queue.conftest import Bench
 
@@ -54,6 +54,28 @@ def test_a_slot_that_waits_has_no_timer_of_its_last_job(bench: Bench, monkeypatc
 
 handling = Handling()
 told: list[str] = []
+
+
+@dataclass(frozen=True)
+class Fails(Job):
+    """Fails, and so does its `failed()` where its data say how."""
+
+    name = "fails"
+
+    text: str = "boom"
+    hook: str = ""
+
+    def handle(self) -> None:
+        """Fail."""
+        raise RuntimeError(self.text.replace("?", "\udc80"))
+
+    def failed(self, error: BaseException) -> None:
+        """Tell, then fail."""
+        told.append(f"failed {type(error).__name__}")
+        if self.hook == "away":
+            raise Unavailable("the mailer is away")
+        if self.hook == "leaves":
+            raise SystemExit(3)
 
 
 @dataclass(frozen=True)
@@ -127,9 +149,9 @@ class InSlot:
 
         def make(queue: WorkQueue, runner: Any, failing: Any, *arguments: Any, **keywords: Any) -> Worker:
             ours = SlotRunner(bench.registry, bench.container, runner._defaults, handling=handling)
-            return SlotWorker(self.queue, ours, failing, *arguments, **keywords)
+            return SlotWorker(self.queue, ours, SlotFailing(bench.failed_jobs, ours), *arguments, **keywords)  # type: ignore[arg-type]
 
-        return bench.worker(BrokenOff, make=make)
+        return bench.worker(Fails, BrokenOff, make=make)
 
 
 @pytest.fixture
@@ -148,6 +170,51 @@ def slot(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[InSlot]:
 def words(said: list[FromSlot]) -> list[str]:
     """What was said, in short."""
     return [f"{type(one).__name__} {one.kind}" if isinstance(one, Ended) else type(one).__name__ for one in said]
+
+
+def test_a_slot_says_how_far_the_end_of_a_failed_job_has_come(slot: InSlot) -> None:
+    said = slot.run(("fails", {}))
+
+    assert words(said) == ["Began", "Failing", "Recorded", "Ended fail"]
+    failing = said[1]
+    assert isinstance(failing, Failing)
+    assert (failing.error.module, failing.error.name, failing.error.text) == ("builtins", "RuntimeError", "boom")
+    assert failing.error.trace.endswith("RuntimeError: boom\n")
+    assert told == ["failed RuntimeError"]
+
+
+def test_a_slot_tells_of_the_failed_job_alone_what_it_has_ended_before(slot: InSlot) -> None:
+    said = slot.run(("fails", {}), ("fails", {}))
+
+    assert words(said) == ["Began", "Failing", "Recorded", "Ended fail"] * 2
+
+
+def test_a_text_that_no_wire_takes_is_told_as_far_as_it_can_be(slot: InSlot) -> None:
+    said = slot.run(("fails", {"text": "no file ?"}))
+
+    assert words(said)[-1] == "Ended fail"
+    assert isinstance(said[1], Failing)
+    assert said[1].error.text == "no file \\udc80"
+
+
+@pytest.mark.parametrize(("hook", "end"), [("away", "Ended hold"), ("leaves", "Ended fail")])
+def test_what_failed_raises_in_a_slot_is_told(slot: InSlot, hook: str, end: str) -> None:
+    said = slot.run(("fails", {"hook": hook}))
+
+    assert words(said) == ["Began", "Failing", "Recorded", end]
+
+
+def test_a_record_that_is_refused_is_left_to_the_worker(slot: InSlot, bench: Bench) -> None:
+    bench.failed_jobs.refusals = 1
+
+    said = slot.run(("fails", {}))
+
+    assert words(said) == ["Began", "Failing", "Ended hold"]
+    end = said[-1]
+    assert isinstance(end, Ended)
+    assert end.error is not None
+    assert end.error.text == "the store is away"
+    assert told == []
 
 
 @pytest.mark.parametrize("makes", ["", "leaves by itself", "raises another"])

@@ -4,9 +4,12 @@ import pytest
 
 from lamplighter.queue.pools.wire import (
     Ended,
+    Error,
+    Failing,
     Frames,
     FromSlot,
     Ready,
+    Recorded,
     Run,
     RunMany,
     Stop,
@@ -31,7 +34,8 @@ def test_messages_arrive_whole_however_they_are_cut(size: int) -> None:
 
 
 def test_a_slot_says_what_has_become_of_its_jobs() -> None:
-    sent: list[FromSlot] = [Ready(1), Ended(7, "release", 2.5, False, "ValueError", "no")]
+    error = Error("builtins", "ValueError", "no", "Traceback")
+    sent: list[FromSlot] = [Ready(1), Failing(7, error), Recorded(7), Ended(7, "release", 2.5, False, error)]
 
     bodies = Frames().feed(b"".join(map(frame, sent)))
 
