@@ -146,15 +146,12 @@ def test_what_reading_the_data_raises_is_the_end_of_the_job(bench: Bench, end: s
     assert settled(after) == [("delete",)]
 
 
-@pools
 @pytest.mark.parametrize("end", ENDS)
-def test_what_failed_raises_changes_nothing(
-    bench: Bench, make: Callable[..., Worker], end: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_failed_raises_changes_nothing(bench: Bench, end: str, caplog: pytest.LogCaptureFixture) -> None:
     delivery = bench.queue.add("leaves", {"handler": "LibraryTimeout", "hook": end}, maxTries=1)
     after = bench.queue.add("plain")
 
-    status = bench.work(bench.worker(Leaves, Plain, make=make, concurrency=1))
+    status = bench.worker(Leaves, Plain).work()
 
     assert status == 0
     assert settled(delivery) == [("fail", "LibraryTimeout")]
@@ -247,7 +244,7 @@ class Returns(Batched):
 
 
 @pools
-@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("end", ["SystemExit", "CancelledError", "LibraryTimeout"])
 def test_a_call_that_raises_it_blames_the_one_job(bench: Bench, make: Callable[..., Worker], end: str) -> None:
     deliveries = [bench.queue.add("batched", {"end": name}, key=name.encode()) for name in ("", end, "")]
 

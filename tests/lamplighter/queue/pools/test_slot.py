@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,7 @@ def test_a_slot_that_waits_has_no_timer_of_its_last_job(bench: Bench, monkeypatc
 
 
 handling = Handling()
+tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 told: list[str] = []
 
 
@@ -107,6 +109,27 @@ class BrokenOff(Job):
         told.append(f"failed {type(error).__name__}")
 
 
+@dataclass(frozen=True)
+class Looks(Job):
+    """Looks at a context variable, sets it, and fails."""
+
+    name = "looks"
+
+    def handle(self) -> None:
+        """Look."""
+        self.look("handle")
+        raise RuntimeError("boom")
+
+    def failed(self, error: BaseException) -> None:
+        """Look."""
+        self.look("failed")
+
+    def look(self, where: str) -> None:
+        """Note what is seen, and leave something."""
+        told.append(f"{where} {tenant.get()}")
+        tenant.set("acme")
+
+
 class InSlot:
     """A slot in this very process, and the other end of its socket."""
 
@@ -151,7 +174,7 @@ class InSlot:
             ours = SlotRunner(bench.registry, bench.container, runner._defaults, handling=handling)
             return SlotWorker(self.queue, ours, SlotFailing(bench.failed_jobs, ours), *arguments, **keywords)  # type: ignore[arg-type]
 
-        return bench.worker(Fails, BrokenOff, make=make)
+        return bench.worker(Fails, BrokenOff, Looks, make=make)
 
 
 @pytest.fixture
@@ -215,6 +238,12 @@ def test_a_record_that_is_refused_is_left_to_the_worker(slot: InSlot, bench: Ben
     assert end.error is not None
     assert end.error.text == "the store is away"
     assert told == []
+
+
+def test_no_job_of_a_slot_sees_the_context_variables_of_another(slot: InSlot) -> None:
+    slot.run(("looks", {}), ("looks", {}))
+
+    assert told == ["handle nobody", "failed nobody"] * 2
 
 
 @pytest.mark.parametrize("makes", ["", "leaves by itself", "raises another"])
