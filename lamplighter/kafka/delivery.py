@@ -1,9 +1,10 @@
 """One Kafka message in the worker's hand."""
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from lamplighter.contracts import Headers
+from lamplighter.kafka.headers import headers_of
 
 if TYPE_CHECKING:
     from confluent_kafka import Message
@@ -67,8 +68,7 @@ class KafkaDelivery:
     @property
     def headers(self) -> Headers:
         """The message's headers."""
-        headers: Any = self.message.headers()
-        return headers or ()
+        return headers_of(self.message)
 
     @property
     def queue(self) -> str:

@@ -14,6 +14,7 @@ from confluent_kafka import Message as KafkaMessage
 from lamplighter.contracts import Headers
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.commits import is_fatal
+from lamplighter.kafka.headers import headers_of
 from lamplighter.kafka.metadata import missing_text
 
 TIMEOUT = 8.0  # seconds for one question to the brokers
@@ -192,11 +193,10 @@ class _Merge:
 
 def _record(message: KafkaMessage) -> Record:
     kind, timestamp = message.timestamp()
-    headers: Any = message.headers()
     return Record(
         message.key(),
         message.value(),
-        headers or (),
+        headers_of(message),
         timestamp if kind else NO_TIME,
         message.partition() or 0,
         message.offset() or 0,

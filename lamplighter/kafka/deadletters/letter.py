@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lamplighter.contracts import Headers, Message
+from lamplighter.kafka.headers import headers_of
 from lamplighter.queue.failed import FailedJob, Failure
 from lamplighter.queue.failed.naming import chosen_id, name_of
 from lamplighter.queue.failed.trace import MAX_BYTES, cut, format_trace, message
@@ -85,7 +86,7 @@ def mark_in(fields: Mapping[str, str]) -> Mark | None:
 
 def fields_of(message: "KafkaMessage") -> tuple[Headers, dict[str, str]] | None:
     """The sender's headers, and ours by name; None for what somebody else has written into the topic."""
-    headers: Any = message.headers() or []
+    headers = headers_of(message)
     names = [name for name, _ in headers]
     if VERSION not in names:
         return None

@@ -22,6 +22,7 @@ from lamplighter.kafka.delays.holding import ASK_AGAIN, ask, learn
 from lamplighter.kafka.delays.names import HeldName
 from lamplighter.kafka.delays.shelf import MOST_IN_HAND, Shelf
 from lamplighter.kafka.delays.tiers import Tiers, Waiting, wrap
+from lamplighter.kafka.headers import headers_of
 from lamplighter.kafka.metadata import missing_topics
 from lamplighter.kafka.producer import KafkaProducer
 
@@ -392,5 +393,4 @@ class Mover(threading.Thread):
 
 def as_it_is(record: KafkaMessage) -> Message:
     """A record's own bytes."""
-    headers: Any = record.headers() or ()
-    return Message(record.value() or b"", record.key(), headers)
+    return Message(record.value() or b"", record.key(), headers_of(record))

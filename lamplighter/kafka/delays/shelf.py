@@ -4,6 +4,7 @@ from collections import deque
 from typing import Any
 
 from lamplighter.kafka.delays.tiers import CLOCK, HEADER, Waiting, unwrap
+from lamplighter.kafka.headers import headers_of
 from lamplighter.kafka.tracker import Tracker
 
 MOST_IN_HAND = 1_000  # records whose wait is over, and that are not acknowledged where they went
@@ -72,5 +73,5 @@ class Shelf:
 
 def is_question(record: Any) -> bool:
     """Whether a record only asks the brokers for their time."""
-    names = [name for name, _ in record.headers() or ()]
+    names = [name for name, _ in headers_of(record)]
     return CLOCK in names and HEADER not in names

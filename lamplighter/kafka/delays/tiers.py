@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 
 from lamplighter.contracts import Headers, Message
+from lamplighter.kafka.headers import headers_of
 
 SHORT = (1, 5, 15, 60, 300, 900)  # seconds
 LONG = tuple(900 * 2**k for k in range(1, 12))  # up to 21 days; what is longer goes round once more
@@ -71,7 +72,7 @@ def wrap(message: Message, topic: str, *, due: float, sent: float, wait: float |
 
 def unwrap(record: Any) -> Waiting | None:
     """What a record of a delay topic says; None where none of ours has written it."""
-    headers: Headers = record.headers() or ()
+    headers = headers_of(record)
     found = next((value for name, value in reversed(headers) if name == HEADER), None)
     if found is None:
         return None

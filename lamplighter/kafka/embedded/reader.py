@@ -10,6 +10,7 @@ from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.contracts import Headers
 from lamplighter.errors import BrokerUnavailable
+from lamplighter.kafka.headers import headers_of
 
 TIMEOUT = 5.0  # seconds for one question
 BATCH = 500
@@ -99,5 +100,4 @@ class Reader:
 
 
 def _size(message: KafkaMessage) -> int:
-    headers: Any = message.headers()
-    return size_of(message.value(), message.key(), headers or ())
+    return size_of(message.value(), message.key(), headers_of(message))
