@@ -1,4 +1,4 @@
-"""The headers of a record, read so that no bytes of its sender can end the process."""
+"""The headers of a record, read and sent so that no name of one can end the process."""
 
 import gc
 import logging
@@ -47,6 +47,21 @@ def headers_of(message: Any) -> Headers:
         },
     )
     return readable
+
+
+def to_send(headers: Headers) -> list[tuple[str, str | bytes | None]] | None:
+    """Headers as confluent-kafka takes them; None where there are none.
+
+    Half of a surrogate pair in a name makes the client (2.16) end the interpreter, and it cuts a name at a NUL.
+
+    Raises:
+        ValueError: a name can't be sent.
+    """
+    for name, _ in headers:
+        name.encode()
+        if "\0" in name:
+            raise ValueError(f"there is a NUL in the name {name!r}")
+    return list(headers) or None
 
 
 def _headers_made(message: Any) -> Any:

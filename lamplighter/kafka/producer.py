@@ -14,6 +14,7 @@ from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, MessageTooLarge, QueueError
 from lamplighter.kafka.clientlog import client_logger
 from lamplighter.kafka.commits import is_fatal
+from lamplighter.kafka.headers import to_send
 from lamplighter.kafka.limits import too_large_text, too_large_to_send_text
 from lamplighter.kafka.metadata import missing_text
 from lamplighter.queue.pushes import Pushes
@@ -222,6 +223,8 @@ class KafkaProducer:
                 if self._refusal is None and left > LOOK and not is_fatal(error.args[0]) and not self.is_leaving:
                     continue
                 raise self._translate(self._refusal or error.args[0], topic) from error
+            except ValueError as error:  # a NUL, or half of a surrogate pair
+                raise QueueError(f"No topic is called {topic!r}: {error}.") from error
             if found is not None and found.partitions:
                 self._known.add(topic)
                 return
@@ -251,6 +254,8 @@ class KafkaProducer:
                 if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
                     raise MessageTooLarge(too_large_to_send_text(self._config, topic)) from error
                 raise self._translate(error.args[0], topic) from error
+            except ValueError as error:
+                raise QueueError(f"The message for {topic} has a header that can't be sent: {error}.") from error
             return
 
     def _send_alone(
@@ -290,6 +295,5 @@ class KafkaProducer:
 
 
 def _send(producer: Producer, topic: str, message: Message, partition: int, report: Report) -> None:
-    producer.produce(
-        topic, message.payload, message.key, partition, on_delivery=report, headers=list(message.headers) or None
-    )
+    headers = to_send(message.headers) if message.headers else None
+    producer.produce(topic, message.payload, message.key, partition, on_delivery=report, headers=headers)

@@ -18,7 +18,7 @@ from lamplighter.kafka.identity import Identity
 from lamplighter.kafka.lanes import Lanes
 from lamplighter.kafka.partition import Chunk, Partition
 from lamplighter.kafka.producer import KafkaProducer
-from lamplighter.kafka.settings import KafkaSettings
+from lamplighter.kafka.settings import NO_TOPIC, KafkaSettings
 from lamplighter.kafka.stall import Stall
 from lamplighter.queue.claims import refuse_claim
 from lamplighter.queue.delivery import DriverDelivery, HasFurtherStart
@@ -311,11 +311,17 @@ def weights(names: Sequence[str]) -> dict[str, int]:
     """How often each queue is chosen beside the others: `--queue=high:8,low:1`, or eight times the next without.
 
     Raises:
-        ConfigError: a weight is no whole number, or 0, or a name is missing or there twice.
+        ConfigError: a weight is no whole number, or 0, or a name is missing, there twice, or no topic's.
     """
     found: dict[str, int] = {}
     for place, name in enumerate(names):
         topic, colon, weight = name.partition(":")
+        # Half of a surrogate pair, as of a byte of the command line that is no UTF-8, would end the interpreter.
+        if NO_TOPIC.search(topic):
+            raise ConfigError(
+                f"--queue has {name!r}: no topic is called {topic!r}. Names of topics have letters, digits, dots, "
+                f"underscores and hyphens."
+            )
         if not topic or topic in found or (colon and not (weight.isdecimal() and int(weight))):
             raise ConfigError(
                 f"--queue has {name!r}: name each topic once, and give it a weight behind a colon or none, which is "

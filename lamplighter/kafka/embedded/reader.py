@@ -24,7 +24,7 @@ def size_of(payload: bytes | None, key: bytes | None, headers: Headers) -> int:
     """How many bytes a message takes in the broker's memory, at most."""
     size = MESSAGE_BYTES + len(payload or b"") + len(key or b"")
     for name, value in headers:
-        size += HEADER_BYTES + len(name.encode()) + len(value or b"")
+        size += HEADER_BYTES + len(name.encode("utf-8", "surrogatepass")) + len(value or b"")
     return size
 
 

@@ -193,6 +193,12 @@ def test_a_weight_that_is_none_is_refused(name: str) -> None:
         weights(["low:3", name])
 
 
+@pytest.mark.parametrize("name", ["a b", "\udcff", "a\0", "é:3"])
+def test_a_name_that_no_topic_has_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="no topic is called"):
+        weights(["low:3", name])
+
+
 def test_queues_without_a_weight_have_eight_times_that_of_the_next() -> None:
     assert weights(["a", "b:3", "c"]) == {"a": 64, "b": 3, "c": 1}
 
