@@ -146,6 +146,15 @@ class KafkaProducer:
                 self.ahead -= 1
             raise
 
+    def look_for(self, topic: str) -> None:
+        """Look whether a topic is there; brokers that make topics by themselves make it.
+
+        Raises:
+            QueueError: it is missing.
+            BrokerUnavailable: no broker answers.
+        """
+        self._know(self._producer_for(topic, SINGLE_LINGER), topic, time.monotonic() + self._timeout)
+
     def serve(self, wait: float) -> None:
         """Take reports that have come, or the first one within `wait` seconds."""
         producer = self._producers.get(SINGLE_LINGER) or self._producers.get(ALONE)
@@ -280,6 +289,8 @@ class KafkaProducer:
             return QueueError(missing_text([topic], self.brokers))
         if code in _TOO_LARGE:
             return MessageTooLarge(too_large_text(self._config, topic, error.str()))
+        if code == KafkaError.TOPIC_EXCEPTION:
+            return QueueError(f"The brokers {self.brokers} refuse the topic {topic}: {error.str()}")
         if error.fatal():
             # An idempotent producer that has met a fatal error refuses everything; the next push makes a new one.
             self._producers.clear()

@@ -90,6 +90,7 @@ class KafkaQueue:
 
         Raises:
             UnsupportedDelay: the delay is longer than anything is kept.
+            QueueError: the topic is missing, or refuses the message.
             BrokerUnavailable: the broker has not acknowledged within `dispatch_timeout`.
         """
         message = self._fit(message, queue)
@@ -97,6 +98,8 @@ class KafkaQueue:
             if self.delays.holding.is_for_the_table(delay):
                 self.delays.holding.put(message, queue, delay)
                 return
+            # A job for a topic that is missing fails here, as it does without a delay.
+            self._get_producer().look_for(queue)
             queue, message = self.delays.holding.record(message, queue, delay)
         place = self._place(queue, message)
         pushes = pushes_ahead() if self.served_by == os.getpid() else None

@@ -282,9 +282,10 @@ def test_a_retry_that_can_not_be_published_waits_in_its_place(delaying: Delaying
 
 def test_a_queue_that_is_missing_holds_up_its_own_jobs_alone(delaying: Delaying, kafka: Broker, topic: str) -> None:
     delaying.create_topics()
-    worker = delaying.project.worker("-q", f"--queue={topic}")
-    later = f"{topic}-later"
+    later, admin = kafka.topic(), AdminClient({"bootstrap.servers": kafka.address})
     delaying.later(({"n": 1}, 0.5), queue=later)
+    admin.delete_topics([later])[later].result(20)
+    worker = delaying.project.worker("-q", f"--queue={topic}")
     wait_for(lambda: "can't be moved" in delaying.project.log(), what="the error line")
 
     delaying.later(*(({"n": n}, 0.5) for n in range(10, 20)))
@@ -295,7 +296,6 @@ def test_a_queue_that_is_missing_holds_up_its_own_jobs_alone(delaying: Delaying,
     delaying.later(({"n": 20}, 0.5))
     wait_for(lambda: delaying.is_done(range(10, 21)), what="the end of the next")
     assert sorted(delaying.project.numbers("end")) == [*range(10, 21)]
-    admin = AdminClient({"bootstrap.servers": kafka.address})
     admin.create_topics([NewTopic(later, 1, 1)])[later].result(20)
     wait_for(lambda: kafka.ends(later), seconds=60, what="its arrival")
 
@@ -376,6 +376,14 @@ def test_a_worker_that_is_killed_with_a_travelling_retry_loses_nothing(
     wait_for(lambda: delaying.is_done(range(20)), seconds=60, what="every end")
 
     assert not delaying.project.events("failed")
+
+
+def test_a_delayed_job_for_a_topic_that_is_missing_is_refused_as_one_without_a_delay(delaying: Delaying) -> None:
+    delaying.create_topics()
+
+    told = [delaying.later(({"n": 1}, delay), queue="not-there", check=False) for delay in (0, 5)]
+
+    assert all("have no topic not-there" in one for one in told)
 
 
 def test_what_is_never_kept_is_refused_at_dispatch(delaying: Delaying, kafka: Broker, topic: str) -> None:

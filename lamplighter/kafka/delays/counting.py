@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.errors import BrokerUnavailable, QueueError
-from lamplighter.kafka.delays.shelf import is_question
-from lamplighter.kafka.delays.tiers import Waiting, unwrap
+from lamplighter.kafka.delays.targets import targets_of
+from lamplighter.kafka.delays.tiers import Waiting, is_question
 from lamplighter.kafka.handover import Handover
 from lamplighter.kafka.metadata import missing_text
 from lamplighter.kafka.settings import KafkaSettings
@@ -58,7 +59,7 @@ class Counting:
                     left[tp.topic, tp.partition] = high
                     starts.append(TopicPartition(tp.topic, tp.partition, start))
             consumer.assign(starts)
-            yield from _read(consumer, left)
+            yield from _read(consumer, left, targets_of(self._settings).read)
 
     @contextmanager
     def _consumer(self, group: str) -> Iterator[Consumer]:
@@ -89,7 +90,9 @@ class Counting:
         return [TopicPartition(topic, number) for number in found.partitions] if found is not None else []
 
 
-def _read(consumer: Consumer, left: dict[tuple[str, int], int]) -> Iterator[tuple[str, Waiting]]:
+def _read(
+    consumer: Consumer, left: dict[tuple[str, int], int], read: Callable[[KafkaMessage], Waiting]
+) -> Iterator[tuple[str, Waiting]]:
     heard, count = time.monotonic(), 0
     while left and count < MOST and time.monotonic() - heard < TIMEOUT:
         first = consumer.poll(0.2)
@@ -103,9 +106,7 @@ def _read(consumer: Consumer, left: dict[tuple[str, int], int]) -> Iterator[tupl
             offset, end = record.offset() or 0, left.get(place, 0)
             if offset < end and not is_question(record):
                 count += 1
-                waiting = unwrap(record)
-                if waiting is not None:
-                    yield f"{place[0]}[{place[1]}]@{offset}", waiting
+                yield f"{place[0]}[{place[1]}]@{offset}", read(record)
             if offset + 1 >= end:
                 left.pop(place, None)
 

@@ -15,6 +15,7 @@ from lamplighter.kafka.delays.mover import Mover
 from lamplighter.kafka.delays.names import HeldName, take_name
 from lamplighter.kafka.delays.naming import told_by
 from lamplighter.kafka.delays.retention import Retention
+from lamplighter.kafka.delays.targets import targets_of
 from lamplighter.kafka.delays.tiers import Waiting
 from lamplighter.kafka.producer import KafkaProducer
 from lamplighter.kafka.settings import KafkaSettings
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 PATIENCE = 2.0  # seconds that the mover waits for one answer; it can ask again
 LEAVE = 5.0  # seconds in which the threads are to end
 QUEUED_KILOBYTES = 4_096  # that librdkafka fetches ahead for the mover
+CLIENT_LIMIT = 256 * 1024 * 1024  # bytes of a message that the mover sends; its topic may take less
+BATCH_BYTES = 1_000_000  # of several messages in one request: librdkafka's own default
 
 Place = Callable[[str, Message], int]
 
@@ -140,7 +143,7 @@ class Delays:
         if settings.delay_database and self.has_table:
             self.table()  # a connection that config/database.py does not have is told before anything runs
         # A producer of its own: reports are taken by the thread that owns what they are about.
-        producer = KafkaProducer(settings.producer_config(self._address()), timeout=PATIENCE, creating=0)
+        producer = KafkaProducer(self._producer_config(), timeout=PATIENCE, creating=0)
         config = self._consumer_config()
         self._name = self._take_name(config)
         self._mover = mover = Mover(
@@ -148,7 +151,7 @@ class Delays:
             settings.tiers,
             self.clock,
             producer,
-            default_queue=settings.queue,
+            targets_of(settings),
             place=self._place,
             name=self._name,
         )
@@ -182,6 +185,16 @@ class Delays:
             self._name.release()
         return all(ended)
 
+    def _producer_config(self) -> dict[str, Any]:
+        """Topics decide what is too large, not the client: a record that could not go on would hold the commit up."""
+        settings = self._settings
+        batch = min(BATCH_BYTES, settings.max_message_bytes)
+        return {
+            **settings.producer_config(self._address()),
+            "message.max.bytes": CLIENT_LIMIT,
+            "batch.size": batch,
+        }
+
     def _consumer_config(self) -> dict[str, Any]:
         # With the protocol `consumer` a name is not free before the session of whoever was killed has ended.
         settings = replace(self._settings, group_protocol="classic")
@@ -204,6 +217,7 @@ class Delays:
 
 def _held(position: str, waiting: Waiting) -> HeldJob:
     job_id, name = told_by(waiting.message.payload)
+    name = name if waiting.is_ours else f"{name} (not ours)"
     return HeldJob(position, job_id, name, waiting.topic, waiting.due, can_cancel=False)
 
 

@@ -12,14 +12,13 @@ from confluent_kafka import Message as KafkaMessage
 from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, QueueError, UnsupportedDelay
 from lamplighter.kafka.delays.clock import BrokerClock
-from lamplighter.kafka.delays.tiers import CLOCK, wrap
+from lamplighter.kafka.delays.tiers import CLOCK, LONGEST, wrap
 from lamplighter.kafka.producer import KafkaProducer
 from lamplighter.kafka.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 
 DAY = 86_400.0
-LONGEST = 30 * DAY
 ASK_AGAIN = 60.0  # seconds until brokers that did not tell their time are asked again
 ASK = 2.0  # seconds that their answer is waited for
 

@@ -1,28 +1,25 @@
 """The moving thread: it waits in front of the delay topics, and puts each job where it belongs when it is due."""
 
-import heapq
-import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
-from lamplighter.contracts import Message
-from lamplighter.errors import MessageTooLarge, QueueError, Unavailable
+from lamplighter.errors import QueueError, Unavailable
 from lamplighter.kafka.clientlog import client_logger
 from lamplighter.kafka.commits import Verdict, judge
 from lamplighter.kafka.delays.clock import BrokerClock
-from lamplighter.kafka.delays.holding import ASK_AGAIN, ask, learn
+from lamplighter.kafka.delays.holding import ASK_AGAIN, ask
 from lamplighter.kafka.delays.names import HeldName
+from lamplighter.kafka.delays.passing import Passing, Place
 from lamplighter.kafka.delays.shelf import MOST_IN_HAND, Shelf
-from lamplighter.kafka.delays.tiers import Tiers, Waiting, wrap
-from lamplighter.kafka.headers import headers_of
+from lamplighter.kafka.delays.targets import Targets
+from lamplighter.kafka.delays.tiers import Tiers
 from lamplighter.kafka.metadata import missing_topics
 from lamplighter.kafka.producer import KafkaProducer
 
@@ -31,15 +28,11 @@ log = logging.getLogger(__name__)
 BATCH = 100  # records of one call
 IDLE = 0.1  # seconds that a poll waits at most
 COMMIT_EVERY = 0.2  # seconds
-REFUSED = 5.0  # seconds until a topic is tried again that did not take a record
-ROUND = 15.5  # seconds that a record waits once more which its topic refuses: in one topic, the rest in hand
-LOOK = 1.0  # seconds of one look whether a topic is there
+LOOK = 1.0  # seconds of one look at topics
 ASK_SOON = 1.0  # seconds until brokers that did not answer are asked for their time again
 AWAY = 5.0  # seconds until moving begins anew after it has ended with an error
 LEAVE = 2.0  # seconds for what is on its way, when partitions go
 GO = 0.1  # seconds for what is on its way at the very end: it is moved again
-
-Place = Callable[[str, Message], int]
 
 
 class Mover(threading.Thread):
@@ -58,8 +51,8 @@ class Mover(threading.Thread):
         tiers: Tiers,
         clock: BrokerClock,
         producer: KafkaProducer,
+        targets: Targets,
         *,
-        default_queue: str,
         place: Place,
         name: HeldName | None = None,
     ) -> None:
@@ -70,14 +63,17 @@ class Mover(threading.Thread):
         self._tiers = tiers
         self._clock = clock
         self._producer = producer
-        self._default_queue = default_queue
-        self._place = place
+        self._consumer: Consumer | None = None
         self._shelves: dict[tuple[str, int], Shelf] = {}
-        self._due: list[tuple[float, int, Shelf, int, Waiting]] = []
-        self._numbers = itertools.count()
-        self._refused: dict[str, float] = {}
-        self._gone: set[str] = set()
-        self._refusals_told: dict[tuple[str, type[QueueError]], float] = {}
+        self._read = targets.read
+        self._passing = Passing(
+            clock,
+            producer,
+            targets,
+            tiers=tiers,
+            topics=self._list_topics,
+            place=place,
+        )
         self._fatal: KafkaError | None = None
         self._told: set[str] = set()
         self._stopping = threading.Event()
@@ -111,7 +107,7 @@ class Mover(threading.Thread):
         self._producer.close(timeout=GO)
 
     def _move(self) -> None:
-        consumer = Consumer({**self._config, "on_commit": self._on_commit, "logger": client_logger()})
+        consumer = self._consumer = Consumer({**self._config, "on_commit": self._on_commit, "logger": client_logger()})
         try:
             # On the embedded broker this makes them; elsewhere the subscription tells which are missing.
             with suppress(KafkaException):
@@ -124,9 +120,16 @@ class Mover(threading.Thread):
             if self._fatal is None:
                 self._leave(consumer)
         finally:
+            self._consumer = None
             consumer.close()
         if self._fatal is not None:
             self._begin_anew(self._fatal)
+
+    def _list_topics(self) -> Iterable[str]:
+        """All topics of the brokers; asking for all of them makes none."""
+        assert self._consumer is not None  # only asked within a turn
+        topics: Mapping[str, object] = self._consumer.list_topics(timeout=LOOK).topics
+        return topics
 
     def _begin_anew(self, fatal: KafkaError) -> None:
         """Another mover goes by the same name, as where a folder was copied to another host."""
@@ -194,9 +197,7 @@ class Mover(threading.Thread):
             return IDLE
         able = [shelf for shelf in self._shelves.values() if shelf.in_hand < MOST_IN_HAND]
         at = min((shelf.next_at() for shelf in able), default=float("inf"))
-        if self._due:
-            at = min(at, self._due[0][0])
-        return max(0.0, min(IDLE, at - self._clock.now()))
+        return max(0.0, min(IDLE, min(at, self._passing.next_at()) - self._clock.now()))
 
     def _receive(self, record: KafkaMessage) -> None:
         error = record.error()
@@ -220,81 +221,14 @@ class Mover(threading.Thread):
             if not self._clock.is_fresh():
                 # The topic has come meanwhile; by this host's time its jobs could run early.
                 self.is_ready, self._ask_at = False, min(self._ask_at, time.monotonic() + ASK_SOON)
-        shelf.receive(record)
+        shelf.receive(record, self._clock.now())
 
     def _advance(self) -> None:
         now = self._clock.now()
         for shelf in self._shelves.values():
             while shelf.in_hand < MOST_IN_HAND and shelf.next_at() <= now:
-                record, waiting = shelf.take()
-                if waiting is None:
-                    log.error(
-                        "a record of a delay topic is not ours; it goes to the default queue, and fails there",
-                        extra={"position": f"{shelf}@{record.offset()}", "queue": self._default_queue},
-                    )
-                    waiting = Waiting(self._default_queue, 0.0, 0.0, as_it_is(record))
-                self._pass_on(shelf, record.offset(), waiting, now)
-        while self._due and self._due[0][0] <= now:
-            _, _, shelf, offset, waiting = heapq.heappop(self._due)
-            if not shelf.lost:
-                self._pass_on(shelf, offset, waiting, now)
-
-    def _pass_on(self, shelf: Shelf, offset: int, waiting: Waiting, now: float) -> None:
-        """To its queue when it is due, else to the next delay topic, or into the hand for less than the shortest."""
-        left = waiting.due - now
-        if left <= 0:
-            self._send(shelf, offset, waiting, waiting.topic, waiting.message)
-        elif left < self._tiers.seconds[0]:
-            self._wait(waiting.due, shelf, offset, waiting)
-        else:
-            topic = self._tiers.topic(self._tiers.choose(left))
-            record = wrap(waiting.message, waiting.topic, due=waiting.due, sent=now)
-            self._send(shelf, offset, waiting, topic, record)
-
-    def _wait(self, until: float, shelf: Shelf, offset: int, waiting: Waiting) -> None:
-        heapq.heappush(self._due, (until, next(self._numbers), shelf, offset, waiting))
-
-    def _send(self, shelf: Shelf, offset: int, waiting: Waiting, topic: str, message: Message) -> None:
-        def told(error: QueueError | None, sent: KafkaMessage) -> None:
-            if error is not None:
-                self._on_refusal(shelf, offset, waiting, topic, error)
-            elif not shelf.lost:
-                learn(self._clock, sent)
-                shelf.done(offset)
-
-        until = self._refused.get(topic, 0.0)
-        if until > self._clock.now():
-            self._postpone(shelf, offset, waiting, until, goes_round=topic in self._gone)
-            return
-        try:
-            self._producer.send_soon(topic, message, self._place(topic, message), told)
-        except QueueError as error:
-            self._on_refusal(shelf, offset, waiting, topic, error)
-
-    def _on_refusal(self, shelf: Shelf, offset: int, waiting: Waiting, topic: str, error: QueueError) -> None:
-        """Brokers that are away are waited for. A topic that refuses holds up its own jobs alone: these go round."""
-        now = self._clock.now()
-        until, kind = now + REFUSED, (topic, type(error))
-        if self._refusals_told.get(kind, 0.0) < now - REFUSED:
-            self._refusals_told[kind] = now
-            log.error(
-                "a delayed job can't be moved; it stays, and is tried again",
-                extra={"position": f"{shelf}@{offset}", "queue": topic, "reason": str(error)},
-            )
-        goes_round = topic == waiting.topic and not isinstance(error, Unavailable)
-        if not isinstance(error, MessageTooLarge):
-            self._refused[topic] = until
-            (self._gone.add if goes_round else self._gone.discard)(topic)
-        if not shelf.lost:
-            self._postpone(shelf, offset, waiting, until, goes_round=goes_round)
-
-    def _postpone(self, shelf: Shelf, offset: int, waiting: Waiting, until: float, *, goes_round: bool) -> None:
-        """Into the hand until then, and the commit waits for it; or into a delay topic once more."""
-        if goes_round:
-            now = self._clock.now()
-            self._wait(now, shelf, offset, replace(waiting, due=now + ROUND))
-        else:
-            self._wait(until, shelf, offset, waiting)
+                self._passing.take(shelf, now)
+        self._passing.take_due(now)
 
     def _regulate(self, consumer: Consumer) -> None:
         """Fetch no further where the first is not due; a pause throws away what librdkafka has fetched, no more."""
@@ -348,7 +282,8 @@ class Mover(threading.Thread):
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         for tp in assigned:
-            self._shelves[tp.topic, tp.partition] = Shelf(tp.topic, tp.partition, self._tiers.seconds_of(tp.topic))
+            seconds = self._tiers.seconds_of(tp.topic)
+            self._shelves[tp.topic, tp.partition] = Shelf(tp.topic, tp.partition, seconds, read=self._read)
         consumer.incremental_assign([TopicPartition(tp.topic, tp.partition) for tp in assigned])
         if assigned:
             consumer.resume(assigned)  # a pause outlives revocation
@@ -389,8 +324,3 @@ class Mover(threading.Thread):
         """Wait for the reports of what has been sent of these; what waits in hand is the next owner's."""
         while self._producer.ahead and time.monotonic() < until and any(shelf.in_hand for shelf in shelves):
             self._producer.serve(0.05)
-
-
-def as_it_is(record: KafkaMessage) -> Message:
-    """A record's own bytes."""
-    return Message(record.value() or b"", record.key(), headers_of(record))

@@ -2,22 +2,24 @@
 
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 
-from lamplighter.contracts import Headers, Message
+from lamplighter.contracts import Message
 from lamplighter.kafka.headers import headers_of
 
 SHORT = (1, 5, 15, 60, 300, 900)  # seconds
 LONG = tuple(900 * 2**k for k in range(1, 12))  # up to 21 days; what is longer goes round once more
+ALL = SHORT + LONG
 HEADER = "lamplighter-delay"  # b"<due in ms since 1970> <sent> <ms to wait from the append, or -> <topic>"
 CLOCK = "lamplighter-clock"  # the header of a record that only asks the brokers for their time
-OWN = frozenset({HEADER, CLOCK})
+LONGEST = 30 * 86_400.0  # seconds: no job is held back for longer
+SPARE = 86_400.0  # seconds by which clocks may differ
 
-_A_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+# Fourteen digits are the year 5138, which every date can show.
+_A_HEADER = re.compile(rb"(\d{1,14}) (\d{1,14}) (-|\d{1,14}) (?!\.{1,2}\Z)([a-zA-Z0-9._-]{1,249})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,10 @@ class Tiers:
         """How long the records of a topic wait."""
         return int(topic.removeprefix(self.prefix))
 
+    def has(self, topic: str) -> bool:
+        """Whether this is the name of a delay topic of this prefix, be it in use or not."""
+        return topic in map(self.topic, ALL)
+
     def choose(self, left: float) -> int:
         """The longest delay that is over before so many seconds are; else the shortest, which then is cut short."""
         return max((seconds for seconds in self.seconds if seconds <= left), default=self.seconds[0])
@@ -53,12 +59,14 @@ class Waiting:
         due: when, in seconds since 1970 by the brokers' clock.
         since: when its present wait has begun.
         message: what is to be put there: payload, key and headers as they were given.
+        is_ours: one of us has written it; what somebody else has goes to the default queue at once, and fails there.
     """
 
     topic: str
     due: float
     since: float
     message: Message
+    is_ours: bool = True
 
 
 def wrap(message: Message, topic: str, *, due: float, sent: float, wait: float | None = None) -> Message:
@@ -71,27 +79,30 @@ def wrap(message: Message, topic: str, *, due: float, sent: float, wait: float |
 
 
 def unwrap(record: Any) -> Waiting | None:
-    """What a record of a delay topic says; None where none of ours has written it."""
+    """What a record of a delay topic says; None where none of ours has written it.
+
+    Whoever may write to the topic chooses every byte of it.
+    """
     headers = headers_of(record)
-    found = next((value for name, value in reversed(headers) if name == HEADER), None)
-    if found is None:
+    place = next((place for place in reversed(range(len(headers))) if headers[place][0] == HEADER), None)
+    told = None if place is None else _A_HEADER.fullmatch(headers[place][1] or b"")
+    if told is None:
         return None
-    try:
-        due, sent, wait, topic = found.decode().split(" ")
-        at, since, delay = int(due) / 1000, int(sent) / 1000, None if wait == "-" else int(wait) / 1000
-    except ValueError:
-        return None
-    if not _A_TOPIC.fullmatch(topic):
-        return None
+    at, since = int(told[1]) / 1000, int(told[2]) / 1000
     kind, stamp = record.timestamp()
     if kind == TIMESTAMP_LOG_APPEND_TIME:
         since = stamp / 1000
-        at = at if delay is None else since + delay
-    return Waiting(topic, at, since, Message(record.value() or b"", record.key(), _others(headers)))
+        at = at if told[3] == b"-" else since + int(told[3]) / 1000
+    if at - since > LONGEST + SPARE:
+        return None
+    # Only our own header goes: one that an earlier record had by this name is the message's.
+    others = [header for number, header in enumerate(headers) if number != place]
+    return Waiting(told[4].decode(), at, since, Message(record.value() or b"", record.key(), others))
 
 
-def _others(headers: Headers) -> Sequence[tuple[str, bytes | None]]:
-    return [(name, value) for name, value in headers if name not in OWN]
+def is_question(record: Any) -> bool:
+    """Whether a record only asks the brokers for their time, as we write it to the letter."""
+    return not record.value() and record.key() is None and list(headers_of(record)) == [(CLOCK, b"")]
 
 
 def _ms(seconds: float) -> int:

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-from lamplighter.kafka.delays.tiers import SHORT
+from lamplighter.kafka.delays.tiers import LONGEST, SHORT
 from lamplighter.kafka.settings import KafkaSettings
 
 DAY_MS = 24 * 60 * 60 * 1000
-LONGEST_MS = 30 * DAY_MS  # a delay, where no database keeps it
 SPARE_MS = 7 * DAY_MS  # for which every worker may be away beyond that
 
 
@@ -42,4 +41,5 @@ def problems(settings: KafkaSettings, config: Mapping[str, str]) -> list[str]:
 
 
 def _longest_ms(settings: KafkaSettings) -> int:
-    return LONGEST_MS if settings.delay_store == "kafka" else round(max(settings.delay_short, SHORT[-1]) * 1000)
+    longest = LONGEST if settings.delay_store == "kafka" else max(settings.delay_short, SHORT[-1])
+    return round(longest * 1000)

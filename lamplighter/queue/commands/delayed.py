@@ -11,6 +11,8 @@ from lamplighter.errors import ConsoleError
 from lamplighter.queue.manager import QueueManager
 from lamplighter.queue.measuring import HeldJob, Holding
 
+LAST = 253_402_300_799.0  # seconds since 1970 until the end of the year 9999
+
 
 class DelayedCommand(Command):
     """List the jobs that are to run later."""
@@ -62,4 +64,5 @@ def _fields(job: HeldJob) -> dict[str, object]:
 
 
 def _stamp(job: HeldJob) -> str:
-    return datetime.fromtimestamp(job.due, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    # A row may have any number, and a calendar ends with the year 9999.
+    return datetime.fromtimestamp(min(max(0.0, job.due), LAST), UTC).strftime("%Y-%m-%d %H:%M:%S")

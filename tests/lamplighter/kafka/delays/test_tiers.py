@@ -7,48 +7,29 @@ from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamplighter.contracts import Headers, Message
+from lamplighter.contracts import Message
 from lamplighter.errors import UnsupportedDelay
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.holding import DAY, Holding
-from lamplighter.kafka.delays.shelf import Shelf, is_question
-from lamplighter.kafka.delays.tiers import CLOCK, HEADER, LONG, SHORT, Tiers, unwrap, wrap
+from lamplighter.kafka.delays.shelf import Shelf
+from lamplighter.kafka.delays.targets import targets_of
+from lamplighter.kafka.delays.tiers import CLOCK, HEADER, LONG, SHORT, Tiers, is_question, unwrap, wrap
 from lamplighter.kafka.delays.topics import config_of, problems
 from lamplighter.kafka.settings import KafkaSettings
+from tests.lamplighter.kafka.records import Record
 
 TIERS = Tiers("shop.delay.", SHORT)
-
-
-class Record:
-    """A message as it was appended."""
-
-    def __init__(self, message: Message, *, kind: int, at: float, offset: int = 0) -> None:
-        self._message, self._kind, self._at, self._offset = message, kind, at, offset
-
-    def value(self) -> bytes:
-        """What it says."""
-        return self._message.payload
-
-    def key(self) -> bytes | None:
-        """What it is kept in order by."""
-        return self._message.key
-
-    def headers(self) -> Headers:
-        """What it bears."""
-        return self._message.headers
-
-    def timestamp(self) -> tuple[int, int]:
-        """When it was appended, or sent."""
-        return self._kind, round(self._at * 1000)
-
-    def offset(self) -> int:
-        """Where it stands."""
-        return self._offset
 
 
 def appended(message: Message, at: float, *, offset: int = 0) -> Record:
     """A record with the time of its append."""
     return Record(message, kind=TIMESTAMP_LOG_APPEND_TIME, at=at, offset=offset)
+
+
+def shelf_of(seconds: int) -> Shelf:
+    """A partition of the topic of so many seconds; `store` is the default queue."""
+    targets = targets_of(KafkaSettings(queue="store", delay_prefix=TIERS.prefix))
+    return Shelf(TIERS.topic(seconds), 0, seconds, read=targets.read)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +94,14 @@ def test_where_brokers_keep_the_senders_time_its_word_is_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    "header", [b"", b"1 2 3", b"x 2 3 orders", b"1 2 - ../etc", b"1 2 - ", b"1 2 - a b", b"\xff 2 3 orders", None]
+    "header",
+    [
+        *(b"", b"1 2 3", b"x 2 3 orders", b"1 2 - ../etc", b"1 2 - ", b"1 2 - a b", b"\xff 2 3 orders", None),
+        *(b"1%s 0 - orders" % (b"0" * 400), b"0 0 1%s orders" % (b"0" * 400), b"0 1%s - orders" % (b"0" * 5000)),
+        *(b"-1 0 - orders", b"1_0 0 - orders", b" 1 0 - orders", "\u0661 0 - orders".encode(), b"nan 0 - orders"),
+        *(b"1 0 - .", b"1 0 - ..", b"1 0 - orders\n", b"1 0 - orders ", b"3000000000000 0 - orders"),
+        b"0 0 3000000000000 orders",  # longer than anything is held back
+    ],
 )
 def test_what_is_not_ours_is_told_apart(header: bytes | None) -> None:
     value = [] if header is None else [(HEADER, header)]
@@ -121,26 +109,57 @@ def test_what_is_not_ours_is_told_apart(header: bytes | None) -> None:
     assert unwrap(appended(Message(b"{}", None, value), 1.0)) is None
 
 
+def test_a_header_that_bears_the_name_of_ours_stays_with_its_message() -> None:
+    message = Message(b"{}", None, [(HEADER, b"rubbish"), (CLOCK, b""), ("trace", b"1")])
+
+    found = unwrap(appended(wrap(message, "orders", due=105, sent=100), 100.25))
+
+    assert found is not None
+    assert list(found.message.headers) == list(message.headers)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message(b"{}", None, [(CLOCK, b"")]),
+        Message(b"", b"key", [(CLOCK, b"")]),
+        Message(b"", None, [(CLOCK, b"x")]),
+        Message(b"", None, [(CLOCK, b""), ("trace", b"1")]),
+        Message(b"", None, []),
+    ],
+)
+def test_only_what_says_nothing_else_is_a_question_for_the_time(message: Message) -> None:
+    assert not is_question(appended(message, 1.0))
+
+
+def test_a_sender_that_says_it_wrote_tomorrow_holds_up_its_partition_no_longer_than_others() -> None:
+    shelf = shelf_of(60)
+    tomorrow = wrap(Message(b"{}"), "orders", due=200_000, sent=90_000)
+
+    shelf.receive(Record(tomorrow, kind=TIMESTAMP_CREATE_TIME, at=0), 1000.0)
+
+    assert shelf.next_at() == 1060.0
+
+
 def test_a_partition_waits_for_its_first_and_commits_what_is_done() -> None:
-    shelf = Shelf("shop.delay.5", 0, 5)
+    shelf = shelf_of(5)
     for offset, at in ((7, 100.0), (9, 101.0)):
         shelf.receive(appended(wrap(Message(b"{}"), "orders", due=0, sent=0, wait=5.5), at, offset=offset))
 
     at = shelf.next_at()
     first, _ = shelf.take()
     second, waiting = shelf.take()
-    shelf.done(second.offset())
+    shelf.done(second)
     before = shelf.news()
-    shelf.done(first.offset())
+    shelf.done(first)
 
     assert at == 105.0
-    assert waiting is not None
     assert waiting.due == 106.5
     assert (before, shelf.news()) == (None, 10)
 
 
 def test_a_question_for_the_time_is_done_when_it_is_read() -> None:
-    shelf = Shelf("shop.delay.1", 0, 1)
+    shelf = shelf_of(1)
     question = appended(Message(b"", None, [(CLOCK, b"")]), 1.0, offset=3)
 
     shelf.receive(question)
@@ -150,12 +169,14 @@ def test_a_question_for_the_time_is_done_when_it_is_read() -> None:
 
 
 def test_what_can_not_be_read_waits_for_nothing() -> None:
-    shelf = Shelf("shop.delay.900", 0, 900)
+    shelf = shelf_of(900)
 
-    shelf.receive(appended(Message(b"rubbish"), 100.0))
+    shelf.receive(appended(Message(b"rubbish", b"key", [(HEADER, b"rubbish")]), 100.0))
 
     assert shelf.next_at() == 0.0
-    assert shelf.take()[1] is None
+    waiting = shelf.take()[1]
+    assert (waiting.topic, waiting.is_ours) == ("store", False)
+    assert waiting.message == Message(b"rubbish", b"key", [(HEADER, b"rubbish")])
 
 
 @pytest.mark.parametrize("wrong", ["retention.ms", "retention.bytes", "message.timestamp.type"])

@@ -1,0 +1,150 @@
+"""What is due goes on: to its queue, to the next delay topic, or into the hand for less than the shortest delay."""
+
+import heapq
+import itertools
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from confluent_kafka import Message as KafkaMessage
+
+from lamplighter.contracts import Message
+from lamplighter.errors import MessageTooLarge, QueueError, Unavailable
+from lamplighter.kafka.delays.clock import BrokerClock
+from lamplighter.kafka.delays.holding import learn
+from lamplighter.kafka.delays.shelf import Shelf
+from lamplighter.kafka.delays.targets import Targets
+from lamplighter.kafka.delays.tiers import Tiers, Waiting, wrap
+from lamplighter.kafka.producer import KafkaProducer
+
+log = logging.getLogger(__name__)
+
+REFUSED = 5.0  # seconds until a topic is tried again that did not take a record
+ROUND = 15.5  # seconds that a record waits once more which its topic refuses: in one topic, the rest in hand
+MOST_REFUSALS = 1_000  # topics that are remembered: their names come from records
+
+Place = Callable[[str, Message], int]
+
+
+class Passing:
+    """Produces what is due; a record is done when the brokers have acknowledged it where it went.
+
+    Used by the moving thread alone.
+
+    Args:
+        topics: lists all topics of the brokers, and makes none.
+    """
+
+    def __init__(
+        self,
+        clock: BrokerClock,
+        producer: KafkaProducer,
+        targets: Targets,
+        *,
+        tiers: Tiers,
+        topics: Callable[[], Iterable[str]],
+        place: Place,
+    ) -> None:
+        self.tiers = tiers
+        self._clock = clock
+        self._producer = producer
+        self._targets = targets
+        self._topics = topics
+        self._place = place
+        self._due: list[tuple[float, int, Shelf, int, Waiting]] = []
+        self._numbers = itertools.count()
+        self._refused: dict[str, float] = {}
+        self._gone: set[str] = set()
+        self._told: dict[tuple[str, type[QueueError]], float] = {}
+
+    def next_at(self) -> float:
+        """When the first of those in hand is due."""
+        return self._due[0][0] if self._due else float("inf")
+
+    def take(self, shelf: Shelf, now: float) -> None:
+        """The first record of a partition goes on."""
+        offset, waiting = shelf.take()
+        if not waiting.is_ours:
+            log.error(
+                "a record of a delay topic is not ours; it goes to the default queue, and fails there",
+                extra={"position": f"{shelf}@{offset}", "queue": waiting.topic},
+            )
+        self._pass_on(shelf, offset, waiting, now)
+
+    def take_due(self, now: float) -> None:
+        """Those in hand that are due go on."""
+        while self._due and self._due[0][0] <= now:
+            _, _, shelf, offset, waiting = heapq.heappop(self._due)
+            if not shelf.lost:
+                self._pass_on(shelf, offset, waiting, now)
+
+    def _pass_on(self, shelf: Shelf, offset: int, waiting: Waiting, now: float) -> None:
+        left = waiting.due - now
+        if left <= 0:
+            self._send(shelf, offset, waiting, waiting.topic, waiting.message)
+        elif left < self.tiers.seconds[0]:
+            self._wait(waiting.due, shelf, offset, waiting)
+        else:
+            topic = self.tiers.topic(self.tiers.choose(left))
+            record = wrap(waiting.message, waiting.topic, due=waiting.due, sent=now)
+            self._send(shelf, offset, waiting, topic, record)
+
+    def _wait(self, until: float, shelf: Shelf, offset: int, waiting: Waiting) -> None:
+        heapq.heappush(self._due, (until, next(self._numbers), shelf, offset, waiting))
+
+    def _send(self, shelf: Shelf, offset: int, waiting: Waiting, topic: str, message: Message) -> None:
+        def told(error: QueueError | None, sent: KafkaMessage) -> None:
+            if error is not None:
+                self._on_refusal(shelf, offset, waiting, topic, error)
+            elif not shelf.lost:
+                learn(self._clock, sent)
+                shelf.done(offset)
+
+        until = self._refused.get(topic, 0.0)
+        if until > self._clock.now():
+            self._postpone(shelf, offset, waiting, until, goes_round=topic in self._gone)
+            return
+        try:
+            if topic == waiting.topic:
+                self._targets.check(topic, self._topics)
+            self._producer.send_soon(topic, message, self._place(topic, message), told)
+        except QueueError as error:
+            self._on_refusal(shelf, offset, waiting, topic, error)
+
+    def _on_refusal(self, shelf: Shelf, offset: int, waiting: Waiting, topic: str, error: QueueError) -> None:
+        """Brokers that are away are waited for. A topic that refuses holds up its own jobs alone: these go round."""
+        now = self._clock.now()
+        self._tell(f"{shelf}@{offset}", topic, error, now)
+        goes_round = topic == waiting.topic and not isinstance(error, Unavailable)
+        if not isinstance(error, MessageTooLarge):
+            self._refuse(topic, now, goes_round=goes_round)
+        if not shelf.lost:
+            self._postpone(shelf, offset, waiting, now + REFUSED, goes_round=goes_round)
+
+    def _tell(self, position: str, topic: str, error: QueueError, now: float) -> None:
+        kind = (topic, type(error))
+        if self._told.get(kind, 0.0) >= now - REFUSED:
+            return
+        if len(self._told) >= MOST_REFUSALS:
+            self._told.clear()
+        self._told[kind] = now
+        log.error(
+            "a delayed job can't be moved; it stays, and is tried again",
+            extra={"position": position, "queue": topic, "reason": str(error)},
+        )
+
+    def _refuse(self, topic: str, now: float, *, goes_round: bool) -> None:
+        if len(self._refused) >= MOST_REFUSALS:
+            self._refused.clear()
+            self._gone.clear()
+        self._refused[topic] = now + REFUSED
+        (self._gone.add if goes_round else self._gone.discard)(topic)
+        self._targets.forget(topic)
+
+    def _postpone(self, shelf: Shelf, offset: int, waiting: Waiting, until: float, *, goes_round: bool) -> None:
+        """Into the hand until then, and the commit waits for it; or into a delay topic once more."""
+        if goes_round:
+            now = self._clock.now()
+            self._wait(now, shelf, offset, replace(waiting, due=now + ROUND))
+        else:
+            self._wait(until, shelf, offset, waiting)

@@ -1,0 +1,93 @@
+"""Where a record of a delay topic goes: whoever may write to the delay topics has chosen it."""
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from confluent_kafka import KafkaException
+
+from lamplighter.contracts import Message
+from lamplighter.errors import BrokerUnavailable, QueueError
+from lamplighter.kafka.delays.tiers import Tiers, Waiting, unwrap
+from lamplighter.kafka.headers import headers_of
+from lamplighter.kafka.metadata import missing_text
+from lamplighter.kafka.settings import KafkaSettings
+
+LOOK_AGAIN = 5.0  # seconds until a topic that is missing is looked for again
+OF_KAFKA = "__"  # what the names of Kafka's own topics begin with
+
+
+class Targets:
+    """Reads records of delay topics, and knows which topics a mover may write to, and which are there.
+
+    Args:
+        default_queue: where a record goes that none of us has written, to fail there with its bytes.
+        refused: topics that no job belongs to, such as the dead-letter topic.
+        makes_topics: the embedded broker, where topics come by being asked for.
+    """
+
+    def __init__(
+        self, tiers: Tiers, brokers: str, *, default_queue: str, refused: Collection[str], makes_topics: bool
+    ) -> None:
+        self._tiers = tiers
+        self._brokers = brokers
+        self._default_queue = default_queue
+        self._refused = frozenset(refused)
+        self._makes_topics = makes_topics
+        self._there: frozenset[str] = frozenset()
+        self._looked_at = float("-inf")
+        self._reason: str | None = None  # why the last look told nothing
+
+    def read(self, record: Any) -> Waiting:
+        """What a record says, whoever has written it."""
+        waiting = unwrap(record)
+        if waiting is not None and self._takes(waiting.topic):
+            return waiting
+        message = Message(record.value() or b"", record.key(), headers_of(record))
+        return Waiting(self._default_queue, 0.0, 0.0, message, is_ours=False)
+
+    def check(self, topic: str, topics: Callable[[], Iterable[str]]) -> None:
+        """Look whether a topic is there, without making it: a name in a record must not make one.
+
+        Args:
+            topics: lists all topics of the brokers, which makes none.
+
+        Raises:
+            QueueError: it is missing.
+            BrokerUnavailable: no broker answers.
+        """
+        if self._makes_topics or topic in self._there:
+            return
+        if time.monotonic() - self._looked_at >= LOOK_AGAIN:
+            self._look(topics)
+        if topic in self._there:
+            return
+        if self._reason is not None:
+            raise BrokerUnavailable(f"The brokers {self._brokers} don't tell their topics: {self._reason}")
+        raise QueueError(missing_text([topic], self._brokers))
+
+    def forget(self, topic: str) -> None:
+        """It has refused something, and may be gone: it is looked for before anything else is sent there."""
+        self._there -= {topic}
+
+    def _takes(self, topic: str) -> bool:
+        """Whether a job may be meant for this topic at all."""
+        return not (topic.startswith(OF_KAFKA) or topic in self._refused or self._tiers.has(topic))
+
+    def _look(self, topics: Callable[[], Iterable[str]]) -> None:
+        self._looked_at = time.monotonic()
+        try:
+            self._there, self._reason = frozenset(topics()), None
+        except KafkaException as error:
+            self._reason = error.args[0].str()
+
+
+def targets_of(settings: KafkaSettings) -> Targets:
+    """Those of a connection."""
+    return Targets(
+        settings.tiers,
+        settings.brokers,
+        default_queue=settings.queue,
+        refused=[settings.dead_letter_topic],
+        makes_topics=settings.is_embedded,
+    )
