@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,10 @@ from lamplighter.contracts import Databases, Headers
 from lamplighter.database.errors import SqlAlchemyErrors, is_missing_table
 from lamplighter.database.sqlite import READ_ONLY
 from lamplighter.errors import MigrationError, Unavailable
+
+log = logging.getLogger(__name__)
+
+UNREADABLE = "x-unreadable-headers"
 
 
 class Rows:
@@ -69,7 +74,22 @@ def dump_headers(headers: Headers) -> str | None:
 
 
 def load_headers(text: str | None) -> Headers:
-    """The headers of such a column."""
+    """The headers of such a column; text of another shape is the value of one header, `x-unreadable-headers`."""
     if not text:
         return ()
-    return [(name, None if value is None else base64.b64decode(value)) for name, value in json.loads(text)]
+    try:
+        return [_header(pair) for pair in json.loads(text)]
+    except (ValueError, TypeError, RecursionError):
+        log.warning("the headers of a row can't be read; they are kept as one", extra={"header": UNREADABLE})
+        return [(UNREADABLE, text.encode("utf-8", "surrogatepass"))]
+
+
+def _header(pair: object) -> tuple[str, bytes | None]:
+    """A pair of a name and a value; ValueError or TypeError for what is none, or can't be sent."""
+    if not isinstance(pair, list):
+        raise TypeError(pair)
+    name, value = pair
+    if not isinstance(name, str) or "\0" in name:
+        raise ValueError(name)
+    name.encode()
+    return name, None if value is None else base64.b64decode(value, validate=True)
