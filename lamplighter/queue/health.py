@@ -85,5 +85,5 @@ def _read(file: Path) -> Health | None:
             return None
         ages = {thread: time.time() - float(fields["beats"][thread]) for thread in THREADS}
         return Health(process.pid, str(fields["connection"]), tuple(fields["queues"]), ages)
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, psutil.Error):
         return None

@@ -77,7 +77,7 @@ class Job:
         try:
             # str_keys: the keys of a dictionary were numbers or UUIDs before JSON made them text.
             return msgspec.convert(data, cls, str_keys=True)
-        except (msgspec.ValidationError, RecursionError) as error:
+        except (msgspec.ValidationError, RecursionError, UnicodeEncodeError) as error:
             raise InvalidData(f"The data of {cls.wire_name()} do not fit {cls.__qualname__}: {error}.") from error
 
     def to_data(self) -> object:

@@ -13,6 +13,7 @@ from lamplighter.errors import UnreadablePayload
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 512
+MOST_ATTEMPTS = 1_000_000_000
 # Stands for the job in the small payload of one that is kept elsewhere; only where it is read are headers looked at.
 CLAIM_JOB = "lamplighter.claim"
 # Possessive, and without need of the closing quote: a string that is never closed is looked at once, not once for each
@@ -74,8 +75,8 @@ def read(payload: bytes | None) -> Envelope:
         raise UnreadablePayload(f"The message is no payload: {error}.") from error
     except RecursionError as error:
         raise UnreadablePayload(f"The payload is nested deeper than {MAX_DEPTH} levels.") from error
-    if (envelope.attempts or 0) < 0:
-        raise UnreadablePayload(f"The payload counts {envelope.attempts} attempts; there are none below 0.")
+    if not 0 <= (envelope.attempts or 0) <= MOST_ATTEMPTS:
+        raise UnreadablePayload(f"The payload counts its attempts below 0, or beyond {MOST_ATTEMPTS:,}.")
     return envelope
 
 

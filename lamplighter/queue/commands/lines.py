@@ -1,5 +1,6 @@
 """What `queue:work` prints of its jobs: formatted here, cached by the second, written a batch at a time."""
 
+import json
 import logging
 import threading
 import time
@@ -209,8 +210,14 @@ class JsonLines(Lines):
             "timestamp": datetime.now(self._zone).isoformat(timespec="microseconds"),
             "duration": round(duration, 6),
         }
-        line = msgspec.json.encode({key: value for key, value in fields.items() if value})
-        self._add(line.decode() + "\n")
+        self._add(_json({key: value for key, value in fields.items() if value}) + "\n")
+
+
+def _json(fields: dict[str, Any]) -> str:
+    try:
+        return msgspec.json.encode(fields).decode()
+    except UnicodeEncodeError:  # half of a surrogate pair in a name or an id, which come from the wire
+        return json.dumps(fields, separators=(",", ":"))
 
 
 def run_time(seconds: float) -> str:

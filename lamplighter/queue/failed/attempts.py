@@ -27,7 +27,7 @@ def with_attempts(payload: bytes, more: int) -> bytes | None:
         fields = msgspec.json.decode(payload, type=_Fields)
         before = msgspec.json.decode(fields["attempts"]) if "attempts" in fields else 0
         return msgspec.json.encode({**fields, "attempts": msgspec.Raw(b"%d" % ((before or 0) + more))})
-    except (msgspec.DecodeError, RecursionError, TypeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, RecursionError, TypeError, ValueError):
         return _with_attempts_leniently(payload, more)
 
 

@@ -100,6 +100,11 @@ def test_a_list_is_no_object() -> None:
         Welcome.from_data([1])
 
 
+def test_half_of_a_surrogate_pair_is_no_name_of_a_field() -> None:
+    with pytest.raises(InvalidData, match="surrogates not allowed"):
+        Welcome.from_data({"\ud800": 1})
+
+
 def test_a_class_without_a_name_travels_under_its_path() -> None:
     assert Bare.wire_name() == f"{__name__}.Bare"
 

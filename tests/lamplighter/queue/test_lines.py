@@ -136,3 +136,11 @@ def test_a_full_disk_under_the_output_fails_no_job(start: Start, caplog: pytest.
         lines.flush()
 
     assert ["can't be written" in record.message for record in caplog.records] == [True]
+
+
+def test_half_of_a_surrogate_pair_in_a_name_keeps_no_line_back(start: Start) -> None:
+    start.name = "half \ud800"
+
+    ours = printed(JsonLines, [JobProcessing(start), JobProcessed(start, 0.1)])
+
+    assert [json.loads(line)["job"] for line in ours.splitlines()] == ["half \ud800"] * 2

@@ -69,6 +69,8 @@ def test_a_second_attempt_that_redis_re_encoded_is_read() -> None:
         (b'{"job": 3}', "job"),
         (b'{"job": "x", "attempts": "many"}', "attempts"),
         (b'{"job": "x", "attempts": -1}', "attempts"),
+        (b'{"job": "x", "attempts": 1e30}', "attempts"),
+        (b'{"job": "x", "attempts": 1000000001}', "attempts"),
         (b'{"job": "x", "maxTries": {}}', "maxTries"),
         (b'{"job": "\xff\xfe"}', "no payload"),
         (b'{"job": "x"', "no payload"),
