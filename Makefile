@@ -5,6 +5,7 @@ PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3 py
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $(name))))
 BIN := $(VENV)/bin
 ARTISAN := $(BIN)/python artisan.py
+FAULTS_TESTS := tests/faults tests/lamplighter/test_hostile_bytes.py tests/lamplighter/test_hostile_files.py
 
 .PHONY: help install work test shell lint bench faults clean
 .DEFAULT_GOAL := help
@@ -68,9 +69,9 @@ lint: install
 # Ctrl-C is caught.
 faults: install
 	@echo "Breaks brokers, workers, lines and jobs for about three hours; docs/faults.md tells what. Ctrl-C ends it."
-	@if test -n "$$KAFKA_TEST_BROKERS"; then FAULTS=long $(BIN)/python -m pytest -v -s tests/faults; else \
+	@if test -n "$$KAFKA_TEST_BROKERS"; then FAULTS=long $(BIN)/python -m pytest -v -s $(FAULTS_TESTS); else \
 		KAFKA_TEST_BROKERS=$$(scripts/kafka up) || exit 1; export KAFKA_TEST_BROKERS; \
-		trap 'scripts/kafka down' EXIT; trap 'exit 130' INT TERM; FAULTS=long $(BIN)/python -m pytest -v -s tests/faults; fi
+		trap 'scripts/kafka down' EXIT; trap 'exit 130' INT TERM; FAULTS=long $(BIN)/python -m pytest -v -s $(FAULTS_TESTS); fi
 
 bench: install
 	@$(BIN)/python -m benchmarks

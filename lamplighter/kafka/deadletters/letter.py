@@ -101,7 +101,7 @@ def read(message: "KafkaMessage", original: Headers, fields: Mapping[str, str]) 
         failed_at = datetime.fromisoformat(told["at"]).astimezone(UTC)
         origin = f"{told['topic']}[{told['partition']}]@{told['offset']}"
         id, identity = told["id"], told["identity"]
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):  # the last for a time at either end of the calendar
         return None
     payload = message.value() or b""
     brief = f"{told.get('class', '')}: {told.get('message', '')}"

@@ -1,0 +1,208 @@
+"""Rows, cached values and files of others: read, or passed over with an error of ours, and kept as they are."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from lamplighter.cache.repository import Cache
+from lamplighter.cache.serialization import load
+from lamplighter.cache.stores.array import ArrayStore
+from lamplighter.cache.stores.file import FileStore
+from lamplighter.cache.stores.redis import _load as load_redis
+from lamplighter.config import Repository
+from lamplighter.contracts import Headers, Message
+from lamplighter.database.manager import DatabaseManager
+from lamplighter.database.migrations import Migrator
+from lamplighter.database.rows import dump_headers, load_headers
+from lamplighter.kafka.delays.names import HeldName
+from lamplighter.kafka.delays.table import DelayedJobs
+from lamplighter.queue.failed.database import DatabaseFailedJobs
+from lamplighter.queue.health import read_health
+from lamplighter.queue.health import started as started_at
+from lamplighter.queue.restart import KEY, RestartSignal
+from tests.lamplighter.hostile import (
+    any_bytes,
+    as_json,
+    failure_of,
+    fields,
+    headers,
+    hostile,
+    integers,
+    keys,
+    payloads,
+    scalars,
+    start_of,
+    texts,
+    values,
+)
+
+MIGRATIONS = Path(__file__).parents[2] / "database/migrations"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the files of this module."""
+    return tmp_path_factory.mktemp("hostile")
+
+
+# rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseManager]:
+    """A database with the tables of the skeleton."""
+    path = tmp_path_factory.mktemp("database")
+    options = {"driver": "sqlite", "database": str(path / "database.sqlite")}
+    settings = Repository({"database": {"default": "test", "connections": {"test": options}}})
+    manager = DatabaseManager(settings, lambda name: path / name)
+    Migrator(manager.engine(), MIGRATIONS).migrate(lambda name, seconds: None)
+    yield manager
+    manager.dispose()
+
+
+@hostile(headers("trace", values=any_bytes))
+def test_headers_come_back_from_their_column(found: Headers) -> None:
+    sendable = [(name, value) for name, value in found if "\0" not in name]
+
+    assert list(load_headers(dump_headers(sendable))) == sendable
+
+
+@hostile(st.one_of(texts, values.map(json.dumps), any_bytes.map(lambda data: data.decode("utf-8", "replace"))))
+def test_a_column_of_headers_that_can_not_be_read_is_kept(column: str) -> None:
+    found = load_headers(column)
+
+    assert all(name.encode().decode() == name and "\0" not in name for name, _ in found)
+    if any(name == "x-unreadable-headers" for name, _ in found):
+        assert list(found) == [("x-unreadable-headers", column.encode("utf-8", "surrogatepass"))]
+
+
+@hostile(payloads, keys, headers("trace", values=any_bytes))
+def test_a_failed_job_comes_back_from_its_row(
+    databases: DatabaseManager, payload: bytes, key: bytes | None, headers: Headers
+) -> None:
+    store = DatabaseFailedJobs(databases, database=None, table="failed_jobs")
+    sendable = [(name, value) for name, value in headers if "\0" not in name]
+
+    id = store.record(failure_of(*start_of(payload, key, sendable)))
+
+    found = store.find(id)
+    assert found is not None
+    assert (found.payload, found.key, list(found.headers)) == (payload, key, sendable)
+    json.dumps([found.id, found.name, found.exception], ensure_ascii=False).encode()
+    store.flush()
+
+
+@hostile(texts, st.one_of(texts, values.map(json.dumps)), texts)
+def test_a_row_of_failed_jobs_that_others_wrote_is_shown(
+    databases: DatabaseManager, payload: str, headers: str, exception: str
+) -> None:
+    row = {"payload": payload, "headers": headers, "exception": exception, "queue": exception, "uuid": "u-1"}
+    given = {name: value.encode("utf-8", "replace").decode().replace("\0", "") for name, value in row.items()}
+    query = text(
+        "INSERT INTO failed_jobs (uuid, connection, queue, payload, exception, failed_at, headers) "
+        "VALUES (:uuid, 'kafka', :queue, :payload, :exception, '2026-01-01 00:00:00', :headers)"
+    )
+    with databases.engine().begin() as connection:
+        connection.execute(query, given)
+    store = DatabaseFailedJobs(databases, database=None, table="failed_jobs")
+
+    [found] = store.all()
+
+    assert (found.payload.decode(), found.exception) == (given["payload"], given["exception"])
+    assert found.name.isprintable()
+    store.flush()
+
+
+@hostile(payloads, keys, headers("trace", values=any_bytes), st.floats(0, 1e12))
+def test_a_delayed_job_comes_back_from_its_row(
+    databases: DatabaseManager, payload: bytes, key: bytes | None, headers: Headers, due: float
+) -> None:
+    table = DelayedJobs(databases, connection="kafka", database=None, table="delayed_jobs")
+    sendable = [(name, value) for name, value in headers if "\0" not in name]
+
+    id = table.put(Message(payload, key, sendable), "store", due)
+
+    [found] = table.all()
+    assert (found.id, found.message.payload, found.message.key) == (id, payload, key)
+    assert list(found.message.headers) == sendable
+    assert table.cancel(id, due) == 1
+
+
+# caches and files ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+serialized = st.one_of(
+    texts,
+    values.map(lambda value: "json:" + json.dumps(value)),
+    texts.map(lambda digits: f"i:{digits};"),
+    texts.map(lambda word: f's:{len(word)}:"{word}";'),
+)
+
+
+@hostile(serialized)
+def test_a_value_of_a_cache_is_read_or_a_miss(value: str) -> None:
+    load(value)
+    load_redis(value.encode("utf-8", "surrogatepass"))
+    load_redis(value)
+
+
+@hostile(any_bytes, serialized, integers)
+def test_a_file_of_the_cache_is_read_or_a_miss(folder: Path, found: bytes, value: str, until: int) -> None:
+    store = FileStore(folder / "cache")
+    store.put("key", 1, None)
+    [file] = (path for path in (folder / "cache").rglob("*") if len(path.name) == 40)
+
+    for content in (found, f"{until % 10**10:010d}{value}".encode("utf-8", "surrogatepass")):
+        file.write_bytes(content)
+        store.get("key")
+
+
+@hostile(values)
+def test_a_restart_signal_is_a_number_or_none(value: object) -> None:
+    cache = Cache(ArrayStore())
+    cache.forever(KEY, value)
+    signal = RestartSignal(cache)
+
+    before, broadcast = signal.read(), signal.broadcast()
+
+    assert before is None or broadcast > before
+    assert signal.read() == broadcast
+
+
+ourselves = {"pid": os.getpid(), "started": started_at(psutil.Process())}
+
+
+@hostile(
+    st.one_of(
+        any_bytes,
+        fields(sure={"pid": scalars, "started": scalars, "connection": scalars, "queues": values, "beats": values}),
+        st.tuples(scalars, values, st.fixed_dictionaries({"worker": scalars, "polling": scalars})).map(
+            lambda one: as_json({**ourselves, "connection": one[0], "queues": one[1], "beats": one[2]})
+        ),
+    )
+)
+def test_a_heartbeat_is_read_or_removed(folder: Path, content: bytes) -> None:
+    beats = folder / "beats"
+    beats.mkdir(exist_ok=True)
+    (beats / "1.json").write_bytes(content)
+
+    found = read_health(beats)
+
+    assert (beats / "1.json").exists() == bool(found)
+    assert all(isinstance(health.late(1), list) for health in found)
+
+
+@hostile(st.one_of(any_bytes, st.just(b"lamplighter-" + b"0" * 32)))
+def test_a_movers_name_is_one_of_ours(folder: Path, content: bytes) -> None:
+    file = folder / "name"
+    file.write_bytes(content)
+    name = HeldName(os.open(file, os.O_RDWR))
+
+    assert name.text.startswith("lamplighter-")
+    assert file.read_text() == name.text
+    name.release()
