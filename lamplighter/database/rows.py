@@ -5,9 +5,10 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, inspect
 from sqlalchemy.exc import DBAPIError
 
 from lamplighter.contracts import Databases, Headers
@@ -40,6 +41,15 @@ class Rows:
         self._table = table
         self._kept = kept
         self._or_else = or_else
+
+    def is_there(self) -> bool:
+        """Whether the table is there; looking makes no SQLite file."""
+        engine = self._databases.engine(self._database)
+        file = engine.url.database
+        if engine.dialect.name == "sqlite" and file and file != ":memory:" and not Path(file).exists():
+            return False
+        with self._explained(), engine.connect() as connection:
+            return bool(inspect(connection.execution_options(**READ_ONLY)).has_table(self._table.name))
 
     def read(self, query: Any) -> list[Any]:
         """What a query finds, each row by the names of its columns."""

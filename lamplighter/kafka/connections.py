@@ -74,8 +74,9 @@ class KafkaConnections:
             place=self._place(settings),
             is_gone=self._has_ended if settings.is_embedded else lambda address: False,
             clock=self._clock,
-            databases=self._databases,
+            databases=self._databases if self._config.get("database.connections") else None,
             names=self._app.path("storage/framework/movers"),
+            known=tuple(self._config.mapping("queue.connections", {})),
         )
 
     def dead_letters(self, name: str) -> DeadLetters:

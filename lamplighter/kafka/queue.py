@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -54,6 +54,7 @@ class KafkaQueue:
         clock: BrokerClock | None = None,
         databases: Callable[[], Databases] | None = None,
         names: Path | None = None,
+        known: Collection[str] = (),
     ) -> None:
         self.connection = connection
         self.default_queue = settings.queue
@@ -81,6 +82,7 @@ class KafkaQueue:
             clock=clock,
             databases=databases,
             names=names,
+            known=known,
         )
 
     # pushing ───────────────────────────────────────────────────────────────────────────────────────────────────────

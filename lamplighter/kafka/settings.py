@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lamplighter.errors import ConfigError
-from lamplighter.kafka.delays.tiers import LONG, SHORT, Tiers
+from lamplighter.kafka.delays.tiers import BY_GROUP, LONG, SHORT, Tiers
 from lamplighter.queue.claims import FileClaims
 from lamplighter.support.options import parse_options
 
@@ -43,6 +43,7 @@ MOST = {
     "sleep_on_error": 86_400,
     "sleep_on_deadlock": 86_400,
 }
+MOVERS = ".delays"  # what follows the group's name in that of its movers
 NO_TOPIC = re.compile(r"[^a-zA-Z0-9._-]")  # what no topic's name has
 
 
@@ -142,14 +143,15 @@ class KafkaSettings:
     @property
     def delays_group(self) -> str:
         """The consumer group that moves delayed jobs on."""
-        return f"{self.consumer_group_id}.delays"
+        return self.consumer_group_id + MOVERS
 
     @property
     def tiers(self) -> Tiers:
-        """The delay topics."""
+        """The delay topics that are written to."""
         long = LONG if self.delay_store == "kafka" else ()
         # A group's name may have what a topic's may not.
-        return Tiers(self.delay_prefix or f"{NO_TOPIC.sub('_', self.consumer_group_id)}.delay.", SHORT + long)
+        by_group = NO_TOPIC.sub("_", self.consumer_group_id) + BY_GROUP
+        return Tiers(self.delay_prefix or by_group, SHORT + long)
 
     @property
     def written(self) -> tuple[str, ...]:

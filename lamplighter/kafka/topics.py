@@ -158,8 +158,8 @@ class Topics:
     def problems(self, topic: Topic) -> list[str]:
         """What is wrong with a topic, in view of what it is for."""
         found = topic.problems(max_message_bytes=self.message_bytes(topic.name))
-        if topic.name in self._settings.tiers.topics():
-            found += delay_topics.problems(self._settings, topic.config)
+        if self._settings.tiers.has(topic.name):
+            found += delay_topics.problems(self._settings, topic.name, topic.config)
         return found
 
     def _partitions_of(self, name: str) -> int:

@@ -6,6 +6,8 @@ import typer
 
 from lamplighter.console.command import Command
 from lamplighter.kafka.connections import KafkaConnections
+from lamplighter.kafka.delays.counting import Counting
+from lamplighter.kafka.delays.tiers import LONG
 from lamplighter.kafka.metadata import missing_text
 from lamplighter.kafka.topics import DAY_MS, Topic, Topics
 
@@ -28,18 +30,24 @@ class TopicsCommand(Command):
     ) -> int:
         """The topic that is worked, and those that are written to; 1 when something is missing or wrong."""
         settings = self._connections.settings(connection)
-        topics = Topics(settings, self._connections.client_config(connection))
+        config = self._connections.client_config(connection)
+        topics = Topics(settings, config)
         names = list(dict.fromkeys((settings.queue, *settings.written, *settings.tiers.topics())))
         missing = topics.missing(names)
         if missing and create:
             missing = self._create(topics, missing, names)
         if settings.is_embedded:
             self.output.info("On the embedded broker topics come by themselves, and go with it.")
-        found = topics.describe([name for name in names if name not in missing])
+        # Long delays that were put into topics are moved out of them, whatever the store is now.
+        left = [name for name in map(settings.tiers.topic, LONG) if name not in names]
+        found = topics.describe([name for name in (*names, *left) if name not in missing])
         problems = [topics.problems(topic) for topic in found]
         self._show(found, problems)
         if missing:
             self.output.error(missing_text(missing, settings.brokers))
+        if not settings.is_embedded:
+            for stray in Counting(settings, lambda: config).strays():
+                self.output.warn(str(stray))
         return int(bool(missing) or any(problems))
 
     def _create(self, topics: Topics, missing: list[str], names: list[str]) -> list[str]:

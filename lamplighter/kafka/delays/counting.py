@@ -4,21 +4,40 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
+from confluent_kafka.admin import AdminClient
 
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.delays.targets import targets_of
-from lamplighter.kafka.delays.tiers import Waiting, is_question
+from lamplighter.kafka.delays.tiers import BY_GROUP, Tiers, Waiting, is_question
 from lamplighter.kafka.handover import Handover
 from lamplighter.kafka.metadata import missing_text
-from lamplighter.kafka.settings import KafkaSettings
+from lamplighter.kafka.settings import MOVERS, KafkaSettings
 
 TIMEOUT = 8.0  # seconds for one question to the brokers
 BATCH = 500
 MOST = 100_000  # records of the delay topics that are looked at
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """So many jobs wait in the delay topics of another prefix, which workers of `group` would serve."""
+
+    prefix: str
+    group: str
+    jobs: int
+
+    def __str__(self) -> str:
+        jobs = "1 delayed job waits" if self.jobs == 1 else f"{self.jobs:,} delayed jobs wait"
+        return (
+            f"{jobs} in the topics {self.prefix}*, which nobody serves: consumer_group_id or delay_prefix was another "
+            f"when they were dispatched. A worker with the consumer_group_id {self.group!r} and the delay_prefix "
+            f"{self.prefix!r} moves them."
+        )
 
 
 class Counting:
@@ -36,7 +55,7 @@ class Counting:
             BrokerUnavailable: no broker answers.
         """
         with self._consumer(self._settings.consumer_group_id) as consumer:
-            places = self._places(consumer, queue)
+            places = _places(self._topics(consumer), queue)
             if not places:
                 raise QueueError(missing_text([queue], self._settings.brokers))
             total = 0
@@ -47,19 +66,60 @@ class Counting:
             return total
 
     def waiting(self) -> Iterator[tuple[str, Waiting]]:
-        """What waits in the delay topics, each with its position; as many as may be looked at."""
+        """What waits in the delay topics, each with its position; as many as may be looked at.
+
+        Long delays are looked for in topics whatever the store is now: what was put there waits there.
+        """
         with self._consumer(self._settings.delays_group) as consumer:
-            places = [place for topic in self._settings.tiers.topics() for place in self._places(consumer, topic)]
-            left: dict[tuple[str, int], int] = {}
-            starts = []
-            for tp in consumer.committed(places, timeout=TIMEOUT) if places else ():
-                low, high = consumer.get_watermark_offsets(TopicPartition(tp.topic, tp.partition), timeout=TIMEOUT)
-                start = max(low, tp.offset)
-                if start < high:
-                    left[tp.topic, tp.partition] = high
-                    starts.append(TopicPartition(tp.topic, tp.partition, start))
+            topics = self._topics(consumer)
+            tiers = self._settings.tiers.served(topics)
+            yield from self._waiting(consumer, tiers, topics)
+
+    def strays(self) -> list[Stray]:
+        """What waits for the connection's queue in delay topics of another prefix, which nobody serves.
+
+        Found by their names: of a prefix of one's own it is known only that this group has served it.
+        """
+        own = self._settings.delays_group
+        with self._consumer(own) as consumer:
+            topics = self._topics(consumer)
+        found = []
+        for tiers in self._settings.tiers.others(topics):
+            group = group_of(tiers) or own
+            if group != own and self._has_members(group):
+                continue
+            with self._consumer(group) as consumer:
+                waiting = self._waiting(consumer, tiers, topics, only_begun=group_of(tiers) is None)
+                jobs = sum(one.is_ours and one.topic == self._settings.queue for _, one in waiting)
+            if jobs:
+                found.append(Stray(tiers.prefix, group.removesuffix(MOVERS), jobs))
+        return found
+
+    def _waiting(
+        self, consumer: Consumer, tiers: Tiers, topics: Mapping[str, Any], *, only_begun: bool = False
+    ) -> Iterator[tuple[str, Waiting]]:
+        """What the consumer's group has not moved; with `only_begun` of partitions of which it has moved something."""
+        places = [place for topic in tiers.topics() for place in _places(topics, topic)]
+        left: dict[tuple[str, int], int] = {}
+        starts = []
+        for tp in consumer.committed(places, timeout=TIMEOUT) if places else ():
+            low, high = consumer.get_watermark_offsets(TopicPartition(tp.topic, tp.partition), timeout=TIMEOUT)
+            start = max(low, tp.offset)
+            if start < high and not (only_begun and tp.offset < 0):
+                left[tp.topic, tp.partition] = high
+                starts.append(TopicPartition(tp.topic, tp.partition, start))
+        if starts:
             consumer.assign(starts)
             yield from _read(consumer, left, targets_of(self._settings).read)
+
+    def _has_members(self, group: str) -> bool:
+        """Whether somebody moves what waits there; where the brokers don't tell, nobody is taken to."""
+        admin = AdminClient({**self._config(), "log_level": 0})
+        try:
+            found = admin.describe_consumer_groups([group], request_timeout=TIMEOUT)[group].result(TIMEOUT + 1)
+        except (KafkaException, TimeoutError):
+            return False
+        return bool(found.members)
 
     @contextmanager
     def _consumer(self, group: str) -> Iterator[Consumer]:
@@ -84,10 +144,21 @@ class Counting:
         finally:
             consumer.close()
 
-    def _places(self, consumer: Consumer, topic: str) -> list[TopicPartition]:
-        """The partitions of a topic; none where it is missing. Asking for all makes none."""
-        found = consumer.list_topics(timeout=TIMEOUT).topics.get(topic)
-        return [TopicPartition(topic, number) for number in found.partitions] if found is not None else []
+    def _topics(self, consumer: Consumer) -> Mapping[str, Any]:
+        """All topics of the brokers; asking for all makes none."""
+        topics: Mapping[str, Any] = consumer.list_topics(timeout=TIMEOUT).topics
+        return topics
+
+
+def group_of(tiers: Tiers) -> str | None:
+    """The group of the movers that serve delay topics whose names are made of a group; None for other names."""
+    return tiers.prefix.removesuffix(BY_GROUP) + MOVERS if tiers.prefix.endswith(BY_GROUP) else None
+
+
+def _places(topics: Mapping[str, Any], topic: str) -> list[TopicPartition]:
+    """The partitions of a topic; none where it is missing."""
+    found = topics.get(topic)
+    return [TopicPartition(topic, number) for number in found.partitions] if found is not None else []
 
 
 def _read(

@@ -1,7 +1,8 @@
 """All that a connection has for jobs that run later: where they wait, and the threads that move them."""
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,9 @@ from lamplighter.queue.measuring import HeldJob, Sizes
 if TYPE_CHECKING:
     from lamplighter.kafka.delays.counting import Counting
     from lamplighter.kafka.delays.row_mover import RowMover
-    from lamplighter.kafka.delays.table import DelayedJobs
+    from lamplighter.kafka.delays.table import DelayedJob, DelayedJobs
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 2.0  # seconds that the mover waits for one answer; it can ask again
 LEAVE = 5.0  # seconds in which the threads are to end
@@ -49,6 +52,7 @@ class Delays:
         clock: BrokerClock | None = None,
         databases: Callable[[], Databases] | None = None,
         names: Path | None = None,
+        known: Collection[str] = (),
     ) -> None:
         clock = clock or BrokerClock()
         self.clock = HostClock(clock.shift) if settings.is_embedded else clock
@@ -60,7 +64,10 @@ class Delays:
         self._databases = databases
         self._names = names
         self._name: HeldName | None = None
+        self._known = known
+        self._is_store = settings.delay_store == "database"
         self._table: DelayedJobs | None = None
+        self._is_there = self._is_store  # the table was found
         self._mover: Mover | None = None
         self._row_mover: RowMover | None = None
         self.holding = Holding(
@@ -72,22 +79,17 @@ class Delays:
             retention=_for_ever if settings.is_embedded else Retention(lambda: settings.client_config(address())),
         )
 
-    @property
-    def has_table(self) -> bool:
-        """Whether long delays are kept in a table."""
-        return self._settings.delay_store == "database"
-
     def table(self) -> "DelayedJobs":
         """The table of long delays.
 
         Raises:
-            ConfigError: this connection has none.
+            ConfigError: no database is configured for it.
         """
         if self._table is None:
-            if not self.has_table or self._databases is None:
+            if self._databases is None:
                 raise ConfigError(
-                    f"The connection {self._connection!r} keeps no delayed jobs in a database: its delay_store is "
-                    f"{self._settings.delay_store}."
+                    f"The connection {self._connection!r} keeps its long delays in a database (delay_store), and "
+                    f"config/database.py has none. Set delay_store to kafka (KAFKA_DELAY_STORE), or configure one."
                 )
             from lamplighter.kafka.delays.table import DelayedJobs
 
@@ -100,27 +102,55 @@ class Delays:
             )
         return self._table
 
+    def _rows(self) -> "DelayedJobs | None":
+        """The table where jobs may wait in it, whatever the store is now; None where there is none."""
+        if self._is_there:
+            return self.table()
+        try:
+            if self._databases is None or not self.table().is_there():
+                return None
+        except ConfigError:
+            return None  # it is no setting of this store
+        self._is_there = True
+        return self.table()
+
     def sizes(self, queue: str) -> Sizes:
         """How many jobs of a queue are pending, and how many are to come to it later."""
         counting = self._counting()
         pending = counting.pending(queue)
         delayed = sum(waiting.topic == queue for _, waiting in counting.waiting())
         try:
-            return Sizes(pending, delayed + (self.table().count(queue) if self.has_table else 0))
+            table = self._rows()
+            return Sizes(pending, delayed + (table.count(queue) if table is not None else 0))
         except (Unavailable, MigrationError) as error:
             return Sizes(pending, None, str(error))
 
     def held(self, *, most: int) -> list[HeldJob]:
         """What is due later, the earliest first: rows, and what waits in the delay topics."""
-        jobs = [_held(position, waiting) for position, waiting in self._counting().waiting()]
-        if self.has_table:
-            rows = self.table().all(most=most)
-            jobs += [HeldJob(row.id, row.job_id, row.name, row.queue, row.due, True) for row in rows]
+        counting = self._counting()
+        jobs = [_held(position, waiting) for position, waiting in counting.waiting()]
+        for stray in () if self._settings.is_embedded else counting.strays():
+            log.warning(
+                "delayed jobs wait in delay topics that no worker serves; one with their settings moves them",
+                extra={"jobs": stray.jobs, "delay_prefix": stray.prefix, "consumer_group_id": stray.group},
+            )
+        jobs += [HeldJob(row.id, row.job_id, row.name, row.queue, row.due, True) for row in self._held_rows(most)]
         return sorted(jobs, key=lambda job: job.due)[:most]
+
+    def _held_rows(self, most: int) -> "Sequence[DelayedJob]":
+        try:
+            table = self._rows()
+            return table.all(most=most) if table is not None else ()
+        except Unavailable as error:
+            if self._is_store:
+                raise
+            log.warning("delayed jobs may wait in a table that can't be read", extra={"reason": str(error)})
+            return ()
 
     def cancel(self, id: str) -> int:
         """Delete rows; what waits in a topic can't be taken back."""
-        return self.table().cancel(id, self.holding.now()) if self.has_table else 0
+        table = self._rows()
+        return table.cancel(id, self.holding.now()) if table is not None else 0
 
     def _counting(self) -> "Counting":
         from lamplighter.kafka.delays.counting import Counting
@@ -140,7 +170,7 @@ class Delays:
     def start(self) -> None:
         """Begin to move what is due."""
         settings = self._settings
-        if settings.delay_database and self.has_table:
+        if settings.delay_database and self._is_store:
             self.table()  # a connection that config/database.py does not have is told before anything runs
         # A producer of its own: reports are taken by the thread that owns what they are about.
         producer = KafkaProducer(self._producer_config(), timeout=PATIENCE, creating=0)
@@ -156,14 +186,16 @@ class Delays:
             name=self._name,
         )
         mover.start()
-        if self.has_table and self._databases is not None:
+        if self._databases is not None:
             from lamplighter.kafka.delays.row_mover import RowMover
 
             self._row_mover = RowMover(
-                self.table,
+                self._rows,
                 self.clock,
-                self._producer(),
+                self._producer,
                 short=settings.delay_short,
+                is_store=self._is_store,
+                known=self._known,
                 place=self._place,
                 may_begin=lambda: mover.is_ready,
             )

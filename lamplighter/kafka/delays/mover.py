@@ -30,6 +30,7 @@ IDLE = 0.1  # seconds that a poll waits at most
 COMMIT_EVERY = 0.2  # seconds
 LOOK = 1.0  # seconds of one look at topics
 ASK_SOON = 1.0  # seconds until brokers that did not answer are asked for their time again
+LOOK_AGAIN = 300.0  # seconds between two looks for topics of long delays
 AWAY = 5.0  # seconds until moving begins anew after it has ended with an error
 LEAVE = 2.0  # seconds for what is on its way, when partitions go
 GO = 0.1  # seconds for what is on its way at the very end: it is moved again
@@ -81,6 +82,7 @@ class Mover(threading.Thread):
         self._is_committing = False
         self._committed_at = 0.0
         self._ask_at = 0.0
+        self._look_at = 0.0
 
     def ask_to_stop(self, *, timeout: float) -> None:
         """Wait for what is on its way, commit, leave the group."""
@@ -112,9 +114,8 @@ class Mover(threading.Thread):
             # On the embedded broker this makes them; elsewhere the subscription tells which are missing.
             with suppress(KafkaException):
                 missing_topics(consumer, self._tiers.topics(), timeout=LOOK)
-            consumer.subscribe(
-                self._tiers.topics(), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-            )
+            self._look_for_long_topics()
+            self._subscribe(consumer)
             while not self._stopping.is_set() and self._fatal is None:
                 self._turn(consumer)
             if self._fatal is None:
@@ -124,6 +125,31 @@ class Mover(threading.Thread):
             consumer.close()
         if self._fatal is not None:
             self._begin_anew(self._fatal)
+
+    def _subscribe(self, consumer: Consumer) -> None:
+        consumer.subscribe(
+            self._tiers.topics(), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def _look_for_long_topics(self) -> bool:
+        """Serve what waits in topics of long delays, whatever the store is now; whether such topics were found.
+
+        Nothing new is put there: what is left of a wait goes through the topics of the present store.
+        """
+        self._look_at = time.monotonic() + LOOK_AGAIN
+        try:
+            tiers = self._tiers.served(self._list_topics())
+        except KafkaException:
+            self._look_at = time.monotonic() + ASK_SOON
+            return False
+        more = tiers.seconds[len(self._tiers.seconds) :]
+        if more:
+            log.info(
+                "there are topics of long delays, and delay_store is another; what waits in them is served, too",
+                extra={"topics": ", ".join(map(tiers.topic, more))},
+            )
+        self._tiers = tiers
+        return bool(more)
 
     def _list_topics(self) -> Iterable[str]:
         """All topics of the brokers; asking for all of them makes none."""
@@ -154,6 +180,8 @@ class Mover(threading.Thread):
             self._advance()
         self._regulate(consumer)
         self._producer.serve(0)
+        if time.monotonic() >= self._look_at and self._look_for_long_topics():
+            self._subscribe(consumer)
         if not self._is_committing and time.monotonic() - self._committed_at >= COMMIT_EVERY:
             self._commit(consumer)
 

@@ -32,6 +32,7 @@ class Passing:
     Used by the moving thread alone.
 
     Args:
+        tiers: the delay topics that a record may go on to.
         topics: lists all topics of the brokers, and makes none.
     """
 
@@ -45,7 +46,7 @@ class Passing:
         topics: Callable[[], Iterable[str]],
         place: Place,
     ) -> None:
-        self.tiers = tiers
+        self._tiers = tiers
         self._clock = clock
         self._producer = producer
         self._targets = targets
@@ -82,10 +83,10 @@ class Passing:
         left = waiting.due - now
         if left <= 0:
             self._send(shelf, offset, waiting, waiting.topic, waiting.message)
-        elif left < self.tiers.seconds[0]:
+        elif left < self._tiers.seconds[0]:
             self._wait(waiting.due, shelf, offset, waiting)
         else:
-            topic = self.tiers.topic(self.tiers.choose(left))
+            topic = self._tiers.topic(self._tiers.choose(left))
             record = wrap(waiting.message, waiting.topic, due=waiting.due, sent=now)
             self._send(shelf, offset, waiting, topic, record)
 

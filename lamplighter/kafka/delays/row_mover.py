@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Protocol
 
@@ -40,17 +40,23 @@ class RowMover(threading.Thread):
     A mover that dies leaves its lease, and another moves the rows when that is over: late, perhaps twice, never lost.
 
     Args:
+        table: makes the table; None where there is none, and nothing to do.
+        sender: makes the producer, when there is something to send.
         short: the shortest delay of a row, so that none can be due before it has been seen.
+        is_store: long delays are put into the table; else only what is left there is moved.
+        known: the names of the configured connections.
         may_begin: whether the clock may be gone by.
     """
 
     def __init__(
         self,
-        table: Callable[[], DelayedJobs],
+        table: Callable[[], DelayedJobs | None],
         clock: BrokerClock,
-        sender: Sender,
+        sender: Callable[[], Sender],
         *,
         short: float,
+        is_store: bool,
+        known: Collection[str],
         place: Callable[[str, Message], int],
         may_begin: Callable[[], bool],
     ) -> None:
@@ -58,7 +64,10 @@ class RowMover(threading.Thread):
         self._make = table
         self._clock = clock
         self._sender = sender
-        self._look_every = max(0.5, min(LOOK_EVERY, short / 2))
+        self._look_every = max(0.5, min(LOOK_EVERY, short / 2)) if is_store else LOOK_EVERY
+        self._is_store = is_store
+        self._known = known
+        self._has_looked = False
         self._place = place
         self._may_begin = may_begin
         self._stopping = threading.Event()
@@ -82,15 +91,34 @@ class RowMover(threading.Thread):
             self._stopping.wait(0.1)
         while not self._stopping.is_set():
             try:
-                wait = self._move(self._make())
+                table = self._make()
+                if table is None:
+                    return
+                self._look_once(table)
+                wait = self._move(table)
                 self._told = ""
             except LamplighterError as error:
                 self._tell(error)
-                wait = AWAY
+                wait = AWAY if self._is_store else LOOK_EVERY
             except Exception:
                 log.exception("rows of delayed jobs can't be moved; trying again")
                 wait = AWAY
             self._stopping.wait(wait)
+
+    def _look_once(self, table: DelayedJobs) -> None:
+        """Say what waits there though the settings are others now."""
+        if self._has_looked:
+            return
+        jobs = 0 if self._is_store else table.count()
+        if jobs:
+            log.info("delayed jobs wait in the table, and delay_store is another; they are moved", extra={"jobs": jobs})
+        for connection, count in table.others().items():
+            if connection not in self._known:
+                log.warning(
+                    "delayed jobs of a connection that is not configured wait in the table; nobody here moves them",
+                    extra={"of": connection, "jobs": count},
+                )
+        self._has_looked = True
 
     def _move(self, table: DelayedJobs) -> float:
         """Move one lease; seconds until the next look."""
@@ -124,12 +152,13 @@ class RowMover(threading.Thread):
 
     def _send(self, queue: str, jobs: Sequence[DelayedJob]) -> Refusals:
         """Produce jobs and wait for their reports; the error of each that is not known to have arrived."""
+        sender = self._sender()
         told: dict[str, QueueError | None] = {}
         error: QueueError | None = None
         for job in jobs:
             try:
                 if error is None:
-                    self._sender.send_soon(queue, job.message, self._place(queue, job.message), _report(told, job.id))
+                    sender.send_soon(queue, job.message, self._place(queue, job.message), _report(told, job.id))
             except MessageTooLarge as too_large:
                 told[job.id] = too_large
             except QueueError as met:
@@ -138,7 +167,7 @@ class RowMover(threading.Thread):
                 told[job.id] = error
         until = time.monotonic() + PATIENCE
         while len(told) < len(jobs) and time.monotonic() < min(until, self._leave_by):
-            self._sender.serve(SERVE)
+            sender.serve(SERVE)
         late = BrokerUnavailable(f"The brokers acknowledged nothing within {PATIENCE:g} s.")
         outcomes = {job.id: told.get(job.id, late) for job in jobs}
         return {id: error for id, error in outcomes.items() if error is not None}

@@ -45,6 +45,10 @@ class DelayedJobs:
         or_else = f", or set delay_store of the connection {connection!r} to kafka"
         self._rows = Rows(databases, database, self._table, kept="delayed jobs", or_else=or_else)
 
+    def is_there(self) -> bool:
+        """Whether there is such a table."""
+        return self._rows.is_there()
+
     def put(self, message: Message, queue: str, due: float) -> str:
         """Keep a job until it is due; the row's id."""
         id = uuid.uuid4().hex
@@ -119,6 +123,13 @@ class DelayedJobs:
         if queue is not None:
             query = query.where(self._table.c.queue == queue)
         return int(self._rows.read(query)[0]["jobs"])
+
+    def others(self) -> dict[str, int]:
+        """How many jobs other connections have in the table, by their names."""
+        columns = self._table.c
+        query = select(columns.connection, func.count().label("jobs")).group_by(columns.connection)
+        found = self._rows.read(query.where(columns.connection != self._connection))
+        return {row["connection"]: row["jobs"] for row in found}
 
     def cancel(self, id: str, now: float) -> int:
         """Delete by the row's id or the job's; how many were deleted. What is on its way already stays."""

@@ -2,7 +2,8 @@
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
@@ -13,6 +14,7 @@ from lamplighter.kafka.headers import headers_of
 SHORT = (1, 5, 15, 60, 300, 900)  # seconds
 LONG = tuple(900 * 2**k for k in range(1, 12))  # up to 21 days; what is longer goes round once more
 ALL = SHORT + LONG
+BY_GROUP = ".delay."  # what follows the group in a prefix that is made of it
 HEADER = "lamplighter-delay"  # b"<due in ms since 1970> <sent> <ms to wait from the append, or -> <topic>"
 CLOCK = "lamplighter-clock"  # the header of a record that only asks the brokers for their time
 LONGEST = 30 * 86_400.0  # seconds: no job is held back for longer
@@ -40,6 +42,19 @@ class Tiers:
     def seconds_of(self, topic: str) -> int:
         """How long the records of a topic wait."""
         return int(topic.removeprefix(self.prefix))
+
+    def served(self, topics: Iterable[str]) -> "Tiers":
+        """These, and what is longer among `topics`: delay_store was another when jobs were put there."""
+        there = frozenset(topics)
+        more = (seconds for seconds in LONG if seconds not in self.seconds and self.topic(seconds) in there)
+        return replace(self, seconds=(*self.seconds, *more))
+
+    def others(self, topics: Iterable[str]) -> list["Tiers"]:
+        """Delay topics of other prefixes among `topics`, each with all that are there of it."""
+        there = frozenset(topics)
+        prefixes = {topic.removesuffix(str(SHORT[-1])) for topic in there if topic.endswith(str(SHORT[-1]))}
+        found = [Tiers(prefix, SHORT) for prefix in sorted(prefixes - {self.prefix})]
+        return [tiers.served(there) for tiers in found if there.issuperset(tiers.topics())]
 
     def has(self, topic: str) -> bool:
         """Whether this is the name of a delay topic of this prefix, be it in use or not."""

@@ -25,11 +25,11 @@ def partitions_of(settings: KafkaSettings, name: str) -> int:
     return settings.partitions if settings.tiers.seconds_of(name) in SHORT else 1
 
 
-def problems(settings: KafkaSettings, config: Mapping[str, str]) -> list[str]:
+def problems(settings: KafkaSettings, name: str, config: Mapping[str, str]) -> list[str]:
     """What would lose a delayed job, or run one early."""
     found = []
     retention = int(config.get("retention.ms", "-1"))
-    longest = _longest_ms(settings)
+    longest = settings.tiers.seconds_of(name) * 1000
     if 0 < retention <= longest:
         found.append(f"retention.ms is {retention:,}: a job may have to wait there for {longest:,}")
     size = int(config.get("retention.bytes", "-1"))

@@ -188,3 +188,23 @@ def test_a_job_that_locks_its_own_row_out_is_told_what_to_do(databases: Database
             table.put(job(), "orders", NOW)
 
     assert not SqlAlchemyErrors().is_deadlock(told.value)
+
+
+def test_a_table_is_looked_for_without_making_a_file(tmp_path: Path, databases: DatabaseManager) -> None:
+    options = {"driver": "sqlite", "database": str(tmp_path / "none.sqlite")}
+    settings = Repository({"database": {"default": "none", "connections": {"none": options}}})
+    none = DelayedJobs(DatabaseManager(settings, Path), connection="kafka", database=None, table="delayed_jobs")
+    other = DelayedJobs(databases, connection="kafka", database=None, table="other_jobs")
+    there = DelayedJobs(databases, connection="kafka", database=None, table="delayed_jobs")
+
+    assert [table.is_there() for table in (none, other, there)] == [False, False, True]
+    assert not (tmp_path / "none.sqlite").exists()
+
+
+def test_the_jobs_of_other_connections_are_counted(databases: DatabaseManager, table: DelayedJobs) -> None:
+    for connection in ("old", "old", "older"):
+        other = DelayedJobs(databases, connection=connection, database=None, table="delayed_jobs")
+        other.put(job(), "orders", NOW)
+    table.put(job(), "orders", NOW)
+
+    assert table.others() == {"old": 2, "older": 1}

@@ -182,10 +182,32 @@ def test_what_can_not_be_read_waits_for_nothing() -> None:
 @pytest.mark.parametrize("wrong", ["retention.ms", "retention.bytes", "message.timestamp.type"])
 def test_a_delay_topic_that_would_lose_jobs_or_run_them_early_is_told(wrong: str) -> None:
     settings = KafkaSettings()
-    good = config_of(settings)
+    good, name = config_of(settings), settings.tiers.topics()[0]
 
-    assert problems(settings, good) == []
-    assert [problem.split()[0] for problem in problems(settings, {**good, wrong: "1"})] == [wrong]
+    assert problems(settings, name, good) == []
+    assert [problem.split()[0] for problem in problems(settings, name, {**good, wrong: "1"})] == [wrong]
+
+
+def test_a_topic_has_to_keep_its_records_for_as_long_as_they_wait_there() -> None:
+    settings, config = KafkaSettings(), {"retention.ms": str(20 * 86_400_000)}
+
+    assert problems(settings, "lamplighter.delay.921600", config) == []
+    assert "retention.ms" in problems(settings, "lamplighter.delay.1843200", config)[0]
+
+
+def test_longer_topics_that_are_there_are_served_and_others_are_told_apart() -> None:
+    there = [
+        *TIERS.topics(),
+        "shop.delay.1800",
+        "shop.delay.7",
+        "old.delay.1800",
+        *(f"old.delay.{s}" for s in SHORT),
+        "x.900",
+    ]
+
+    assert TIERS.served(there) == Tiers("shop.delay.", (*SHORT, 1800))
+    assert Tiers("shop.delay.", SHORT + LONG).served(there).seconds == SHORT + LONG
+    assert TIERS.others(there) == [Tiers("old.delay.", (*SHORT, 1800))]
 
 
 def holding(retention: float) -> Holding:
