@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 from sqlalchemy import create_engine, text
 
 from tests.harness import Broker, Project
+from tests.raw import send_raw
 
 pytestmark = [pytest.mark.kafka, pytest.mark.any_version]
 
@@ -77,3 +79,23 @@ def test_a_rebuild_makes_the_same_rows_beside_the_workers_group(project: Project
     assert (rows(project, "id, name, published"), kafka.committed(topic, topic), kafka.ends(answers)) == before
     assert rows(project, "*") == first
     assert len(first) == 40
+
+
+def test_whatever_is_in_the_topic_the_events_are_found(project: Project, kafka: Broker) -> None:
+    topic = project.environment["KAFKA_QUEUE"]
+    kafka.alter(topic, "message.timestamp.after.max.ms", str(2**63 - 1))
+    names: list[tuple[bytes, bytes | None]] = [(b"caf\xe9", b"1"), (b"\xff", None)]
+    key, value = create(1)
+    odd = json.dumps({"job": "job.data.store", "data": {"type": "provider", "\ud800": {"\ud800": 1e308}}}).encode()
+    send_raw(
+        kafka.address, topic, (key, value, names), (b"\xff", odd, names), (None, b"\xff" * 9, []), (None, None, [])
+    )
+    producer = Producer({"bootstrap.servers": kafka.address})
+    for number, stamp in enumerate((0, 1, 253_402_300_800_000, 2**62), 2):
+        producer.produce(topic, create(number)[1], create(number)[0], 0, timestamp=stamp)
+    assert producer.flush(20) == 0
+
+    done = project.artisan("datastore:rebuild", check=False)
+
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0), done.stdout + done.stderr
+    assert rows(project, "id") == [("p1",), ("p2",), ("p3",), ("p4",), ("p5",)]

@@ -18,6 +18,7 @@ from lamplighter.errors import ConsoleError, PayloadError
 from lamplighter.kafka.replay import Record, Replay
 from lamplighter.queue.payload import Envelope, read
 
+LAST_MS = 253_402_300_799_999  # the end of the calendar; a sender may have written any time
 REPLAYED: dict[str, type[EventJob]] = {job.name: job for job in (StoreData, UpdateData)}
 
 
@@ -63,7 +64,7 @@ class DatastoreRebuildCommand(Command):
         if job is None:
             return False
         # Not the time of the replay: rows that are made twice must be the same.
-        at = datetime.fromtimestamp(record.timestamp_ms / 1000, UTC) if record.timestamp_ms >= 0 else None
+        at = datetime.fromtimestamp(record.timestamp_ms / 1000, UTC) if 0 <= record.timestamp_ms <= LAST_MS else None
         return job.from_data(envelope.data).replay(self._rows, _key(record, envelope), at)
 
     def _check_room(self) -> None:
