@@ -1,6 +1,8 @@
 """Bytes that somebody else has written, on a real Apache Kafka: nothing ends, nothing is lost, nothing goes astray."""
 
 import json
+import os
+import random
 import sqlite3
 import time
 from pathlib import Path
@@ -10,10 +12,12 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
+from lamplighter.database.rows import load_headers
 from lamplighter.kafka.delays.tiers import HEADER
 from lamplighter.kafka.headers import UNREADABLE
+from lamplighter.queue.failed.attempts import without_attempts
 from tests.harness import Broker, Node, Project, free_ports, stop, wait_for
-from tests.raw import RawHeaders, send_raw
+from tests.raw import RawHeaders, RawProducer, send_raw
 
 pytestmark = pytest.mark.kafka
 
@@ -34,6 +38,20 @@ def failed_rows(project: Project) -> list[dict[str, Any]]:
         connection.row_factory = sqlite3.Row
         rows = connection.execute("SELECT key, payload, payload_bytes, headers, origin, exception FROM failed_jobs")
         return [{**dict(row), "payload": row["payload_bytes"] or row["payload"].encode()} for row in rows]
+
+
+def headers_in(row: dict[str, Any]) -> list[tuple[str, bytes | None]]:
+    """The headers of such a row; the names that stand for others have lost what is known of these."""
+    found = load_headers(row["headers"])
+    return [(UNREADABLE if name.startswith(UNREADABLE) else name, value) for name, value in found]
+
+
+def named(name: bytes) -> str:
+    """What becomes of the name of a header."""
+    try:
+        return name.partition(b"\0")[0].decode()
+    except UnicodeDecodeError:
+        return UNREADABLE
 
 
 def job(n: int, **data: object) -> bytes:
@@ -136,3 +154,87 @@ def test_a_name_in_a_record_makes_no_topic(tmp_path: Path, tmp_path_factory: pyt
         assert "made-by-a-record" not in topics
     finally:
         node("down")
+
+
+class Random(random.Random):
+    """Chance as somebody who writes to topics: any bytes, and bytes that are nearly ours."""
+
+    def raw(self, most: int = 40) -> bytes:
+        """Any bytes."""
+        return self.randbytes(self.randrange(most))
+
+    def payload(self, n: int) -> bytes:
+        """A job that runs, one whose fields are odd, or no job at all; each is another."""
+        odd: list[Any] = [None, -1, 1e300, 10**30, "\ud800", "x" * 300, [], {}, True, "1,2"]
+        envelope: dict[str, Any] = {"job": "probe", "displayName": "probe", "data": {"n": n}, "id": f"r-{n}"}
+        for name in self.sample(["displayName", "uuid", "id", "attempts", "maxTries", "backoff", "timeout"], 2):
+            envelope[name] = self.choice(odd)
+        envelope["data"] = self.choice([envelope["data"], {"n": n, "\ud800": 1}, {"n": "x" * n}, [n], n])
+        if self.random() < 0.5:
+            return job(n)
+        return self.choice([json.dumps(envelope).encode(), b"%d " % n + self.raw(), b'{"job":' * (600 + n)])
+
+    def record(self, n: int, target: bytes) -> tuple[bytes | None, bytes, RawHeaders]:
+        """A record with any key, and with headers of which some bear our names."""
+        number = self.choice([b"0", b"-", b"1" + b"0" * 400, b"%d" % (time.time() * 1000 + 2000), self.raw(6)])
+        delay = b" ".join([number, b"0", b"-", self.choice([target, self.raw(6) + b"/"])])
+        names = [b"x-claim", b"lamplighter-clock", b"x-failed-version", b"x-failed-settled", b"x-failed-at", b"trace"]
+        headers: list[tuple[bytes, bytes | None]] = [
+            (self.choice([*names, self.raw(9)]), self.choice([None, self.raw(), b"1"]))
+            for _ in range(self.randrange(5))
+        ]
+        if self.random() < 0.7:
+            headers.insert(self.randrange(len(headers) + 1), (HEADER.encode(), delay))
+        return self.choice([None, b"%d" % n, self.raw(9)]), self.payload(n), headers
+
+
+@pytest.mark.parametrize("pool", ["solo", "process"])
+def test_whatever_is_in_the_topics_everything_goes_on_and_nothing_is_lost(
+    project: Project, kafka: Broker, topic: str, pool: str
+) -> None:
+    seed = int(os.environ.get("FAULTS_SEED", "0")) or random.SystemRandom().randrange(10**9)
+    print(f"seed {seed}")  # noqa: T201
+    chance, letters = Random(seed), f"{topic}-letters"
+    project.configure(dead_letter_topic=letters, retry_in_place=1)
+    project.artisan("kafka:topics", "--create")
+    worker = project.worker("-q", "--tries=1", f"--pool={pool}")
+    places = [topic, f"{topic}.delay.1", f"{topic}.delay.5", f"{topic}.delay.900"]
+    records = [chance.record(n, topic.encode()) for n in range(300)]
+    producer = RawProducer(kafka.address)
+    for n, record in enumerate(records):
+        producer.send(places[n % 4], *record, partition=chance.randrange(4))
+    for n in range(100):
+        producer.send(letters, *chance.record(1_000 + n, topic.encode()), partition=chance.randrange(4))
+    producer.close()
+
+    def settled() -> int:
+        return len(failed_rows(project)) + len(project.numbers("end"))
+
+    commands = (
+        ["queue:delayed", "--json"],
+        ["queue:failed", "--json"],
+        ["kafka:lag", "--json"],
+        ["queue:monitor", topic],
+    )
+    codes = {tuple(command): project.artisan(*command, check=False).returncode for command in commands}
+    wait_for(lambda: settled() >= len(records), seconds=120, what="an end of each record")
+    assert stop(worker) == 0
+
+    assert codes == dict.fromkeys(codes, 0)
+    rows = failed_rows(project)
+    failed = {row["payload"] for row in rows}
+    unfailed = {json.loads(value)["data"]["n"] for _, value, _ in records if value not in failed}
+    assert failed <= {value for _, value, _ in records}
+    assert sorted(project.numbers("end")) == sorted(unfailed)
+    sent = {value: (key, [(named(name), content) for name, content in headers]) for key, value, headers in records[::4]}
+    kept = [row for row in rows if row["payload"] in sent]
+    assert [(row["key"], headers_in(row)) for row in kept] == [sent[row["payload"]] for row in kept]
+    listed = json.loads(project.artisan("queue:failed", "--json").stdout)["failed_jobs"]
+    assert len(listed) >= len(rows)
+    project.artisan("queue:retry", "all", check=False, timeout=200)
+    again = project.worker("-q", "--tries=1", "--stop-when-empty", f"--pool={pool}")
+    assert again.wait(120) == 0
+    # A retry counts anew, so that what failed for its count alone runs now.
+    before, after = ([without_attempts(row["payload"]) for row in one] for one in (rows, failed_rows(project)))
+    assert set(after) <= set(before)
+    assert len(after) + len(project.numbers("end")) - len(unfailed) == len(before)
