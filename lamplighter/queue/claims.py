@@ -138,9 +138,12 @@ def envelope_of(payload: bytes) -> bytes:
     """The small payload that travels: all that the large one says, but for its job and its data.
 
     Raises:
-        msgspec.DecodeError: it is no JSON object.
+        msgspec.DecodeError: it is no JSON object, or nested deeper than it can be read.
     """
-    fields = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
+    try:
+        fields = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
+    except RecursionError as error:
+        raise msgspec.DecodeError(str(error)) from error
     small = {**fields, "job": msgspec.Raw(msgspec.json.encode(CLAIM_JOB)), "data": msgspec.Raw(b"null")}
     return msgspec.json.encode(small)
 

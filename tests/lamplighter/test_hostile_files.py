@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -22,6 +23,10 @@ from lamplighter.database.migrations import Migrator
 from lamplighter.database.rows import dump_headers, load_headers
 from lamplighter.kafka.delays.names import HeldName
 from lamplighter.kafka.delays.table import DelayedJobs
+from lamplighter.kafka.embedded.folder import BrokerFolder
+from lamplighter.kafka.embedded.lock import take
+from lamplighter.kafka.embedded.pushes import LargePushes
+from lamplighter.kafka.embedded.topics import TopicReaders
 from lamplighter.queue.failed.database import DatabaseFailedJobs
 from lamplighter.queue.health import read_health
 from lamplighter.queue.health import started as started_at
@@ -206,3 +211,53 @@ def test_a_movers_name_is_one_of_ours(folder: Path, content: bytes) -> None:
     assert name.text.startswith("lamplighter-")
     assert file.read_text() == name.text
     name.release()
+
+
+# the files of the embedded broker ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@hostile(st.one_of(any_bytes, fields(sure={"pid": scalars, "address": scalars})))
+def test_where_the_embedded_broker_is_can_be_read_or_there_is_none(folder: Path, content: bytes) -> None:
+    place = folder / "embedded"
+    place.mkdir(exist_ok=True)
+    (place / "embedded-broker.json").write_bytes(content)
+    descriptor = os.open(place / "embedded-broker.json", os.O_RDWR)
+    take(descriptor)
+
+    running = BrokerFolder(place).running()
+
+    assert running is None or running.answers() in (False, True)
+    os.close(descriptor)
+
+
+@hostile(st.one_of(any_bytes, st.dictionaries(texts, scalars).map(as_json)))
+def test_what_the_last_broker_held_is_a_count_by_topic(folder: Path, content: bytes) -> None:
+    place = folder / "lost"
+    place.mkdir(exist_ok=True)
+    (place / "embedded-unread.json").write_bytes(content)
+
+    assert all(isinstance(count, int) for count in BrokerFolder(place).unread().values())
+
+
+@hostile(st.one_of(any_bytes, fields(sure={"groups": values, "others": values, "written": values, "kept": values})))
+def test_who_reads_what_is_told_or_an_error(folder: Path, content: bytes) -> None:
+    place = folder / "readers"
+    (place / "embedded-readers").mkdir(parents=True, exist_ok=True)
+    (place / "embedded-readers/1.json").write_bytes(content)
+
+    with suppress(ValueError):
+        assert isinstance(BrokerFolder(place).readers(), TopicReaders)
+
+
+@hostile(
+    st.one_of(
+        any_bytes, st.dictionaries(st.just("store[0]"), st.one_of(values, st.lists(scalars, min_size=3))).map(as_json)
+    )
+)
+def test_what_is_under_way_to_the_embedded_broker_is_a_number(folder: Path, content: bytes) -> None:
+    (folder / "embedded-pushes.json").write_bytes(content)
+    pushes = LargePushes(folder)
+
+    assert pushes.under_way("store[0]", [(1, 100_000)]) >= 0
+    pushes.add("store[0]", end=1, size=200_000)
+    assert pushes.under_way("store[0]", [(1, 100_000)]) == 100_000

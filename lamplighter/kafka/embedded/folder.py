@@ -108,7 +108,7 @@ class BrokerFolder:
         try:
             told = json.loads(self._unread.read_bytes())
             return {str(topic): int(count) for topic, count in told.items()}
-        except (OSError, ValueError, TypeError, AttributeError, OverflowError):
+        except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             return {}
 
     # the broker ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -187,7 +187,7 @@ class BrokerFolder:
         try:
             fields = json.loads(self._file.read_text(encoding="utf-8"))
             return Running(int(fields["pid"]), str(fields["address"]))
-        except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None
 
 

@@ -61,5 +61,5 @@ class LargePushes:
             return {
                 place: (int(end), int(size), at) for place, (end, size, at) in told.items() if 0 <= now - at < ARRIVAL
             }
-        except (OSError, ValueError, TypeError, AttributeError, OverflowError):
+        except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             return {}  # nobody has, or the disk was full

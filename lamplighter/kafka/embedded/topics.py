@@ -51,7 +51,10 @@ def decode(data: bytes) -> TopicReaders:
     Raises:
         ValueError: it is something else.
     """
-    return msgspec.json.decode(data, type=TopicReaders)
+    try:
+        return msgspec.json.decode(data, type=TopicReaders)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def merged(several: Iterable[TopicReaders]) -> TopicReaders:
