@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient
 
 from lamplighter.errors import BrokerUnavailable, QueueError
+from lamplighter.kafka.commits import is_fatal
 from lamplighter.kafka.delays.targets import targets_of
 from lamplighter.kafka.delays.tiers import BY_GROUP, Tiers, Waiting, is_question
 from lamplighter.kafka.handover import Handover
@@ -88,12 +89,16 @@ class Counting:
             group = group_of(tiers) or own
             if group != own and self._has_members(group):
                 continue
-            with self._consumer(group) as consumer:
-                waiting = self._waiting(consumer, tiers, topics, only_begun=group_of(tiers) is None)
-                jobs = sum(one.is_ours and one.topic == self._settings.queue for _, one in waiting)
-            if jobs:
-                found.append(Stray(tiers.prefix, group.removesuffix(MOVERS), jobs))
+            # Topics of another application may refuse to be read, which is no reason to tell nothing of one's own.
+            with suppress(BrokerUnavailable):
+                jobs = self._count_stray(tiers, group, topics)
+                found += [Stray(tiers.prefix, group.removesuffix(MOVERS), jobs)] if jobs else []
         return found
+
+    def _count_stray(self, tiers: Tiers, group: str, topics: Mapping[str, Any]) -> int:
+        with self._consumer(group) as consumer:
+            waiting = self._waiting(consumer, tiers, topics, only_begun=group_of(tiers) is None)
+            return sum(one.is_ours and one.topic == self._settings.queue for _, one in waiting)
 
     def _waiting(
         self, consumer: Consumer, tiers: Tiers, topics: Mapping[str, Any], *, only_begun: bool = False
@@ -113,12 +118,14 @@ class Counting:
             yield from _read(consumer, left, targets_of(self._settings).read)
 
     def _has_members(self, group: str) -> bool:
-        """Whether somebody moves what waits there; where the brokers don't tell, nobody is taken to."""
+        """Whether somebody moves what waits there; where the brokers don't tell, somebody is taken to."""
         admin = AdminClient({**self._config(), "log_level": 0})
         try:
             found = admin.describe_consumer_groups([group], request_timeout=TIMEOUT)[group].result(TIMEOUT + 1)
-        except (KafkaException, TimeoutError):
-            return False
+        except KafkaException as error:
+            return bool(error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND)
+        except TimeoutError:
+            return True
         return bool(found.members)
 
     @contextmanager
@@ -171,6 +178,8 @@ def _read(
             heard = time.monotonic()
             place, error = (str(record.topic()), record.partition() or 0), record.error()
             if error is not None:
+                if is_fatal(error):
+                    raise KafkaException(error)
                 if error.code() == KafkaError._PARTITION_EOF:
                     left.pop(place, None)
                 continue
