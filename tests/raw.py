@@ -1,6 +1,8 @@
-"""A producer that sends any bytes as the names of headers: Python's client can't, the librdkafka that it brings can."""
+"""What Python's client can't send: any bytes as the names of headers, and as the metadata of commits."""
 
 import ctypes
+import socket
+import struct
 from collections.abc import Sequence
 
 from lamplighter.kafka.embedded.cluster import PRODUCER, bundled_library
@@ -60,3 +62,24 @@ def send_raw(
     for key, value, headers in records:
         producer.send(topic, key, value, headers, partition=partition)
     producer.close()
+
+
+def commit_raw(brokers: str, group: str, topic: str, offsets: dict[int, int], metadata: bytes) -> int:
+    """Commit offsets with any bytes as their metadata, as a client in another language would; the error of the first.
+
+    By a request OffsetCommit of version 2, https://kafka.apache.org/protocol#The_Messages_OffsetCommit.
+    """
+
+    def text(data: bytes) -> bytes:
+        return struct.pack(">h", len(data)) + data
+
+    partitions = b"".join(struct.pack(">iq", *one) + text(metadata) for one in offsets.items())
+    head = struct.pack(">hhi", 8, 2, 1) + text(b"raw") + text(group.encode())
+    body = struct.pack(">i", -1) + text(b"") + struct.pack(">qi", -1, 1) + text(topic.encode())
+    request = head + body + struct.pack(">i", len(offsets)) + partitions
+    host, _, port = brokers.split(",")[0].rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(struct.pack(">i", len(request)) + request)
+        stream = connection.makefile("rb")
+        answer = stream.read(struct.unpack(">i", stream.read(4))[0])
+    return int(struct.unpack(">h", answer[-2:])[0])

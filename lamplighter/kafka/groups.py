@@ -13,7 +13,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the stubs n
 
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.lag import PartitionLag, measure
-from lamplighter.kafka.metadata import missing_text
+from lamplighter.kafka.metadata import metadata_of, missing_text
 from lamplighter.kafka.records import Records
 from lamplighter.kafka.settings import KafkaSettings
 
@@ -161,7 +161,7 @@ class GroupReader:
         return measure(
             *place,
             committed=committed.offset if committed is not None else -1,
-            metadata=committed.metadata if committed is not None else None,
+            metadata=metadata_of(committed) if committed is not None else None,
             start=start,
             end=end,
             from_end=self._settings.auto_offset_reset == "latest" and is_new,

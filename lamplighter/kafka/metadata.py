@@ -1,9 +1,9 @@
-"""What a client can learn about topics from any broker."""
+"""What a client can learn about topics and commits from any broker."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, TopicPartition
 
 
 def missing_topics(client: Any, topics: Sequence[str], *, timeout: float = 5.0) -> list[str]:
@@ -29,3 +29,15 @@ def missing_text(missing: Sequence[str], brokers: str) -> str:
         f"The brokers {brokers} have no topic {names}. "
         f"Create what is missing: `python artisan.py kafka:topics --create` makes those that the connection names"
     )
+
+
+def metadata_of(committed: TopicPartition) -> str | None:
+    """What stands beside a committed offset; None where that can't be read.
+
+    Of what another client has committed, librdkafka (2.16) does not mark the end: confluent-kafka reads on into what
+    stands behind it in memory, and raises where that is no text. Our own texts end with a NUL, which the client adds.
+    """
+    try:
+        return committed.metadata
+    except UnicodeDecodeError:
+        return None

@@ -13,11 +13,14 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
 from lamplighter.database.rows import load_headers
+from lamplighter.kafka.delays.counting import Counting
 from lamplighter.kafka.delays.tiers import HEADER
+from lamplighter.kafka.groups import GroupReader
 from lamplighter.kafka.headers import UNREADABLE
+from lamplighter.kafka.settings import KafkaSettings
 from lamplighter.queue.failed.attempts import without_attempts
 from tests.harness import Broker, Node, Project, free_ports, stop, wait_for
-from tests.raw import RawHeaders, RawProducer, send_raw
+from tests.raw import RawHeaders, RawProducer, commit_raw, send_raw
 
 pytestmark = pytest.mark.kafka
 
@@ -238,3 +241,21 @@ def test_whatever_is_in_the_topics_everything_goes_on_and_nothing_is_lost(
     before, after = ([without_attempts(row["payload"]) for row in one] for one in (rows, failed_rows(project)))
     assert set(after) <= set(before)
     assert len(after) + len(project.numbers("end")) - len(unfailed) == len(before)
+
+
+def test_what_another_client_has_committed_beside_its_offsets_ends_no_look(kafka: Broker) -> None:
+    topic = kafka.topic(partitions=20)
+    kafka.publish(topic, [(None, b"{}")] * 100)
+    group, settings = topic, KafkaSettings(brokers=kafka.address, queue=topic, consumer_group_id=topic)
+    offsets = dict.fromkeys(range(20), 0)
+    counting, reader = Counting(settings, settings.client_config), GroupReader(settings, settings.client_config())
+    found = set()
+
+    for metadata in (b"x", b"caf\xe9", b"x" * 24, b"L2.\xff\xfe", b"L2." + b"A" * 40):
+        wait_for(lambda: commit_raw(kafka.address, group, topic, offsets, metadata) == 0, what="the commit")  # noqa: B023
+        for _ in range(4):
+            found.add(counting.pending(topic))
+            found.add(sum(lag.left for lag in reader.read([topic]).partitions))
+
+    assert found == {100}
+    reader.close()

@@ -16,7 +16,7 @@ from lamplighter.kafka.commits import is_fatal
 from lamplighter.kafka.delays.targets import targets_of
 from lamplighter.kafka.delays.tiers import BY_GROUP, Tiers, Waiting, is_question
 from lamplighter.kafka.handover import Handover
-from lamplighter.kafka.metadata import missing_text
+from lamplighter.kafka.metadata import metadata_of, missing_text
 from lamplighter.kafka.settings import MOVERS, KafkaSettings
 
 TIMEOUT = 8.0  # seconds for one question to the brokers
@@ -63,7 +63,7 @@ class Counting:
             for tp in consumer.committed(places, timeout=TIMEOUT):
                 low, high = consumer.get_watermark_offsets(TopicPartition(queue, tp.partition), timeout=TIMEOUT)
                 start = max(low, tp.offset)
-                total += max(0, high - start - _done_beyond(tp.metadata, start))
+                total += max(0, high - start - _done_beyond(metadata_of(tp), start))
             return total
 
     def waiting(self) -> Iterator[tuple[str, Waiting]]:
