@@ -134,7 +134,16 @@ class UnsupportedDelay(QueueError):
 
 
 class MessageTooLarge(QueueError):
-    """A message is larger than its queue takes; the message names the size and the limit."""
+    """A message is larger than its queue takes; the message names the size and the limit.
+
+    Attributes:
+        size, limit: what it has and what the queue takes, in bytes; None where only the brokers know.
+    """
+
+    def __init__(self, message: str, *, size: int | None = None, limit: int | None = None) -> None:
+        super().__init__(message)
+        self.size = size
+        self.limit = limit
 
 
 class EmbeddedBrokerFull(QueueError):

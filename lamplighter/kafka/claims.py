@@ -40,7 +40,8 @@ class KafkaClaims:
         except msgspec.DecodeError:
             return message  # no payload of a job: its size decides
         if size > MAX_BYTES:
-            raise MessageTooLarge(f"A payload of {size:,} bytes is too large: a worker reads at most {MAX_BYTES:,}.")
+            told = f"A payload of {size:,} bytes is too large: a worker reads at most {MAX_BYTES:,}."
+            raise MessageTooLarge(told, size=size, limit=MAX_BYTES)
         reference = self._store.put(message.payload)
         return Message(small, message.key, [*message.headers, (HEADER, str(reference).encode())])
 

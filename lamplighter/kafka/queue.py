@@ -129,7 +129,9 @@ class KafkaQueue:
         if size > limit:
             raise MessageTooLarge(
                 f"A message of {size:,} bytes is too large for {queue}: the connection {self.connection!r} takes "
-                f"{limit:,} (max_message_bytes). Make it smaller, or give the connection a claim_check."
+                f"{limit:,} (max_message_bytes). Make it smaller, or give the connection a claim_check.",
+                size=size,
+                limit=limit,
             )
         return message
 

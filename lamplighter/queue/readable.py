@@ -127,7 +127,8 @@ class ReadablePayloads:
 def _read(told: str, payload: bytes) -> object:
     """The data of a payload, as a worker decodes them."""
     if len(payload) > MAX_BYTES:
-        raise MessageTooLarge(f"{told} has a payload of {len(payload):,} bytes; a worker reads at most {MAX_BYTES:,}.")
+        told = f"{told} has a payload of {len(payload):,} bytes; a worker reads at most {MAX_BYTES:,}."
+        raise MessageTooLarge(told, size=len(payload), limit=MAX_BYTES)
     try:
         return read(payload).data
     except UnreadablePayload as error:

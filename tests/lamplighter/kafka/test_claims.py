@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 
 from lamplighter.contracts import Message
+from lamplighter.errors import MessageTooLarge
 from lamplighter.kafka.claims import KafkaClaims
+from lamplighter.kafka.queue import KafkaQueue
+from lamplighter.kafka.settings import read_settings
 from lamplighter.queue.claims import HEADER, FileClaims
+from lamplighter.queue.payload import MAX_BYTES
 
 PAYLOAD = b'{"job":"x","data":"%s"}' % (b"d" * 279)
 
@@ -40,3 +44,23 @@ def test_a_payload_whose_job_is_begun_is_young_again_so_that_it_is_there_when_th
     KafkaClaims(store, above=300, limit=1000).read(delivery)
 
     assert store.prune(hours=1, kept=lambda: ()) == 0
+
+
+def test_what_a_connection_does_not_take_is_told_to_the_byte() -> None:
+    settings = read_settings({"driver": "kafka", "max_message_bytes": 1000}, where=str)
+    queue = KafkaQueue("kafka", settings, address=lambda: None)
+
+    with pytest.raises(MessageTooLarge, match="A message of 1,003 bytes") as raised:
+        queue.push(Message(b"x" * 1000, b"key", ()), queue="store")
+
+    assert (raised.value.size, raised.value.limit) == (1003, 1000)
+
+
+def test_what_no_worker_reads_is_not_put_aside(tmp_path: Path) -> None:
+    claims = KafkaClaims(FileClaims(tmp_path), above=300, limit=1000)
+
+    with pytest.raises(MessageTooLarge) as raised:
+        claims.fit(Message(b'{"job":"x","data":"%s"}' % (b"d" * MAX_BYTES), None, ()))
+
+    assert (raised.value.size, raised.value.limit) == (MAX_BYTES + 21, MAX_BYTES)
+    assert list(tmp_path.iterdir()) == []

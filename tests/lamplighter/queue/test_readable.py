@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from lamplighter.container import Container
 from lamplighter.errors import ConfigError, InvalidData, InvalidPayload, MessageTooLarge, Unavailable
 from lamplighter.queue.job import Job
-from lamplighter.queue.payload import CLAIM_JOB, MAX_BYTES, MAX_DEPTH, read
+from lamplighter.queue.payload import CLAIM_JOB, MAX_BYTES, MAX_DEPTH, read, write
 from lamplighter.queue.readable import ReadablePayloads
 from lamplighter.queue.registry import Registry
 
@@ -296,8 +296,10 @@ def test_data_that_hold_themselves_are_refused() -> None:
 def test_a_payload_that_is_larger_than_a_worker_reads_is_too_large() -> None:
     with pytest.raises(MessageTooLarge, match=r"One has a payload of .* at most 16,777,216"):
         dispatched(job_of(str, "x" * MAX_BYTES))
-    with pytest.raises(MessageTooLarge, match="'x' has a payload of"):
+    with pytest.raises(MessageTooLarge, match="'x' has a payload of") as raised:
         worker().of_data("x", "x" * MAX_BYTES, id="1")
+    size, limit = raised.value.size, raised.value.limit
+    assert (size, limit) == (len(write("x", "x" * MAX_BYTES, id="1")), MAX_BYTES)
 
 
 # classes ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
