@@ -80,10 +80,29 @@ def read(payload: bytes | None) -> Envelope:
     return envelope
 
 
+def read_json(text: bytes | msgspec.Raw) -> Any:
+    """JSON by itself, as `read` takes it within a payload.
+
+    Raises:
+        msgspec.DecodeError, UnicodeDecodeError: it is none.
+    """
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        try:
+            return _loads(bytes(text))
+        except ValueError:
+            raise error from None
+
+
 def _read_leniently(payload: bytes) -> Envelope:
-    """As Python reads JSON: with halves of surrogate pairs in its texts, which a job may want to answer itself."""
-    fields = json.loads(payload, parse_constant=_refuse, parse_float=_finite)
-    return msgspec.convert(fields, Envelope)
+    """With halves of surrogate pairs in its texts, which a job may want to answer itself."""
+    return msgspec.convert(_loads(payload), Envelope)
+
+
+def _loads(text: bytes) -> Any:
+    """As Python reads JSON, but for numbers that are none in JSON, or in no double."""
+    return json.loads(text, parse_constant=_refuse, parse_float=_finite)
 
 
 def _refuse(word: str) -> float:

@@ -20,7 +20,7 @@ from lamplighter.errors import (
 from lamplighter.queue.definition import check, maker, path_of, reads_by_itself
 from lamplighter.queue.difference import difference, is_plainly_same
 from lamplighter.queue.job import Job
-from lamplighter.queue.payload import CLAIM_JOB, MAX_BYTES, read, write
+from lamplighter.queue.payload import CLAIM_JOB, MAX_BYTES, read, read_json, write
 from lamplighter.queue.policy import OF_ONE_JOB, check_values
 from lamplighter.queue.retries import format_backoff
 
@@ -170,7 +170,7 @@ def _lost(data: object, arrived: object) -> str | None:
 def _decoded(value: object) -> object:
     """What somebody has written as JSON already."""
     if isinstance(value, msgspec.Raw):
-        return msgspec.json.decode(value)
+        return read_json(value)
     raise TypeError(f"objects of type {type(value).__qualname__} can't be written as JSON")
 
 

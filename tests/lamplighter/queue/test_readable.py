@@ -637,6 +637,22 @@ def test_a_string_job_whose_data_json_can_not_hold_is_refused(data: object, told
         worker().of_data("theirs", data, id="1")
 
 
+@pytest.mark.parametrize("text", [rb'["\ud800", 1e5]', rb'"\udc00\ud800"', rb'{"\udfff": "\ud83d\ude00"}'])
+def test_json_that_is_written_already_may_have_half_a_pair_as_its_escape(text: bytes) -> None:
+    payload = worker().of_data("theirs", msgspec.Raw(text), id="1")
+
+    assert text in payload
+    assert read(payload).data == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "text", [rb'"\ud800", "attempts": -5', rb'["\ud800"', rb'["\ud800", NaN]', rb'["\ud800", 1e999]']
+)
+def test_half_a_pair_hides_nothing_else(text: bytes) -> None:
+    with pytest.raises(InvalidPayload):
+        worker().of_data("theirs", msgspec.Raw(text), id="1")
+
+
 def test_a_string_job_that_is_registered_here_is_checked_by_its_class() -> None:
     payloads = worker(Letter)
 
