@@ -34,7 +34,7 @@ def table_of(data: object) -> Table:
 
 
 def key_text(delivery: Delivery) -> str | None:
-    """The key, or the payload's id where there is none; None for a key that is no text."""
+    """The key, or the payload's `id` or `uuid` where there is none; None for a key that is no text."""
     try:
         return delivery.key.decode() if delivery.key else delivery.id
     except UnicodeDecodeError:

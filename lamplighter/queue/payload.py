@@ -34,6 +34,11 @@ class Envelope(msgspec.Struct, rename="camel", gc=False):
     backoff: str | float | list[float] | None = None
     timeout: float | None = None
 
+    def own_id(self) -> str:
+        """What a message without a key is called by: the `id`, or the `uuid` where that is null; empty without both."""
+        id = self.uuid if self.id is None else self.id
+        return "" if id is None else str(id)
+
 
 class Entropy:
     """Random bytes of the kernel, a page at a time: asking it for each id takes as long as writing the payload."""

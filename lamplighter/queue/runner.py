@@ -56,7 +56,7 @@ class Start:
         key, envelope = self.delivery.key, self.envelope
         if key or envelope is None:
             return (key or b"").decode("utf-8", "replace")
-        return str(envelope.id or envelope.uuid or "")
+        return envelope.own_id()
 
     @property
     def uuid(self) -> str | None:

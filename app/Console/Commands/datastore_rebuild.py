@@ -107,9 +107,9 @@ def _referring(name: str, columns: list[str]) -> Select[Any]:
 
 
 def _key(record: Record, envelope: Envelope) -> str | None:
-    """The key, or the payload's id where there is none, as a worker has it; None for a key that is no text."""
+    """The key, or the payload's own id where there is none, as a worker has it; None for a key that is no text."""
     if not record.key:
-        return str(envelope.id or envelope.uuid or "")
+        return envelope.own_id()
     try:
         return record.key.decode()
     except UnicodeDecodeError:

@@ -92,6 +92,21 @@ def test_half_a_surrogate_pair_is_left_to_the_job() -> None:
     assert (envelope.data, envelope.attempts) == ({"name": "a\ud800b"}, 1)
 
 
+@pytest.mark.parametrize(
+    ("own", "id"),
+    [
+        ({"id": "i", "uuid": "u"}, "i"),
+        ({"id": None, "uuid": "u"}, "u"),
+        ({"uuid": "u"}, "u"),
+        ({"id": 0, "uuid": "u"}, "0"),
+        ({"id": "", "uuid": "u"}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_uuid_stands_for_an_id_that_is_not_there(own: dict[str, Any], id: str) -> None:
+    assert read(json.dumps({"job": "x", **own}).encode()).own_id() == id
+
+
 def test_many_brackets_side_by_side_are_not_depth() -> None:
     payload = json.dumps({"job": "x", "data": [{"text": '[[["\\'}] * 2000}).encode()
 
