@@ -37,7 +37,11 @@ class Rows:
         self._at = at
 
     def as_of(self, at: datetime | None) -> "Rows":
-        """The same rows, written as at that time; at the present without one."""
+        """The same rows, written as at that time; at the present without one, or with one that no calendar has here."""
+        try:
+            at = at and at.astimezone(self._zone)
+        except OverflowError:  # the last hours of the year 9999, which a sender may have written
+            at = None
         return Rows(self._statements, self._zone, at=at)
 
     def create(self, create: Create) -> dict[str, Any]:

@@ -4,12 +4,13 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import MetaData, text
 
 from app.Jobs.get_data import GetData
 from app.Jobs.store_data import StoreData
@@ -26,10 +27,10 @@ from lamplighter.events import Dispatcher as Events
 from lamplighter.queue.dispatcher import Dispatcher
 from lamplighter.queue.drivers.sync import SyncDelivery
 from lamplighter.queue.manager import QueueManager
-from lamplighter.queue.many import begin_many
+from lamplighter.queue.many import Many, begin_many
 from lamplighter.queue.registry import Registry
 from lamplighter.queue.retries import Policy
-from lamplighter.queue.runner import Runner
+from lamplighter.queue.runner import Runner, Start
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,23 +43,37 @@ class Answer:
     key: bytes | None
     job: str
     data: dict[str, Any]
+    payload: bytes = field(compare=False)
+
+    @property
+    def size(self) -> int:
+        """What a broker's limit is compared with."""
+        return len(self.payload) + len(self.key or b"")
+
+    @property
+    def text(self) -> bytes:
+        """The data as they were written."""
+        return self.payload.partition(b'"data":')[2].rpartition(b',"createdAt":')[0]
 
 
 @dataclass
 class CaughtQueue:
-    """A connection that keeps what is pushed, as the broker would."""
+    """A connection that keeps what is pushed, as the broker would; and tells how much is too much, or does not."""
 
     connection: str = "kafka"
     default_queue: str = "store"
     max_message_bytes: int = 1_000_000
+    tells: bool = True
     answers: list[Answer] = field(default_factory=list)
 
     def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
         """Keep a message."""
-        if len(message.payload) + len(message.key or b"") > self.max_message_bytes:
-            raise MessageTooLarge("No broker would take it.")
         envelope = json.loads(message.payload)
-        self.answers.append(Answer(queue, message.key, envelope["job"], envelope["data"]))
+        answer = Answer(queue, message.key, envelope["job"], envelope["data"], message.payload)
+        if answer.size > self.max_message_bytes:
+            told = {"size": answer.size, "limit": self.max_message_bytes} if self.tells else {}
+            raise MessageTooLarge("No broker would take it.", **told)
+        self.answers.append(answer)
 
     def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
         """Keep messages."""
@@ -72,9 +87,9 @@ class CaughtQueue:
 
 
 class DataStore:
-    """Runs events as the worker does, and gives their answers."""
+    """Runs events as the worker does, and gives their answers; its clock stands still where it is given a time."""
 
-    def __init__(self, databases: DatabaseManager, zone: str = "Europe/London") -> None:
+    def __init__(self, databases: DatabaseManager, zone: str = "Europe/London", *, at: datetime | None = None) -> None:
         self.databases = databases
         self.queue = CaughtQueue()
         container = Container()
@@ -84,32 +99,41 @@ class DataStore:
         manager.extend("caught", lambda name, options: self.queue)
         registry = Registry(container)
         self.dispatcher = Dispatcher(manager, Events(), lambda: registry)
-        self.table_rows = container.instance(Rows, Rows(databases.statements(), ZoneInfo(zone)))
+        self.table_rows = container.instance(Rows, Rows(databases.statements(), ZoneInfo(zone), at=at))
         container.instance(Answers, Answers(self.dispatcher, "api"))
         registry.register(StoreData, UpdateData, GetData)
         self.runner = Runner(registry, container, Policy(tries=1, backoff=(), timeout=0))
 
     def send(self, job: str, data: Any, key: bytes | str | None = "k1", *, id: Any = "payload-id") -> Answer:
         """Run one event; its one answer."""
+        return self.receive(_payload(job, data, id), key)
+
+    def receive(self, payload: bytes, key: bytes | str | None = "k1") -> Answer:
+        """Run one message; its one answer."""
         before = len(self.queue.answers)
-        start = self._start(job, data, key, id)
-        self.runner.run(start)
+        self.runner.run(self._start(payload, key))
         assert len(self.queue.answers) == before + 1
         return self.queue.answers[-1]
 
     def send_many(self, job: str, *events: tuple[Any, bytes | str | None]) -> list[Answer]:
         """Run events (data, key) in one call; their answers."""
         before = len(self.queue.answers)
-        first, *others = (self._start(job, data, key, "payload-id") for data, key in events)
+        self.call(job, *events)
+        return self.queue.answers[before:]
+
+    def call(self, job: str, *events: tuple[Any, bytes | str | None]) -> Many:
+        """Run events (data, key) in one call; the call."""
+        first, *others = (self._start(_payload(job, data, "payload-id"), key) for data, key in events)
+        assert first.entry is not None
         many = begin_many(first, self.runner.policy_of(first.entry), most=len(events))
         for start in others:
             many.add(start)
         self.runner.run(many)
-        return self.queue.answers[before:]
+        return many
 
-    def fail(self, job: str, data: Any, key: bytes | str | None = "k1") -> Answer:
+    def fail(self, job: str, data: Any, key: bytes | str | None = "k1", *, id: Any = "payload-id") -> Answer:
         """Let one event fail for good; its answer."""
-        self.runner.run_failed(self._start(job, data, key, "payload-id"), RuntimeError("boom"))
+        self.runner.run_failed(self._start(_payload(job, data, id), key), RuntimeError("boom"))
         return self.queue.answers[-1]
 
     def rows(self, table: str) -> list[dict[str, Any]]:
@@ -117,14 +141,16 @@ class DataStore:
         with self.databases.engine().connect() as connection:
             return [dict(row) for row in connection.execute(text(f"SELECT * FROM {table}")).mappings()]
 
-    def _start(self, job: str, data: Any, key: bytes | str | None, id: Any) -> Any:
-        payload = json.dumps(
-            {"displayName": job, "job": job, "maxTries": None, "timeout": None, "data": data, "id": id}
-        )
+    def _start(self, payload: bytes, key: bytes | str | None) -> Start:
         raw = key.encode() if isinstance(key, str) else key
-        start = self.runner.start(SyncDelivery(Message(payload.encode(), raw), "kafka", "store"))
+        start = self.runner.start(SyncDelivery(Message(payload, raw), "kafka", "store"))
         self.runner.read(start)
         return start
+
+
+def _payload(job: str, data: Any, id: Any) -> bytes:
+    envelope = {"displayName": job, "job": job, "maxTries": None, "timeout": None, "data": data, "id": id}
+    return json.dumps(envelope).encode()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
@@ -133,12 +159,15 @@ def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databa
     if request.param == "sqlite":
         options = {"driver": "sqlite", "database": str(tmp_path / "test.sqlite")}
     else:
-        url = os.environ.get("POSTGRES_TEST_URL")
+        variable, driver = {"postgresql": ("POSTGRES_TEST_URL", "pgsql"), "mysql": ("MYSQL_TEST_URL", "mysql")}[
+            request.param
+        ]
+        url = os.environ.get(variable)
         if not url:
             if os.environ.get("CI_SERVICES"):
-                pytest.fail("CI promised a PostgreSQL, and POSTGRES_TEST_URL is not set")
-            pytest.skip("no PostgreSQL: set POSTGRES_TEST_URL")
-        options = {"driver": "pgsql", "url": url}
+                pytest.fail(f"CI promised a database, and {variable} is not set")
+            pytest.skip(f"no database: set {variable}")
+        options = {"driver": driver, "url": url}
     manager = DatabaseManager(
         Repository({"database": {"default": "test", "connections": {"test": options}}}), lambda path: tmp_path / path
     )
@@ -146,6 +175,11 @@ def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databa
         with manager.engine().begin() as connection:
             connection.execute(text("DROP SCHEMA public CASCADE"))
             connection.execute(text("CREATE SCHEMA public"))
+    if request.param == "mysql":
+        there = MetaData()
+        with manager.engine().begin() as connection:
+            there.reflect(connection)
+            there.drop_all(connection)
     Migrator(manager.engine(), ROOT / "database/migrations").migrate(lambda name, seconds: None)
     yield manager
     manager.dispose()

@@ -16,6 +16,7 @@ from lamplighter.console.output import Output
 from lamplighter.contracts import Application
 from lamplighter.errors import BrokerUnavailable, ConsoleError
 from lamplighter.kafka.replay import Record, Replay
+from lamplighter.queue.payload import CLAIM_JOB
 from tests.app.conftest import DataStore
 
 LONDON = ZoneInfo("Europe/London")
@@ -56,12 +57,12 @@ class Production:
     environment = "production"
 
 
-def rebuild(store: DataStore, topic: Topic, **options: Any) -> int:
+def rebuild(store: DataStore, topic: Topic, screen: io.StringIO | None = None, **options: Any) -> int:
     """Run the command."""
     command = DatastoreRebuildCommand(
         cast(Application, Production()), store.databases.engine(), store.table_rows, cast(Replay, topic), LONDON
     )
-    command.output = Output(io.StringIO())
+    command.output = Output(screen or io.StringIO())
     return command.handle(**{"force": True, **options})
 
 
@@ -98,6 +99,33 @@ def test_a_rebuild_refuses_the_keys_that_the_worker_refused(store: DataStore, ke
     rebuild(store, topic)
 
     assert store.rows("taxonomy") == []
+
+
+@pytest.mark.parametrize(
+    ("own", "ids"), [({"id": 0}, ["0"]), ({"id": None, "uuid": "u"}, ["u"]), ({"id": "", "uuid": "u"}, [])]
+)
+def test_a_rebuild_gives_a_row_the_id_that_the_worker_gave_it(
+    store: DataStore, own: dict[str, Any], ids: list[str]
+) -> None:
+    record = event(STORE, word("nameless"), None, **own)
+    rebuild(store, Topic([record]))
+    rebuilt = [row["id"] for row in store.rows("taxonomy")]
+
+    store.receive(record.value or b"", None)
+
+    assert (rebuilt, [row["id"] for row in store.rows("taxonomy")]) == (ids, ids)
+
+
+def test_what_a_rebuild_passes_over_is_counted(store: DataStore) -> None:
+    aside = event(CLAIM_JOB, None, displayName=STORE), event(CLAIM_JOB, None, displayName="somebody.elses")
+    broken = Record(b"t4", b"no JSON", (), JULY, 0, 0), Record(b"t5", None, (), JULY, 0, 0)
+    screen = io.StringIO()
+
+    rebuild(store, Topic([event(STORE, word("first")), *aside, *broken]), screen)
+
+    assert "1 of 5 events were creates and updates that hold." in screen.getvalue()
+    assert "2 events can't be read, and were passed over." in screen.getvalue()
+    assert "1 creates and updates were passed over: their payloads had been put aside" in screen.getvalue()
 
 
 def test_a_rebuilt_row_has_the_times_of_its_events(store: DataStore) -> None:

@@ -13,6 +13,8 @@ from sqlalchemy.event import listen
 from sqlalchemy.exc import DatabaseError
 
 from app.Services.answers import Answers
+from app.Services.rows import Create
+from app.Services.tables import TABLES
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.model import Model
 from tests.app.conftest import DataStore
@@ -109,6 +111,15 @@ def test_an_update_that_names_only_what_no_client_sets_touches_nothing(
     row = update(store, **values)
 
     assert (row["id"], row["created"], row["updated"]) == ("p1", LONG_AGO, LONG_AGO)
+
+
+def test_a_time_that_the_zone_does_not_have_is_the_present(databases: DatabaseManager) -> None:
+    store = DataStore(databases, zone="Pacific/Kiritimati")
+    rows = store.table_rows.as_of(datetime(9999, 12, 31, 23, tzinfo=UTC))
+
+    row = rows.create(Create(TABLES["provider"], {"id": "p1"}, {**PROVIDER, "published": False, "flagged": False}))
+
+    assert "2026" <= row["created"] < "9999"
 
 
 # at the same time ─────────────────────────────────────────────────────────────────────────────────────────────────────

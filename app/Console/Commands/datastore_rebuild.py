@@ -1,6 +1,8 @@
 """`datastore:rebuild`: makes the tables anew from the topic, which is the source of truth."""
 
+from collections import Counter
 from datetime import UTC, datetime
+from enum import Enum, auto
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -16,10 +18,19 @@ from lamplighter.console.command import Command, confirm_in_production
 from lamplighter.contracts import Application
 from lamplighter.errors import ConsoleError, PayloadError
 from lamplighter.kafka.replay import Record, Replay
-from lamplighter.queue.payload import Envelope, read
+from lamplighter.queue.payload import CLAIM_JOB, Envelope, read
 
 LAST_MS = 253_402_300_799_999  # the end of the calendar; a sender may have written any time
 REPLAYED: dict[str, type[EventJob]] = {job.name: job for job in (StoreData, UpdateData)}
+
+
+class Outcome(Enum):
+    """What has become of an event."""
+
+    HOLDS = auto()
+    UNREADABLE = auto()
+    PUT_ASIDE = auto()
+    OTHER = auto()  # a query, a job of another name, one that is refused
 
 
 class DatastoreRebuildCommand(Command):
@@ -51,21 +62,30 @@ class DatastoreRebuildCommand(Command):
         total, records = self._replay.open(start=start)
         if empty:
             self._make_room()
-        written = sum(map(self._apply, self.output.progress(records, total, "events")))
-        self.output.info(f"{written} of {total} events were creates and updates that hold.")
+        outcomes = Counter(map(self._apply, self.output.progress(records, total, "events")))
+        self.output.info(f"{outcomes[Outcome.HOLDS]} of {total} events were creates and updates that hold.")
+        if outcomes[Outcome.UNREADABLE]:
+            self.output.warn(f"{outcomes[Outcome.UNREADABLE]} events can't be read, and were passed over.")
+        if outcomes[Outcome.PUT_ASIDE]:
+            self.output.warn(
+                f"{outcomes[Outcome.PUT_ASIDE]} creates and updates were passed over: their payloads had been put "
+                f"aside (claim_check), and such files are deleted when their jobs are done."
+            )
         return 0
 
-    def _apply(self, record: Record) -> bool:
+    def _apply(self, record: Record) -> Outcome:
         try:
             envelope = read(record.value)
         except PayloadError:
-            return False
+            return Outcome.UNREADABLE
         job = REPLAYED.get(envelope.job.partition("@")[0])
         if job is None:
-            return False
+            is_ours = envelope.job == CLAIM_JOB and envelope.display_name in REPLAYED
+            return Outcome.PUT_ASIDE if is_ours else Outcome.OTHER
         # Not the time of the replay: rows that are made twice must be the same.
         at = datetime.fromtimestamp(record.timestamp_ms / 1000, UTC) if 0 <= record.timestamp_ms <= LAST_MS else None
-        return job.from_data(envelope.data).replay(self._rows, _key(record, envelope), at)
+        holds = job.from_data(envelope.data).replay(self._rows, _key(record, envelope), at)
+        return Outcome.HOLDS if holds else Outcome.OTHER
 
     def _check_room(self) -> None:
         for name, each in TABLES.items():
