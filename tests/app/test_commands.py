@@ -9,14 +9,20 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from app.Console.Commands.datastore_rebuild import DatastoreRebuildCommand
 from app.Console.Commands.datastore_show import DatastoreShowCommand
+from app.Providers.data_store_service_provider import COMMANDS
+from lamplighter.console.kernel import Kernel
+from lamplighter.console.options import GlobalOptions
 from lamplighter.console.output import Output
+from lamplighter.container import Container
 from lamplighter.contracts import Application
 from lamplighter.errors import BrokerUnavailable, ConsoleError
 from lamplighter.kafka.replay import Record, Replay
 from lamplighter.queue.payload import CLAIM_JOB
+from lamplighter.support.provider import CommandTable
 from tests.app.conftest import DataStore
 
 LONDON = ZoneInfo("Europe/London")
@@ -236,6 +242,36 @@ def test_what_is_shown_waits_for_no_writer_and_stops_none(store: DataStore, kind
 
     assert shown in screen.getvalue()
     assert "not committed" not in screen.getvalue()
+
+
+def test_what_others_wrote_is_shown_as_text(store: DataStore) -> None:
+    store.send(STORE, word("a\nb\x1b[2J\u202e" + "é😀" * 20), "t1")
+    screen = io.StringIO()
+    with store.databases.session() as session:
+        command = DatastoreShowCommand(session)
+        command.output = Output(screen)
+        command.handle("taxonomy")
+
+    _, head, _, row, *rest = screen.getvalue().splitlines()
+    assert len(rest) == 1
+    assert r"a\nb\x1b[2J\u202eé😀é" in row
+    assert len(row) == len(head)
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", str(2**63), "x"])
+def test_a_limit_that_no_database_takes_is_named(
+    store: DataStore, limit: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    container, table = Container(), CommandTable()
+    for entry in COMMANDS:
+        table.add(entry)
+    with store.databases.session() as session:
+        container.instance(Session, session)
+
+        status = Kernel(container, table).run(["datastore:show", f"--limit={limit}", "taxonomy"], GlobalOptions())
+
+    assert status == 1
+    assert "--limit" in capsys.readouterr().err
 
 
 def test_an_unknown_type_is_not_shown(store: DataStore) -> None:

@@ -12,6 +12,7 @@ from lamplighter.database.sqlite import READ_ONLY
 from lamplighter.errors import ConsoleError
 
 WIDTH = 40  # characters of a value that are shown
+MOST = 1_000_000  # rows
 
 
 class DatastoreShowCommand(Command):
@@ -26,7 +27,7 @@ class DatastoreShowCommand(Command):
     def handle(
         self,
         name: Annotated[str | None, typer.Argument(metavar="TYPE", help="Show the rows of this type")] = None,
-        limit: Annotated[int, typer.Option("--limit", help="How many rows")] = 20,
+        limit: Annotated[int, typer.Option("--limit", min=1, max=MOST, help="How many rows")] = 20,
     ) -> None:
         """The number of rows of each table, or the rows of one."""
         # Whoever pages through the output must not keep the workers from writing.
@@ -46,4 +47,6 @@ class DatastoreShowCommand(Command):
 
 def _short(value: object) -> str:
     text = "" if value is None else str(value)
-    return text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+    shown = text if len(text) <= WIDTH else text[: WIDTH - 1] + "…"
+    # A line break would tear the frame, and a terminal obeys what other services have put into a row.
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in shown)
