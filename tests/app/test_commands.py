@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from app.Console.Commands.datastore_rebuild import DatastoreRebuildCommand
 from app.Console.Commands.datastore_show import DatastoreShowCommand
 from app.Providers.data_store_service_provider import COMMANDS
+from database.seeders.sample_events import sample_events
 from lamplighter.console.kernel import Kernel
 from lamplighter.console.options import GlobalOptions
 from lamplighter.console.output import Output
@@ -272,6 +273,13 @@ def test_a_limit_that_no_database_takes_is_named(
 
     assert status == 1
     assert "--limit" in capsys.readouterr().err
+
+
+def test_each_sample_is_answered_as_it_is_meant(store: DataStore) -> None:
+    answers = [(key, store.send(job, data, key).data) for job, data, key in sample_events()]
+
+    assert [key for key, answer in answers if answer["code"] != 200] == ["refused"]
+    assert answers[-1][1]["message"] == "Missing required fields: email"
 
 
 def test_an_unknown_type_is_not_shown(store: DataStore) -> None:
