@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from lamplighter.queue.manager import QueueManager
     from lamplighter.queue.registry import Registry
 
+MOST_ID = 1000  # bytes of a key that is the payload's id, too
+
 
 class Unset(Enum):
     """The key of a message that is given its id as key."""
@@ -139,21 +141,27 @@ class Dispatcher:
 
 
 def _id_and_key(key: Key, job: str) -> tuple[str, bytes | None]:
-    """The payload's id, which is the key where that is text, as Laravel's correlation id; and the message's key."""
+    """The payload's id, which is the key where that is text, as Laravel's correlation id; and the message's key.
+
+    A key that is longer than any id has one beside it: it would take its room in the message twice.
+    """
     if key is UNSET:
         id = new_id()
         return id, id.encode()
     if key is None:
         return new_id(), None
     try:
-        if isinstance(key, str):
-            return key or new_id(), key.encode()
+        raw = key.encode() if isinstance(key, str) else key
     except UnicodeEncodeError as error:
         raise InvalidPayload(f"{job} was not dispatched: its key holds half a surrogate pair.") from error
-    if not isinstance(key, bytes):
+    if not isinstance(raw, bytes):
         kind = type(key).__qualname__
         raise InvalidPayload(f"{job} was not dispatched: a key is text, bytes or None, and this one is of type {kind}.")
+    if not 0 < len(raw) <= MOST_ID:
+        return new_id(), raw
+    if isinstance(key, str):
+        return key, raw
     try:
-        return key.decode() or new_id(), key
+        return raw.decode(), raw
     except UnicodeDecodeError:
-        return new_id(), key
+        return new_id(), raw

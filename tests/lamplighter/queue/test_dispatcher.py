@@ -115,6 +115,16 @@ def test_a_key_that_is_given_wins(dispatcher: Dispatcher, line: ListQueue, given
     assert line.line[0].key == key
 
 
+@pytest.mark.parametrize("key", ["k", b"k"])
+def test_a_key_is_the_id_unless_it_is_longer_than_any_id(dispatcher: Dispatcher, line: ListQueue, key: Any) -> None:
+    ids = [dispatcher.push("x", {}, key=key * count) for count in (1, 1000, 1001)]
+
+    assert [delivery.key for delivery in line.line] == [b"k", b"k" * 1000, b"k" * 1001]
+    assert [json.loads(delivery.payload)["id"] for delivery in line.line] == ids
+    assert ids[:2] == ["k", "k" * 1000]
+    assert len(ids[2]) == 32
+
+
 def test_without_a_key_the_new_id_is_the_key(dispatcher: Dispatcher, line: ListQueue) -> None:
     id = dispatcher.push("job.data.store", {"n": 1})
 
