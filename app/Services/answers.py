@@ -1,15 +1,22 @@
-"""What the Data Store answers on the topic `api`."""
+"""What the Data Store answers on the topic `api`: written whatever the event held, and cut to what a message holds."""
 
 from typing import Any
 
+import msgspec
+
 from app.Services.refusal import Refusal
+from app.Services.tables import place_of
+from app.Services.written import written
 from lamplighter.contracts import Delivery
 from lamplighter.errors import InvalidPayload, MessageTooLarge
 from lamplighter.queue.dispatcher import Dispatcher
 
 DATA = "job.api.data"
 ERROR = "job.api.error"
-LEAVE_OUT = ("query", "type", "queryType", "id")  # of an error that would be too large: one after the other
+REPEATED = ("query", "type", "queryType", "id")  # what an answer repeats of its event, beside the `fields` of a 422
+
+Row = dict[str, Any]
+Body = dict[str, Any]
 
 
 class Answers:
@@ -20,43 +27,96 @@ class Answers:
         self._queue = queue
 
     def found(self, delivery: Delivery, head: dict[str, Any], data: Any) -> None:
-        """200: a row, or a page of rows; a page that is too large holds fewer, a row that is too large is 500."""
-        while not self._push(delivery, DATA, _body(head, 200, "Found", data)):
-            if not isinstance(data, list) or len(data) <= 1:
-                self.failed(delivery, head)
-                return
-            data = data[: len(data) // 2]
+        """200: a row, or as many rows of a page as a message holds; 500 where one row alone is too large for it."""
+        if isinstance(data, list):
+            self._page(delivery, head, data)
+            return
+        if self._push(delivery, DATA, _body(head, 200, "Found", data)) is not None:
+            self.failed(delivery, head)
 
     def refused(self, delivery: Delivery, head: dict[str, Any], refusal: Refusal) -> None:
-        """404 or 422; what would be too large of it is null."""
-        data = refusal.data
-        body = _body(head, refusal.code, refusal.message, data)
-        if self._push(delivery, ERROR, body):
-            return
-        if isinstance(data, dict):
-            body = {**body, "data": {**data, "fields": None}}
-        self._push_error(delivery, head, body)
+        """404 or 422."""
+        self._error(delivery, _body(head, refusal.code, refusal.message, refusal.data))
 
     def failed(self, delivery: Delivery, head: dict[str, Any]) -> None:
         """500: it failed for good; what it was stays here."""
-        self._push_error(delivery, head, _body(head, 500, "Server error", None))
+        self._error(delivery, _body(head, 500, "Server error", None))
 
-    def _push_error(self, delivery: Delivery, head: dict[str, Any], body: dict[str, Any]) -> None:
-        left_out = [name for name in LEAVE_OUT if name in head]
-        while not self._push(delivery, ERROR, body, is_least=not left_out):
-            body = {**body, left_out.pop(0): None}
+    def _page(self, delivery: Delivery, head: dict[str, Any], rows: list[Row]) -> None:
+        body = _body(head, 200, "Found", rows)
+        if self._first_rows(delivery, body, rows) or self._first_rows(delivery, {**body, "query": None}, rows):
+            return
+        if not rows:
+            self.failed(delivery, head)
+            return
+        place = written(place_of(rows[0])).decode()
+        told = f"Server error: the row {place} is too large for a message; the next page begins after it"
+        self._error(delivery, _body(head, 500, told, None))
 
-    def _push(self, delivery: Delivery, name: str, body: dict[str, Any], *, is_least: bool = False) -> bool:
-        """Push an answer; False when it is too large, or can't be written, and there is a smaller one."""
-        key = delivery.key or None
-        try:
-            self._dispatcher.push(name, body, connection=delivery.connection, queue=self._queue, key=key)
-        except (MessageTooLarge, InvalidPayload):  # what was sent can be read but not written: half a surrogate pair
-            if is_least:
-                raise
-            return False
+    def _first_rows(self, delivery: Delivery, body: Body, rows: list[Row]) -> bool:
+        """Push the page, or half of it as often as needed; False where not even the first one does."""
+        page = rows
+        while self._push(delivery, DATA, {**body, "data": page}) is not None:
+            page = page[: len(page) // 2]
+            if not page:
+                return False
         return True
 
+    def _error(self, delivery: Delivery, body: Body) -> None:
+        """An answer without a row; what is too large of what it repeats is null, the largest first."""
+        while (error := self._push(delivery, ERROR, body)) is not None:
+            name = _largest(body)
+            if name is None:
+                raise error
+            body = _without(body, name)
 
-def _body(head: dict[str, Any], code: int, message: str, data: Any) -> dict[str, Any]:
+    def _push(self, delivery: Delivery, name: str, body: Body) -> MessageTooLarge | None:
+        """Push an answer, unless it is too large; then why."""
+        try:
+            self._dispatch(delivery, name, body)
+        except MessageTooLarge as error:
+            return error
+        except InvalidPayload:
+            return self._push_written(delivery, name, body)
+        return None
+
+    def _push_written(self, delivery: Delivery, name: str, body: Body) -> MessageTooLarge | None:
+        """What dispatch does not write: half of a surrogate pair is written as an escape, which workers read."""
+        try:
+            self._dispatch(delivery, name, msgspec.Raw(written(body)))
+        except MessageTooLarge as error:
+            return error
+        except InvalidPayload:
+            # `query` and `fields` stand a level deeper than what they repeat did: one more than is read.
+            shallower = _without(body, "query" if body.get("query") is not None else "fields")
+            if shallower == body:
+                raise
+            return self._push_written(delivery, name, shallower)
+        return None
+
+    def _dispatch(self, delivery: Delivery, name: str, data: object) -> None:
+        key = delivery.key or None
+        self._dispatcher.push(name, data, connection=delivery.connection, queue=self._queue, key=key)
+
+
+def _body(head: dict[str, Any], code: int, message: str, data: Any) -> Body:
     return {**head, "error": code != 200, "code": code, "message": message, "data": data}
+
+
+def _largest(body: Body) -> str | None:
+    """What takes most of what an answer repeats, and its data at last; None where all of it is null."""
+    data = body["data"]
+    repeated = {"fields": data["fields"]} if isinstance(data, dict) else {}
+    repeated |= {name: body.get(name) for name in REPEATED}
+    sizes = {name: len(written(value)) for name, value in repeated.items() if value is not None}
+    if sizes:
+        return max(sizes, key=lambda name: sizes[name])
+    return "data" if isinstance(data, dict) else None
+
+
+def _without(body: Body, name: str) -> Body:
+    """The same with null for something that it repeats."""
+    if name != "fields":
+        return {**body, name: None}
+    data = body["data"]
+    return {**body, "data": {**data, "fields": None}} if isinstance(data, dict) else body

@@ -1,6 +1,7 @@
 """Which types there are: a name from the wire finds its table here, and nowhere else."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import Table
 
@@ -36,6 +37,12 @@ def _table(model: type[Model]) -> Table:
 
 TABLES: Mapping[str, Table] = {table.name: table for table in map(_table, MODELS)}
 PAIR = "taxonomy_ref"  # the one whose key is a pair of ids
+
+
+def place_of(row: Mapping[str, Any]) -> str | list[str]:
+    """What `after` says to go on behind a row of a page."""
+    key = [row[column.name] for column in TABLES[row["type"]].primary_key.columns]
+    return key if len(key) > 1 else key[0]
 
 
 def known_types() -> str:

@@ -63,6 +63,31 @@ def test_every_other_key_is_only_repeated(store: DataStore, key: Any) -> None:
     assert updated.key == found.key == (key if isinstance(key, bytes) else key.encode())
 
 
+@pytest.mark.parametrize(
+    ("own", "id", "code"),
+    [
+        ({"id": "i", "uuid": "u"}, "i", 200),
+        ({"id": None, "uuid": "u"}, "u", 200),
+        ({"uuid": "u"}, "u", 200),
+        ({"id": 0, "uuid": "u"}, "0", 200),
+        ({"id": 2**64}, str(2**64), 200),
+        ({"id": "", "uuid": "u"}, "", 422),
+        ({"id": "\ud800", "uuid": "u"}, "\ud800", 422),
+        ({}, "", 422),
+    ],
+)
+@pytest.mark.parametrize("key", [None, b""])
+def test_a_create_without_a_key_has_the_payloads_own_id(
+    store: DataStore, key: bytes | None, own: dict[str, Any], id: str, code: int
+) -> None:
+    event = {"type": "taxonomy", "values": {"name": "Food"}}
+
+    answer = store.receive(json.dumps({"job": STORE, "data": event, **own}).encode(), key)
+
+    assert (answer.key, answer.data["id"], answer.data["code"]) == (None, id, code)
+    assert [row["id"] for row in store.rows("taxonomy")] == ([id] if code == 200 else [])
+
+
 # values ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -17,6 +17,7 @@ from app.Services.rows import Create
 from app.Services.tables import TABLES
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.model import Model
+from lamplighter.errors import MessageTooLarge
 from tests.app.conftest import DataStore
 
 STORE, UPDATE, GET = "job.data.store", "job.data.update", "job.data.get"
@@ -199,7 +200,7 @@ def test_no_transaction_is_open_while_the_broker_is_waited_for(
     held = []
     push = Answers._push
 
-    def look_and_push(*given: Any, **named: Any) -> bool:
+    def look_and_push(*given: Any, **named: Any) -> MessageTooLarge | None:
         held.append(open_transactions(store.databases.engine()))
         return push(*given, **named)
 
