@@ -54,10 +54,10 @@ class Answers:
         self._error(delivery, _body(head, 500, told, None))
 
     def _first_rows(self, delivery: Delivery, body: Body, rows: list[Row]) -> bool:
-        """Push the page, or half of it as often as needed; False where not even the first one does."""
+        """Push as many rows as fit; False where not even the first one does."""
         page = rows
-        while self._push(delivery, DATA, {**body, "data": page}) is not None:
-            page = page[: len(page) // 2]
+        while (error := self._push(delivery, DATA, {**body, "data": page})) is not None:
+            page = _shorter(page, error)
             if not page:
                 return False
         return True
@@ -101,6 +101,18 @@ class Answers:
 
 def _body(head: dict[str, Any], code: int, message: str, data: Any) -> Body:
     return {**head, "error": code != 200, "code": code, "message": message, "data": data}
+
+
+def _shorter(page: list[Row], error: MessageTooLarge) -> list[Row]:
+    """The first rows of a page, without as many bytes of the last ones as it has too many."""
+    if error.size is None or error.limit is None:  # who has refused it does not say: it is tried
+        return page[:-1]
+    excess = error.size - error.limit
+    for count in range(len(page) - 1, -1, -1):
+        excess -= len(written(page[count])) + len(",")
+        if excess <= 0:
+            return page[:count]
+    return []
 
 
 def _largest(body: Body) -> str | None:

@@ -1,6 +1,7 @@
 """Answers: each is written whatever its event held, says what the contract says, and fits into a message."""
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from app.Services.tables import TABLES
+from app.Services.rows import Create
+from app.Services.tables import TABLES, place_of
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.queue.payload import MAX_DEPTH, read
-from tests.app.conftest import DataStore
+from tests.app.conftest import Answer, DataStore
 
 STORE, UPDATE, GET = "job.data.store", "job.data.update", "job.data.get"
 NOON = datetime(2026, 7, 15, 12, tzinfo=UTC)
@@ -199,6 +201,122 @@ def test_what_is_no_deeper_than_in_its_event_stays(frozen: DataStore, member: st
 
 
 # what would be too large ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+words = st.lists(st.sampled_from([*'aé😀"\\\n\x1f', "x" * 100, "\x01" * 50]), max_size=30).map("".join)
+rows_of_options = st.dictionaries(st.text('aB_é😀"\\', min_size=1, max_size=3), words, min_size=1, max_size=12)
+limits = st.none() | st.integers(1, 13)
+
+
+def fill(store: DataStore, options: dict[str, str]) -> list[str]:
+    """Have these rows, and no others; their ids in the order of pages."""
+    table = TABLES["costoption"]
+    with store.databases.engine().begin() as connection:
+        connection.execute(table.delete())
+    store.table_rows.create_many([Create(table, {"id": id}, {"option": option}) for id, option in options.items()])
+    return sorted(options, key=str.encode)
+
+
+def pages(store: DataStore, query: dict[str, Any], key: bytes | None) -> Iterator[Answer]:
+    """The answers to a query and to what follows it, up to the page beyond the last row; each fits."""
+    after = None
+    while True:
+        answer = store.send(GET, query if after is None else {**query, "after": after}, key)
+        assert answer.size <= store.queue.max_message_bytes
+        rows = answer.data["data"]
+        yield answer
+        if rows:
+            after = rows[-1]["id"]
+        elif answer.data["code"] == 500:
+            after = json.loads(answer.data["message"].removeprefix("Server error: the row ").rpartition(" is too")[0])
+        else:
+            return
+
+
+def size_of(row: dict[str, Any]) -> int:
+    """How many bytes a row has in a page."""
+    return len(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace"))
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    options=rows_of_options,
+    limit=limits,
+    most=st.integers(1000, 4000),
+    key=st.sampled_from([None, b"k", b"\xff" * 30, "é\x01".encode() * 20]),
+    note=st.sampled_from([None, HALF, "x" * 300, "x" * 3000]),
+    tells=st.booleans(),
+)
+def test_every_row_arrives_once_and_no_page_is_smaller_than_it_must_be(
+    frozen: DataStore,
+    options: dict[str, str],
+    limit: int | None,
+    most: int,
+    key: bytes | None,
+    note: str | None,
+    tells: bool,
+) -> None:
+    ids = fill(frozen, options)
+    query = {"type": "costoption", "limit": limit, "note": note}
+    frozen.queue.max_message_bytes, frozen.queue.tells = most, tells
+    arrived: list[str] = []
+
+    for answer in pages(frozen, query, key):
+        rows = answer.data["data"] or []
+        last = answer
+        place = len(arrived)
+        arrived += [row["id"] for row in rows] if answer.data["code"] == 200 else ids[place : place + 1]
+        asked = query if place == 0 else {**query, "after": ids[place - 1]}
+        left_out = 0 if answer.data["query"] == asked else size_of(asked) - len("null")
+        if answer.data["code"] == 500:  # the next row is too large, by itself and without the query
+            row = {"id": ids[place], "option": options[ids[place]], "type": "costoption"}
+            envelope = answer.size - size_of(answer.data) + len('"job.api.data"') - len('"job.api.error"')
+            head = {"query": None, "queryType": "index", "type": "costoption", "id": None, "error": False}
+            assert envelope + size_of({**head, "code": 200, "message": "Found", "data": [row]}) > most
+        else:
+            assert answer.data["query"] in (asked, None)
+            assert [row["option"] for row in rows] == [options[row["id"]] for row in rows]
+        if rows and left_out:  # not even the first row has fitted beside the query
+            assert answer.size + left_out - sum(len(",") + size_of(row) for row in rows[1:]) > most
+        if rows and len(rows) < (limit or 50) and len(arrived) < len(ids):
+            following = {"id": ids[len(arrived)], "option": options[ids[len(arrived)]], "type": "costoption"}
+            assert answer.size + len(",") + size_of(following) > most
+
+    assert arrived == ids
+    assert (last.data["code"], last.data["data"]) == (200, [])
+
+
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("key", [None, b"key"])
+def test_a_page_is_full_to_the_byte(frozen: DataStore, key: bytes | None) -> None:
+    ids = fill(frozen, dict.fromkeys("abc", "é" * 100))
+    query = {"type": "costoption"}
+    sizes = [frozen.send(GET, {**query, "limit": limit}, key).size for limit in (1, 2, 3)]
+    # Without the text `,"limit":1` of the query.
+    sizes = [size - len(',"limit":1') for size in sizes]
+
+    for most in range(1000, sizes[-1] + 2):
+        frozen.queue.max_message_bytes = most
+        answer = frozen.send(GET, query, key)
+
+        assert [row["id"] for row in answer.data["data"]] == ids[: sum(size <= most for size in sizes)]
+
+
+def test_a_row_too_large_for_a_message_is_named_where_a_page_begins_with_it(frozen: DataStore) -> None:
+    fill(frozen, {"a": "x" * 3000, "b": "Free"})
+    frozen.queue.max_message_bytes = 1000
+
+    answer = frozen.send(GET, {"type": "costoption"})
+    rest = frozen.send(GET, {"type": "costoption", "after": "a"})
+
+    told = 'Server error: the row "a" is too large for a message; the next page begins after it'
+    assert (answer.job, answer.data["code"], answer.data["message"]) == ("job.api.error", 500, told)
+    assert (answer.data["id"], answer.data["data"]) == (None, None)
+    assert [row["id"] for row in rest.data["data"]] == ["b"]
+
+
+def test_a_pair_is_named_as_after_takes_it() -> None:
+    assert place_of({"service_id": "s1", "taxonomy_id": "t1", "type": "taxonomy_ref"}) == ["s1", "t1"]
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from confluent_kafka import Message
 from sqlalchemy import create_engine, text
 
 from tests.harness import Broker, Project, wait_for
@@ -130,6 +132,18 @@ class Store:
             ],
         )
 
+    def ask(self, number: int, **data: Any) -> Message:
+        """Put one event onto the topic, under a key of its own; the answer to it."""
+        key = b"ask-%d" % number
+        job = data.pop("job", "job.data.get")
+        # As JSON's escapes, which alone can hold half of a surrogate pair.
+        payload = json.dumps(
+            {"displayName": job, "job": job, "maxTries": None, "timeout": None, "data": data, "id": "x"}
+        )
+        self.kafka.publish(self.topic, [(key, payload.encode())])
+        wait_for(lambda: self.answered() > number, what=f"the answer to {key!r}")
+        return next(message for message in self.kafka.messages(self.answers) if message.key() == key)
+
     def answered(self) -> int:
         """How many answers there are."""
         return sum(self.kafka.ends(self.answers).values())
@@ -224,6 +238,83 @@ def test_killed_in_a_call_of_many_it_loses_nothing(store: Store, place: str, pas
     assert (first_status, second_status) == (-signal.SIGKILL, 0), store.project.log()
     surplus = store.check(40)
     assert surplus <= 40
+
+
+@pytest.mark.any_version
+def test_a_page_fills_a_message_and_the_next_one_goes_on(store: Store) -> None:
+    # Some bytes more than a message holds: half of them would be half a page.
+    texts = {f"row-{number:03}": "é" * (3000 + number) for number in range(164)}
+    engine = create_engine(store.url)
+    with engine.begin() as connection:
+        insert = text("INSERT INTO costoption (id, option) VALUES (:id, :option)")
+        connection.execute(insert, [{"id": id, "option": option} for id, option in texts.items()])
+    engine.dispose()
+    worker = store.project.worker("-q", "--memory=0")
+    arrived: list[str] = []
+
+    for number in range(2):
+        after = {"after": arrived[-1]} if arrived else {}
+        answer = store.ask(number, type="costoption", limit=500, **after)
+        size = len(answer.value() or b"") + len(answer.key() or b"")
+        rows = json.loads(answer.value() or b"")["data"]["data"]
+        arrived += [row["id"] for row in rows]
+        assert [row["option"] for row in rows] == [texts[row["id"]] for row in rows]
+        assert size <= 1_000_000
+        following = {"id": "row-000", "option": texts.get(f"row-{len(arrived):03}", ""), "type": "costoption"}
+        row = json.dumps(following, ensure_ascii=False, separators=(",", ":")).encode()
+        assert size + len(b",") + len(row) > 1_000_000 or len(arrived) == 164
+    worker.send_signal(signal.SIGTERM)
+
+    assert worker.wait(40) == 0, store.project.log()
+    assert arrived == sorted(texts)
+
+
+@pytest.mark.any_version
+def test_kafkas_own_frame_of_a_message_counts(store: Store) -> None:
+    engine = create_engine(store.url)
+    with engine.begin() as connection:
+        insert = text("INSERT INTO costoption (id, option) VALUES ('a', :text), ('b', '')")
+        connection.execute(insert, {"text": "x" * 500_000})
+    worker = store.project.worker("-q", "--memory=0")
+    answer = store.ask(0, type="costoption")
+    size = len(answer.value() or b"") + len(answer.key() or b"")
+
+    found = []
+    for number, wanted in enumerate((999_964, 999_965, 1_000_000, 1_000_001), start=1):
+        with engine.begin() as connection:
+            connection.execute(
+                text("UPDATE costoption SET option = :text WHERE id = 'b'"), {"text": "x" * (wanted - size)}
+            )
+        answer = store.ask(number, type="costoption")
+        found.append((len(json.loads(answer.value() or b"")["data"]["data"]), len(answer.value() or b"") + 5))
+    worker.send_signal(signal.SIGTERM)
+    engine.dispose()
+
+    assert worker.wait(40) == 0, store.project.log()
+    # Payload and key are what the connection counts; librdkafka counts the 36 bytes around them, too.
+    assert found[0] == (2, 999_964)
+    assert [rows for rows, _ in found[1:]] == [1, 1, 1]
+
+
+@pytest.mark.any_version
+def test_half_a_surrogate_pair_comes_back_as_its_escape(store: Store) -> None:
+    store.publish(3)
+    half = "\ud83d"
+    asked = {"type": "taxonomy", "id": half, "note": {half: "é\\ud83d"}}
+    worker = store.project.worker("-q", "--memory=0")
+    wait_for(lambda: store.answered() == 3)
+
+    page = store.ask(3, **asked)
+    refused = store.ask(4, job="job.data.update", type="taxonomy", id=half, values={"name": half, "more": 2**70})
+    worker.send_signal(signal.SIGTERM)
+
+    assert worker.wait(40) == 0, store.project.log()
+    told = json.loads(page.value() or b"")["data"]
+    assert (told["code"], told["query"], len(told["data"])) == (200, asked, 3)
+    assert '"note":{"\\ud83d":"é\\\\ud83d"}'.encode() in (page.value() or b"")
+    told = json.loads(refused.value() or b"")["data"]
+    assert (told["code"], told["type"], told["id"]) == (422, "taxonomy", half)
+    assert told["data"]["fields"] == {"name": half, "more": 2**70}
 
 
 def storm(store: Store) -> None:
