@@ -11,6 +11,7 @@ from app.Services.rows import Create, Rows
 from app.Services.tables import PAIR
 from app.Services.values import MAX_ID, checked, is_storable_id
 from lamplighter.contracts import Delivery
+from lamplighter.errors import InvalidPayload, MessageTooLarge
 
 
 class StoreData(EventJob):
@@ -20,16 +21,18 @@ class StoreData(EventJob):
     batch_size = 500
 
     @classmethod
-    def handle_many(cls, jobs: Sequence[Self], deliveries: Sequence[Delivery], rows: Rows, answers: Answers) -> None:
+    def handle_many(
+        cls, jobs: Sequence[Self], deliveries: Sequence[Delivery], rows: Rows, answers: Answers
+    ) -> list[Exception | None] | None:
         """All rows first, in one transaction; the answers second, to each event its own."""
         heads = [job.head(delivery) for job, delivery in zip(jobs, deliveries, strict=True)]
         plans = [job.plan(head) for job, head in zip(jobs, heads, strict=True)]
         found = iter(rows.create_many([plan for plan in plans if isinstance(plan, Create)]))
-        for delivery, head, plan in zip(deliveries, heads, plans, strict=True):
-            if isinstance(plan, Refusal):
-                answers.refused(delivery, head, plan)
-            else:
-                answers.found(delivery, head, next(found))
+        errors = [
+            _answer(answers, delivery, head, plan if isinstance(plan, Refusal) else next(found))
+            for delivery, head, plan in zip(deliveries, heads, plans, strict=True)
+        ]
+        return errors if any(errors) else None
 
     def head(self, delivery: Delivery) -> dict[str, Any]:
         """The type, and the key as id."""
@@ -58,3 +61,17 @@ class StoreData(EventJob):
         else:
             key = {"id": id}
         return Create(table, key, values)
+
+
+def _answer(
+    answers: Answers, delivery: Delivery, head: dict[str, Any], found: dict[str, Any] | Refusal
+) -> Exception | None:
+    """Answer one of many; what keeps it from being written is its own failure, and none of its neighbours'."""
+    try:
+        if isinstance(found, Refusal):
+            answers.refused(delivery, head, found)
+        else:
+            answers.found(delivery, head, found)
+    except (InvalidPayload, MessageTooLarge) as error:
+        return error
+    return None

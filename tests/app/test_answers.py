@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from app.Services.rows import Create
 from app.Services.tables import TABLES, place_of
 from lamplighter.database.manager import DatabaseManager
+from lamplighter.errors import MessageTooLarge
 from lamplighter.queue.payload import MAX_DEPTH, read
 from tests.app.conftest import Answer, DataStore
 
@@ -389,3 +390,45 @@ def test_a_key_takes_its_room_once(frozen: DataStore) -> None:
 
     assert (created.key, created.data["code"], created.data["id"]) == (key, 422, None)
     assert (found.key, found.data["code"], found.data["query"]) == (key, 404, {"type": "taxonomy"})
+
+
+def test_an_answer_that_no_message_holds_fails_its_own_job_alone(frozen: DataStore) -> None:
+    frozen.queue.max_message_bytes = 2000
+    event = {"type": "taxonomy", "values": {"name": "Food"}}
+
+    call = frozen.call(STORE, (event, "a"), (event, "k" * 2000), (event, "b"))
+
+    assert [answer.data["id"] for answer in frozen.queue.answers] == ["a", "b"]
+    assert [type(error) for error in call.errors] == [type(None), MessageTooLarge, type(None)]
+
+
+# many at once ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    many=st.lists(st.tuples(data_of_events | values, keys), min_size=1, max_size=6),
+    half=st.sampled_from("\ud800\udc00"),
+)
+def test_no_event_changes_the_answers_of_its_neighbours(
+    frozen: DataStore, many: list[tuple[Any, bytes | None]], half: str
+) -> None:
+    sent = [(with_half(data, half), key) for data, key in many]
+    with frozen.databases.engine().begin() as connection:
+        for table in TABLES.values():
+            connection.execute(table.delete())
+
+    together = frozen.send_many(STORE, *sent)
+
+    assert together == [frozen.send(STORE, data, key) for data, key in sent]
+
+
+def test_events_that_are_all_refused_need_no_database(frozen: DataStore) -> None:
+    frozen.databases.dispose()
+    with frozen.databases.engine().begin() as connection:
+        for table in TABLES.values():
+            table.drop(connection)
+
+    answers = frozen.send_many(STORE, ({"type": HALF}, "a"), ({"type": "taxonomy", "values": HALF}, "b"))
+
+    assert [answer.data["code"] for answer in answers] == [422, 422]
