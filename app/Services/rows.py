@@ -7,13 +7,26 @@ from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Executable, Table, bindparam, insert, select, tuple_, update
+from sqlalchemy import (
+    Connection,
+    Executable,
+    Select,
+    Table,
+    bindparam,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from lamplighter.database.statements import Statements
+from lamplighter.queue.payload import MAX_BYTES
 
 COUNTED = {"preserve_rowcount": True}
 STAMP = "%Y-%m-%d %H:%M:%S"
+AT_ONCE = 100  # rows of a page that are read by one statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +107,28 @@ class Rows:
             return _find(connection, table, {"id": id})
 
     def page(self, table: Table, *, after: tuple[str, ...] | None, limit: int) -> list[dict[str, Any]]:
-        """The rows behind a key, in the bytewise order of their keys."""
-        columns = list(table.primary_key.columns)
-        query = select(table).order_by(*columns).limit(limit)
-        if after is not None:
-            is_behind = tuple_(*columns) > tuple_(*after) if len(columns) > 1 else columns[0] > after[0]
-            query = query.where(is_behind)
+        """The rows behind a key, in the bytewise order of their keys: up to `limit`, or as many as an answer may hold.
+
+        Not all in one statement, since hundreds of the longest texts would not fit into memory.
+        """
+        found: list[dict[str, Any]] = []
+        letters = 0
         with self._statements.connection() as connection:
-            return [presented(table, row) for row in connection.execute(query).mappings()]
+            while len(found) < limit and letters < MAX_BYTES:
+                wanted = min(limit - len(found), AT_ONCE)
+                query = _behind(table, after).limit(wanted)
+                rows = [presented(table, row) for row in connection.execute(query).mappings()]
+                found += rows
+                if len(rows) < wanted:
+                    break
+                letters += sum(map(_letters, rows))
+                after = tuple(rows[-1][column.name] for column in table.primary_key.columns)
+        return found
 
     def is_empty(self, table: Table) -> bool:
         """Whether a table has no row at all."""
         with self._statements.connection() as connection:
-            return connection.execute(select(table).limit(1)).first() is None
+            return connection.execute(select(literal(1)).select_from(table).limit(1)).first() is None
 
     def _stamps(self, table: Table, *names: str) -> dict[str, datetime]:
         stamped = [name for name in names if name in table.c]
@@ -115,6 +137,19 @@ class Rows:
         moment = datetime.now(self._zone) if self._at is None else self._at.astimezone(self._zone)
         now = moment.replace(tzinfo=None, microsecond=0)
         return dict.fromkeys(stamped, now)
+
+
+def _behind(table: Table, after: tuple[str, ...] | None) -> Select[Any]:
+    columns = list(table.primary_key.columns)
+    query = select(table).order_by(*columns)
+    if after is None:
+        return query
+    return query.where(tuple_(*columns) > tuple_(*after) if len(columns) > 1 else columns[0] > after[0])
+
+
+def _letters(row: Mapping[str, Any]) -> int:
+    """How many letters a row has: the bytes that it takes in an answer at least."""
+    return sum(len(value) for value in row.values() if isinstance(value, str))
 
 
 def _find(connection: Connection, table: Table, key: Mapping[str, str]) -> dict[str, Any] | None:

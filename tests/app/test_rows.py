@@ -123,6 +123,37 @@ def test_a_time_that_the_zone_does_not_have_is_the_present(databases: DatabaseMa
     assert "2026" <= row["created"] < "9999"
 
 
+# pages ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def fill(store: DataStore, count: int, text: str) -> list[str]:
+    """So many rows; their ids in order."""
+    ids = [f"c{number:03}" for number in range(count)]
+    store.table_rows.create_many([Create(TABLES["costoption"], {"id": id}, {"option": text}) for id in ids])
+    return ids
+
+
+@pytest.mark.parametrize(("limit", "statements"), [(1, 1), (50, 1), (100, 1), (101, 2), (249, 3), (250, 3), (500, 3)])
+def test_a_long_page_is_read_by_several_statements(store: DataStore, limit: int, statements: int) -> None:
+    ids = fill(store, 250, "Free")
+    said: list[str] = []
+    listen(store.databases.engine(), "before_cursor_execute", lambda *call: said.append(call[2]))
+
+    page = store.table_rows.page(TABLES["costoption"], after=None, limit=limit)
+
+    assert [row["id"] for row in page] == ids[:limit]
+    assert len(said) == statements
+
+
+def test_no_more_of_a_page_is_read_than_an_answer_may_hold(store: DataStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = fill(store, 250, "x" * 1000)
+    monkeypatch.setattr("app.Services.rows.MAX_BYTES", 70_000)
+
+    page = store.table_rows.page(TABLES["costoption"], after=("c001",), limit=500)
+
+    assert [row["id"] for row in page] == ids[2:102]
+
+
 # at the same time ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
