@@ -26,6 +26,7 @@ from lamplighter.queue.payload import MAX_BYTES
 
 COUNTED = {"preserve_rowcount": True}
 STAMP = "%Y-%m-%d %H:%M:%S"
+MYSQL = ("mysql", "mariadb")  # whose count of a row that was there already is that of a new one
 AT_ONCE = 100  # rows of a page that are read by one statement
 
 
@@ -62,7 +63,8 @@ class Rows:
         row = {**create.values, **create.key, **self._stamps(create.table, "created", "updated")}
         with self._statements.connection() as connection:
             statement = _insert(create.table, connection.dialect.name)
-            is_ours = connection.execute(statement, row, execution_options=COUNTED).rowcount == 1
+            written = connection.execute(statement, row, execution_options=COUNTED).rowcount
+            is_ours = written == 1 and connection.dialect.name not in MYSQL
             return presented(create.table, row if is_ours else _written(connection, create))
 
     def create_many(self, creates: Sequence[Create]) -> list[dict[str, Any]]:
@@ -83,7 +85,7 @@ class Rows:
                 ).rowcount
                 for place, row in rows.items():
                     # The database tells how many it has written, not which: all, or each is looked up.
-                    is_ours = written == len(rows)
+                    is_ours = written == len(rows) and connection.dialect.name not in MYSQL
                     found[place] = presented(table, row if is_ours else _written(connection, creates[place]))
         return [found[place] for place in range(len(creates))]
 
@@ -177,8 +179,10 @@ def _insert(table: Table, dialect: str) -> Executable:
         return postgresql.insert(table).on_conflict_do_nothing()
     if dialect == "sqlite":
         return sqlite.insert(table).on_conflict_do_nothing()
-    if dialect in ("mysql", "mariadb"):
-        return mysql.insert(table).prefix_with("IGNORE")
+    if dialect in MYSQL:
+        # IGNORE would store what does not fit as something else.
+        key = table.primary_key.columns
+        return mysql.insert(table).on_duplicate_key_update({column.name: column for column in key})
     return insert(table)
 
 

@@ -154,6 +154,24 @@ def test_no_more_of_a_page_is_read_than_an_answer_may_hold(store: DataStore, mon
     assert [row["id"] for row in page] == ids[2:102]
 
 
+@pytest.mark.mysql
+@pytest.mark.parametrize("databases", ["mysql"], indirect=True)
+def test_what_a_database_can_not_store_is_not_stored_as_something_else(databases: DatabaseManager) -> None:
+    with databases.engine().begin() as connection:
+        connection.execute(text("ALTER TABLE taxonomy MODIFY name VARCHAR(255) CHARACTER SET latin1 NOT NULL"))
+    store = DataStore(databases)
+    word = {"type": "taxonomy", "values": {"name": "Food"}}
+
+    with pytest.raises(DatabaseError, match="Incorrect string value"):
+        store.send(STORE, {"type": "taxonomy", "values": {"name": "😀"}}, "t1")
+    answers = [store.send(STORE, {"type": "taxonomy", "values": {"name": name}}, "t2") for name in ("Food", "Drink")]
+    many = store.send_many(STORE, (word, "t3"), ({"type": "taxonomy", "values": {"name": "Drink"}}, "t2"))
+
+    assert [answer.data["data"] for answer in answers] == [{"id": "t2", "name": "Food"}] * 2
+    assert [answer.data["data"]["id"] for answer in many] == ["t3", "t2"]
+    assert [(row["id"], row["name"]) for row in store.rows("taxonomy")] == [("t2", "Food"), ("t3", "Food")]
+
+
 # at the same time ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
