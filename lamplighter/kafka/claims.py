@@ -4,7 +4,7 @@ import msgspec
 
 from lamplighter.contracts import Message
 from lamplighter.errors import ClaimLost, MessageTooLarge
-from lamplighter.kafka.delivery import KafkaDelivery
+from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.queue.claims import HEADER, FileClaims, Reference, envelope_of, reference_in
 from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.payload import MAX_BYTES

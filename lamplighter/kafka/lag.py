@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lamplighter.kafka.handover import Handover, Mark
-from lamplighter.kafka.partition import Partition
+from lamplighter.kafka.partitions.offset_map import Handover, Mark
+from lamplighter.kafka.partitions.partition import Partition
 
 NONE_YET = -1
 

@@ -13,10 +13,10 @@ from confluent_kafka import Message as KafkaMessage
 from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, MessageTooLarge, QueueError
 from lamplighter.kafka.clientlog import client_logger
-from lamplighter.kafka.commits import is_fatal
 from lamplighter.kafka.headers import to_send
 from lamplighter.kafka.limits import too_large_text, too_large_to_send_text
 from lamplighter.kafka.metadata import missing_text
+from lamplighter.kafka.polling.commit_errors import is_fatal
 from lamplighter.queue.pushes import Pushes
 
 log = logging.getLogger(__name__)

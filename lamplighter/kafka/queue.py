@@ -10,14 +10,14 @@ from queue import Empty, SimpleQueue
 from lamplighter.contracts import Databases, Message
 from lamplighter.errors import ConfigError, MessageTooLarge, QueueError
 from lamplighter.kafka.claims import KafkaClaims
-from lamplighter.kafka.consumer import PollingThread
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.delays import Delays
-from lamplighter.kafka.delivery import KafkaDelivery
 from lamplighter.kafka.identity import Identity
-from lamplighter.kafka.lanes import Lanes
-from lamplighter.kafka.partition import Chunk, Partition
+from lamplighter.kafka.partitions.partition import Chunk, Partition
+from lamplighter.kafka.polling.poller import PollingThread
 from lamplighter.kafka.producer import KafkaProducer
+from lamplighter.kafka.scheduling.delivery import KafkaDelivery
+from lamplighter.kafka.scheduling.scheduler import Lanes
 from lamplighter.kafka.settings import NO_TOPIC, KafkaSettings
 from lamplighter.kafka.stall import Stall
 from lamplighter.queue.claims import refuse_claim

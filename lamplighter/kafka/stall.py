@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from lamplighter.kafka.ends import Ends
 from lamplighter.kafka.lag import measure_own
-from lamplighter.kafka.partition import Partition
+from lamplighter.kafka.partitions.partition import Partition
+from lamplighter.kafka.polling.end_offsets import Ends
 
 KNOCK = 1.0  # seconds for a connection to a broker
 MOST_BROKERS = 3  # of those that are knocked at

@@ -13,7 +13,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from lamplighter.kafka.handover import Handover
+from lamplighter.kafka.partitions.offset_map import Handover
 
 LOOK = 0.05  # seconds between two looks at the committed offsets
 COMMIT = 1.0  # seconds between two commits

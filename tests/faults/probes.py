@@ -13,8 +13,8 @@ from typing import Any
 
 from lamplighter.contracts import Delivery
 from lamplighter.foundation.shortcuts import dispatch
-from lamplighter.kafka import consumer
-from lamplighter.kafka.committer import Committer
+from lamplighter.kafka.polling import poller
+from lamplighter.kafka.polling.committer import Committer
 from lamplighter.queue.job import Job
 
 LEDGER = Path(os.environ["LEDGER"])
@@ -154,4 +154,4 @@ class NotedCommitter(Committer):
         note("commit answered")
 
 
-consumer.Committer = NotedCommitter  # type: ignore[attr-defined]  # the worker makes its own after this
+poller.Committer = NotedCommitter  # type: ignore[attr-defined]  # the worker makes its own after this

@@ -27,9 +27,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from bootstrap.app import create_app
-from lamplighter.kafka.committer import Committer
+from lamplighter.kafka.polling.committer import Committer
 from lamplighter.kafka.delays.copies import Copies
-from lamplighter.kafka.delivery import KafkaDelivery
+from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.queue.settling import Settling
 
 PLACES = {

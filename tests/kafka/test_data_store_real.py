@@ -37,8 +37,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from app.Services.answers import Answers
 from app.Services.rows import Rows
 from bootstrap.app import create_app
-from lamplighter.kafka.committer import Committer
-from lamplighter.kafka.delivery import KafkaDelivery
+from lamplighter.kafka.polling.committer import Committer
+from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.queue.runner import Runner
 
 PLACES = {

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from lamplighter.kafka.membership import PATIENCE
+from lamplighter.kafka.polling.membership import PATIENCE
 from tests.harness import ROOT, Broker, Project, stop, wait_for
 
 pytestmark = pytest.mark.kafka

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from lamplighter.kafka.handover import Handover
+from lamplighter.kafka.partitions.offset_map import Handover
 from tests.harness import Broker, Project, stop, wait_for
 
 pytestmark = pytest.mark.kafka

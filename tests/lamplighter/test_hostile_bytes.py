@@ -24,9 +24,9 @@ from lamplighter.kafka.delays.counting import _done_beyond
 from lamplighter.kafka.delays.delays import _held
 from lamplighter.kafka.delays.targets import targets_of
 from lamplighter.kafka.delays.tiers import CLOCK, HEADER, is_question, wrap
-from lamplighter.kafka.handover import PREFIX as HANDOVER
-from lamplighter.kafka.handover import Handover
 from lamplighter.kafka.lag import measure
+from lamplighter.kafka.partitions.offset_map import PREFIX as HANDOVER
+from lamplighter.kafka.partitions.offset_map import Handover
 from lamplighter.kafka.replay import _record
 from lamplighter.kafka.settings import KafkaSettings
 from lamplighter.queue.claims import HEADER as CLAIM

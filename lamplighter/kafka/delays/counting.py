@@ -12,11 +12,11 @@ from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient
 
 from lamplighter.errors import BrokerUnavailable, QueueError
-from lamplighter.kafka.commits import is_fatal
 from lamplighter.kafka.delays.targets import targets_of
 from lamplighter.kafka.delays.tiers import BY_GROUP, Tiers, Waiting, is_question
-from lamplighter.kafka.handover import Handover
 from lamplighter.kafka.metadata import metadata_of, missing_text
+from lamplighter.kafka.partitions.offset_map import Handover
+from lamplighter.kafka.polling.commit_errors import is_fatal
 from lamplighter.kafka.settings import MOVERS, KafkaSettings
 
 TIMEOUT = 8.0  # seconds for one question to the brokers

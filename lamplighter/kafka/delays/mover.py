@@ -12,7 +12,6 @@ from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.errors import QueueError, Unavailable
 from lamplighter.kafka.clientlog import client_logger
-from lamplighter.kafka.commits import Verdict, judge
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.holding import ASK_AGAIN, ask
 from lamplighter.kafka.delays.names import HeldName
@@ -21,6 +20,7 @@ from lamplighter.kafka.delays.shelf import MOST_IN_HAND, Shelf
 from lamplighter.kafka.delays.targets import Targets
 from lamplighter.kafka.delays.tiers import Tiers
 from lamplighter.kafka.metadata import missing_topics
+from lamplighter.kafka.polling.commit_errors import Verdict, judge
 from lamplighter.kafka.producer import KafkaProducer
 
 log = logging.getLogger(__name__)

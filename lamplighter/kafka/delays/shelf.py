@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lamplighter.kafka.delays.tiers import Waiting, is_question
-from lamplighter.kafka.tracker import Tracker
+from lamplighter.kafka.partitions.tracker import Tracker
 
 MOST_IN_HAND = 1_000  # records whose wait is over, and that are not acknowledged where they went
 

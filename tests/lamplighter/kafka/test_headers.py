@@ -7,10 +7,10 @@ import pytest
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from lamplighter.contracts import Headers
-from lamplighter.kafka.delivery import KafkaDelivery
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.headers import UNREADABLE, headers_of
-from lamplighter.kafka.partition import Partition
+from lamplighter.kafka.partitions.partition import Partition
+from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from tests.raw import RawHeaders, send_raw
 
 ROOT = Path(__file__).parents[3]

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamplighter.kafka.handover import Handover, Mark
 from lamplighter.kafka.lag import PartitionLag, Retry, measure, measure_own
-from lamplighter.kafka.partition import Partition
+from lamplighter.kafka.partitions.offset_map import Handover, Mark
+from lamplighter.kafka.partitions.partition import Partition
 from tests.harness import Project
 
 

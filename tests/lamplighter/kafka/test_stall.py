@@ -5,8 +5,8 @@ from unittest.mock import patch
 
 import pytest
 
-from lamplighter.kafka.ends import Ends
-from lamplighter.kafka.partition import Partition
+from lamplighter.kafka.partitions.partition import Partition
+from lamplighter.kafka.polling.end_offsets import Ends
 from lamplighter.kafka.stall import Stall, takes_connections
 
 

@@ -9,7 +9,7 @@ from lamplighter.kafka.headers import headers_of
 if TYPE_CHECKING:
     from confluent_kafka import Message
 
-    from lamplighter.kafka.partition import Partition
+    from lamplighter.kafka.partitions.partition import Partition
     from lamplighter.queue.delivery import DriverDelivery
 
 

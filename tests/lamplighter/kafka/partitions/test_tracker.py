@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamplighter.kafka.handover import MAX_RAW, Handover, Mark, fits
-from lamplighter.kafka.tracker import Tracker
+from lamplighter.kafka.partitions.offset_map import MAX_RAW, Handover, Mark, fits
+from lamplighter.kafka.partitions.tracker import Tracker
 
 LIMIT = 4095  # UTF-16 units that a broker takes
 

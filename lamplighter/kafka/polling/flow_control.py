@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from confluent_kafka import Consumer, TopicPartition
 
-from lamplighter.kafka.partition import Partition
+from lamplighter.kafka.partitions.partition import Partition
 
 PATIENCE = 0.25  # seconds with a full buffer until partitions are paused, so that polling can go on
 

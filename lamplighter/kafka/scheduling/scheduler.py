@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 
 from lamplighter.errors import LaneBlocked, MessageTooLarge, QueueError, UnsupportedDelay
 from lamplighter.kafka.delays.copies import AGAIN, Copies
-from lamplighter.kafka.delivery import KafkaDelivery
-from lamplighter.kafka.handover import Mark
-from lamplighter.kafka.line import Line, next_by_weight
-from lamplighter.kafka.partition import Chunk, Partition, Waiting
+from lamplighter.kafka.partitions.offset_map import Mark
+from lamplighter.kafka.partitions.partition import Chunk, Partition, Waiting
+from lamplighter.kafka.scheduling.delivery import KafkaDelivery
+from lamplighter.kafka.scheduling.turns import Line, next_by_weight
 from lamplighter.queue.delivery import HasFurtherStart
 
 log = logging.getLogger(__name__)

@@ -5,12 +5,12 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from lamplighter.kafka.handover import Handover, Mark, fits
-from lamplighter.kafka.tracker import Tracker
+from lamplighter.kafka.partitions.offset_map import Handover, Mark, fits
+from lamplighter.kafka.partitions.tracker import Tracker
 
 if TYPE_CHECKING:
-    from lamplighter.kafka.delivery import KafkaDelivery
-    from lamplighter.kafka.lanes import Lanes
+    from lamplighter.kafka.scheduling.delivery import KafkaDelivery
+    from lamplighter.kafka.scheduling.scheduler import Lanes
 
 Chunk = list[Any]  # messages of one partition, the oldest last, so that taking one lets go of it
 Ordering = Literal["none", "key", "partition"]

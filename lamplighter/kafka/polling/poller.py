@@ -19,15 +19,21 @@ from confluent_kafka import (
 
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.clientlog import client_logger
-from lamplighter.kafka.commits import is_fatal
-from lamplighter.kafka.committer import Committer
-from lamplighter.kafka.ends import Ends
-from lamplighter.kafka.flow import Flow
 from lamplighter.kafka.identity import Identity
-from lamplighter.kafka.membership import Membership, refusal
 from lamplighter.kafka.memory import fix_thresholds
-from lamplighter.kafka.partition import Chunk, Ordering, Partition
-from lamplighter.kafka.starting import look_for_topics, no_offset_text, read_committed, read_new_topics, start_of
+from lamplighter.kafka.partitions.partition import Chunk, Ordering, Partition
+from lamplighter.kafka.polling.commit_errors import is_fatal
+from lamplighter.kafka.polling.committer import Committer
+from lamplighter.kafka.polling.end_offsets import Ends
+from lamplighter.kafka.polling.flow_control import Flow
+from lamplighter.kafka.polling.membership import Membership, refusal
+from lamplighter.kafka.polling.start_offsets import (
+    look_for_topics,
+    no_offset_text,
+    read_committed,
+    read_new_topics,
+    start_of,
+)
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from lamplighter.kafka.delivery import KafkaDelivery
-from lamplighter.kafka.partition import LEAST_REACH, MOST_REACH, Chunk, Partition
+from lamplighter.kafka.partitions.partition import LEAST_REACH, MOST_REACH, Chunk, Partition
+from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 
 TURN = 1.0  # seconds that a partition is worked before another one that has something
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from lamplighter.kafka.commits import Verdict, judge
-from lamplighter.kafka.partition import News, Partition
+from lamplighter.kafka.partitions.partition import News, Partition
+from lamplighter.kafka.polling.commit_errors import Verdict, judge
 
 log = logging.getLogger(__name__)
 

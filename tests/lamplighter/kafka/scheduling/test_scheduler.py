@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from lamplighter.errors import LaneBlocked
-from lamplighter.kafka.delivery import KafkaDelivery
-from lamplighter.kafka.handover import Handover, Mark
-from lamplighter.kafka.lanes import Lanes
-from lamplighter.kafka.partition import LEAST_REACH, MOST_AHEAD, MOST_HELD, MOST_REACH, Ordering, Partition
+from lamplighter.kafka.partitions.offset_map import Handover, Mark
+from lamplighter.kafka.partitions.partition import LEAST_REACH, MOST_AHEAD, MOST_HELD, MOST_REACH, Ordering, Partition
+from lamplighter.kafka.scheduling.delivery import KafkaDelivery
+from lamplighter.kafka.scheduling.scheduler import Lanes
 
 
 class Record:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from lamplighter.kafka.partition import Partition
+from lamplighter.kafka.partitions.partition import Partition
 
 EVERY = 1.0  # seconds between two looks
 

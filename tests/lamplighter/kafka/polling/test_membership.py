@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError
 
-from lamplighter.kafka.membership import refusal
+from lamplighter.kafka.polling.membership import refusal
 from tests.harness import Project, stop, wait_for
 
 

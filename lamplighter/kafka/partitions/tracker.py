@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import filterfalse, takewhile
 
-from lamplighter.kafka.handover import Handover
+from lamplighter.kafka.partitions.offset_map import Handover
 
 
 class Tracker:

@@ -1,0 +1,1 @@
+"""What of a partition is done, announced and begun; pure: no client, no thread."""

@@ -1,0 +1,1 @@
+"""Which record may run next, and what waits behind what."""
