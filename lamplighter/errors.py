@@ -17,7 +17,7 @@ LamplighterError
 ├── JobFailed                   a job has come to its end without success
 │   ├── MaxAttemptsExceeded
 │   ├── JobTimedOut
-│   ├── LaneBlocked
+│   ├── OrderBlocked
 │   ├── SlotDied
 │   ├── HandlerError
 │   └── ManuallyFailed
@@ -105,7 +105,7 @@ class JobTimedOut(JobFailed):
     """A job ran longer than its timeout."""
 
 
-class LaneBlocked(JobFailed):
+class OrderBlocked(JobFailed):
     """A job that is tried again and again has made those behind it wait for too long."""
 
 

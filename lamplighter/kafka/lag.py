@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lamplighter.kafka.partitions.offset_map import Handover, Mark
+from lamplighter.kafka.partitions.offset_map import Mark, OffsetMap
 from lamplighter.kafka.partitions.partition import Partition
 
 NONE_YET = -1
@@ -107,7 +107,7 @@ def measure(
         metadata: what stands beside the committed offset.
         from_end: a group that has committed nothing begins at the end.
     """
-    handover = Handover.decode(metadata, committed)
+    handover = OffsetMap.decode(metadata, committed)
     # Retention may have deleted what was committed.
     first = max(committed, end if committed < 0 and from_end else start)
     lag = max(0, end - first)

@@ -13,11 +13,10 @@ from lamplighter.kafka.claims import KafkaClaims
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.delays import Delays
 from lamplighter.kafka.identity import Identity
-from lamplighter.kafka.partitions.partition import Chunk, Partition
 from lamplighter.kafka.polling.poller import PollingThread
 from lamplighter.kafka.producer import KafkaProducer
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
-from lamplighter.kafka.scheduling.scheduler import Lanes
+from lamplighter.kafka.scheduling.scheduler import Scheduler
 from lamplighter.kafka.settings import NO_TOPIC, KafkaSettings
 from lamplighter.kafka.stall import Stall
 from lamplighter.queue.claims import refuse_claim
@@ -40,7 +39,7 @@ def any_partition(topic: str, message: Message) -> int:
 class KafkaQueue:
     """A connection with `driver: kafka`.
 
-    The polling thread puts messages into the lanes; the thread that pops owns all the rest.
+    The polling thread hands records to the scheduler; the thread that pops owns all the rest.
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class KafkaQueue:
         self.served_by = 0
         self._stall: Stall | None = None
         self._bell: SimpleQueue[object] = SimpleQueue()
-        self._lanes = Lanes({self.default_queue: 1})
+        self._scheduler = Scheduler({self.default_queue: 1})
         self._is_waiting = False
         self.delays = Delays(
             connection,
@@ -160,10 +159,10 @@ class KafkaQueue:
                 f"{self.connection!r}: a worker would have its failed jobs come again for ever. Name another one; "
                 f"`queue:retry` puts failed jobs back."
             )
-        self._lanes = Lanes(
+        self._scheduler = Scheduler(
             topics,
+            ordering=self._settings.ordering,
             block_limit=self._settings.key_block_limit,
-            block_action=self._settings.key_block_action,
             copies=self.delays.copies(self._reported),
             in_place=self._settings.retry_in_place,
             has_further_start=has_further_start,
@@ -179,16 +178,16 @@ class KafkaQueue:
             needed=self._settings.written,
             prefetch=self._settings.prefetch,
             prefetch_bytes=self._settings.prefetch_bytes,
-            ordering=self._settings.ordering,
+            revoke_wait=min(self._settings.revoke_wait, self._settings.max_poll_interval / 2),
             # The embedded broker keeps nothing: a topic that is gone took its broker with it.
             identity=None if self._settings.is_embedded else Identity(self._settings.client_config(), list(topics)),
             sleep_on_error=None if sleep is False else sleep,
-            arrived=self._arrived,
+            scheduling=self._scheduler,
             changed=self._changed,
             is_gone=self._is_gone,
         )
         after = self._settings.stall_after
-        self._stall = Stall(after, self._poller, next_due=self._lanes.next_due) if after else None
+        self._stall = Stall(after, self._poller, next_due=self._scheduler.next_due) if after else None
         self._poller.start()
         self.served_by = os.getpid()
 
@@ -196,16 +195,16 @@ class KafkaQueue:
         """The next delivery; what waits in its place comes first when it is due."""
         if self._producer is not None and self._producer.ahead:
             self._producer.serve(0)
-        return self._lanes.pop() or self._wait(wait)
+        return self._scheduler.pop() or self._wait(wait)
 
     def serve(self, wait: float) -> None:
         """Take acknowledgements of what jobs have pushed, until one came, the bell rang or `wait` seconds are over."""
         if self._producer is not None and self._producer.ahead:
             self._producer.serve(wait)
-            self._lanes.take_reports()
-            return
-        with suppress(Empty):
-            self._bell.get(timeout=wait)
+        else:
+            with suppress(Empty):
+                self._bell.get(timeout=wait)
+        self._scheduler.look()
 
     def read_claim(self, delivery: DriverDelivery) -> bytes:
         """The payload that was put aside for a delivery."""
@@ -214,9 +213,14 @@ class KafkaQueue:
     def is_exhausted(self) -> bool:
         """Whether each assigned partition is read to an end, and nothing of it is left here."""
         poller = self._poller
-        if poller is None or not poller.has_assignment or not self._lanes.is_empty():
+        if (
+            poller is None
+            or not poller.has_assignment
+            or not all(partition.intake.at_end for partition in poller.assigned())
+        ):
             return False
-        return all(partition.at_end for partition in poller.assigned())
+        # Looked at last: what has come before a partition was read to its end, is there by now.
+        return self._scheduler.is_empty
 
     def polled_at(self) -> float:
         """When the consumer was last polled, on the monotonic clock."""
@@ -258,16 +262,12 @@ class KafkaQueue:
 
     def _await_copies(self, until: float) -> None:
         """Finish the originals of what has gone on as a copy; without its report an original runs again."""
-        self._lanes.take_reports()
-        while self._producer is not None and self._lanes.has_copies_under_way and time.monotonic() < until:
+        self._scheduler.look()
+        while self._producer is not None and self._scheduler.has_copies_under_way and time.monotonic() < until:
             self._producer.serve(0.05)
-            self._lanes.take_reports()
+            self._scheduler.look()
 
     # called by the polling thread ──────────────────────────────────────────────────────────────────────────────────
-
-    def _arrived(self, partition: Partition, chunk: Chunk) -> None:
-        self._lanes.arrived(partition, chunk)
-        self._changed()
 
     def _changed(self) -> None:
         if self._is_waiting:
@@ -288,14 +288,14 @@ class KafkaQueue:
             self._raise_failure()
             # Said before the look: whatever arrives from now on rings the bell.
             self._is_waiting = True
-            delivery = self._lanes.pop()
+            delivery = self._scheduler.pop()
             if delivery is not None:
                 return delivery
             self._raise_failure()
             now = time.monotonic()
             if now >= until:
                 return None
-            left = max(0.0, min(until, self._lanes.next_due()) - now)
+            left = max(0.0, min(until, self._scheduler.next_due()) - now)
             try:
                 if self._producer is not None and self._producer.ahead:
                     self._producer.serve(min(left, AHEAD))

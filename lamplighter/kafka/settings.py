@@ -29,6 +29,7 @@ LEAST = {
     "prefetch_bytes": 1,
     "key_block_limit": 0,
     "stall_after": 0,
+    "revoke_wait": 0,
     "claim_above": 0,
     "max_message_bytes": 1000,  # librdkafka's own
     "retry_in_place": 0,
@@ -60,6 +61,8 @@ class KafkaSettings:
         dispatch_timeout: how long a push waits for the broker's acknowledgement.
         session_timeout: how long after a worker's crash its partitions move to another; with the protocol `consumer`
             the brokers say it (`group.consumer.session.timeout.ms`).
+        revoke_wait: how long a worker that gives partitions to another one finishes what it has in hand of them before;
+            0 gives them away at once. Never more than half of `max_poll_interval`.
         group_protocol: `classic`, or `consumer` (KIP-848) on Kafka 4.0 and newer: the brokers share out the partitions.
         group_instance_id: a name that stays with one worker over restarts, and that no other one has: it leaves
             without giving its partitions up, for as long as its session lasts (KIP-345). Blank is off.
@@ -67,8 +70,8 @@ class KafkaSettings:
         sleep_on_deadlock: the wait before a job that met a database deadlock is run again.
         prefetch, prefetch_bytes: messages of a topic that wait in the worker's memory at most, and their size.
         ordering: what is kept in order: the jobs of a `key`, those of a `partition`, or `none`.
-        key_block_limit: how long a job that is tried again may make the jobs behind it wait; 0 is without end.
-        key_block_action: what happens then: the job is to `fail`, or its partition to `stop` until it has ended.
+        key_block_limit: how long a job that is tried again may make the jobs behind it wait, until it has failed; 0 is
+            without end.
         retry_in_place: a retry that is due within this wait waits in its place; a later one travels as a copy, and so
             does every one that has to wait where `ordering` is none.
         dead_letter_topic: where failed jobs are written to, beside their table; empty is nowhere.
@@ -98,6 +101,7 @@ class KafkaSettings:
     dispatch_timeout: float = 10.0
     session_timeout: float = 10.0
     max_poll_interval: float = 300.0
+    revoke_wait: float = 30.0
     group_protocol: Literal["classic", "consumer"] = "classic"
     group_instance_id: str = ""
     sleep_on_error: float | Literal[False] = 5.0
@@ -106,7 +110,6 @@ class KafkaSettings:
     prefetch_bytes: int = 16 * 1024 * 1024
     ordering: Literal["none", "key", "partition"] = "key"
     key_block_limit: float = 0.0
-    key_block_action: Literal["fail", "stop"] = "fail"
     dead_letter_topic: str = ""
     stall_after: float = 60.0
     claim_check: str = ""

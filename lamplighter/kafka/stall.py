@@ -18,10 +18,12 @@ MOST_SHOWN = 20  # partitions that one line names
 class Polling(Protocol):
     """What is looked at of the polling thread."""
 
-    ends: Ends
-    lost: list[Partition]
     polled_at: float
 
+    @property
+    def ends(self) -> Ends: ...
+    @property
+    def lost(self) -> list[Partition]: ...
     @property
     def brokers(self) -> str: ...
     @property
@@ -82,6 +84,7 @@ class Stall:
 
     def _told(self, partitions: Sequence[Partition], now: float) -> str:
         polling = self._polling
+        backlogs = [partition.backlog for partition in partitions if partition.backlog is not None]
         behind = sorted(partitions, key=polling.ends.lag, reverse=True)
         lags = [
             measure_own(partition, end=polling.ends.end(partition)).line(time.time())
@@ -95,8 +98,8 @@ class Stall:
                 f"lost {_some(map(str, polling.lost))}",
                 f"paused {_some(str(partition) for partition in partitions if partition.is_paused)}",
                 f"behind {_some(lags)}",
-                f"begun and not finished {sum(_in_hand(partition) for partition in partitions)}",
-                f"held {sum(partition.held for partition in partitions)}",
+                f"begun and not finished {sum(backlog.in_hand for backlog in backlogs)}",
+                f"held {sum(backlog.held for backlog in backlogs)}",
                 f"last poll {now - polling.polled_at:.0f} s ago",
                 f"last commit error {polling.last_commit_error or 'none'}",
             )
@@ -114,21 +117,17 @@ def takes_connections(brokers: str) -> bool:
 
 def _progress(partition: Partition) -> tuple[object, ...]:
     """Changes whenever something of a partition goes on."""
-    tracker = partition.tracker
+    tracker, backlog = partition.tracker, partition.backlog
     return (
         id(partition),
-        partition.expected,
-        partition.begun,
-        len(partition.current),
+        partition.intake.expected,
+        partition.reach.begun,
+        backlog.unbegun if backlog is not None else 0,
         tracker.position,
         tracker.ahead,
         partition.position,
         partition.acked,
     )
-
-
-def _in_hand(partition: Partition) -> int:
-    return max(0, partition.tracker.left - partition.buffered() - len(partition.current))
 
 
 def _some(names: Iterable[str]) -> str:

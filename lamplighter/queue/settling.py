@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lamplighter.contracts import DatabaseErrors, Events
 from lamplighter.errors import JobFailed as JobFailedError
-from lamplighter.errors import LamplighterError, LaneBlocked, PayloadError, Unavailable
+from lamplighter.errors import LamplighterError, OrderBlocked, PayloadError, Unavailable
 from lamplighter.queue.delivery import Deleted, Failed, Released, WorkQueue
 from lamplighter.queue.events import JobFailed, JobProcessed, JobReleased
 from lamplighter.queue.watch import NEVER, Hand
@@ -165,7 +165,7 @@ class Settling:
     ) -> Literal[False]:
         delivery = start.delivery
         delivery.release(delay, counted=counted)
-        if error is not None and isinstance(delivery.failure, LaneBlocked):
+        if error is not None and isinstance(delivery.failure, OrderBlocked):
             delivery.failure.__cause__ = error  # what is recorded tells both
         if error is not None and not isinstance(error, ErrorElsewhere):  # that process has said so
             log.warning(

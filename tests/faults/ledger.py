@@ -13,7 +13,7 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from lamplighter.kafka.partitions.offset_map import Handover
+from lamplighter.kafka.partitions.offset_map import OffsetMap
 
 LOOK = 0.05  # seconds between two looks at the committed offsets
 COMMIT = 1.0  # seconds between two commits
@@ -244,7 +244,7 @@ def _known(
         for one in range(reached[partition], offset):
             tell(partition, one, at)
         reached[partition] = max(reached[partition], offset)
-        handover = Handover.decode(metadata, offset)
+        handover = OffsetMap.decode(metadata, offset)
         if handover is None:
             verdict.wrong.append(f"{topic}[{partition}] was committed at {offset} with {metadata!r}")
             continue

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from lamplighter.kafka.partitions.offset_map import Handover
+from lamplighter.kafka.partitions.offset_map import OffsetMap
 from tests.harness import Broker, Project, stop, wait_for
 
 pytestmark = pytest.mark.kafka
@@ -59,7 +59,7 @@ def test_a_retry_waits_in_its_place_and_others_flow(
 def has_retries(kafka: Broker, topic: str) -> bool:
     """Whether the last commit of partition 0 tells of a job that is to be tried again."""
     offset, metadata = kafka.last_commit(topic, topic)
-    handover = Handover.decode(metadata, offset)
+    handover = OffsetMap.decode(metadata, offset)
     return handover is not None and bool(handover.marks)
 
 

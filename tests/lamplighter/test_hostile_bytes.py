@@ -26,7 +26,7 @@ from lamplighter.kafka.delays.targets import targets_of
 from lamplighter.kafka.delays.tiers import CLOCK, HEADER, is_question, wrap
 from lamplighter.kafka.lag import measure
 from lamplighter.kafka.partitions.offset_map import PREFIX as HANDOVER
-from lamplighter.kafka.partitions.offset_map import Handover
+from lamplighter.kafka.partitions.offset_map import OffsetMap
 from lamplighter.kafka.replay import _record
 from lamplighter.kafka.settings import KafkaSettings
 from lamplighter.queue.claims import HEADER as CLAIM
@@ -196,7 +196,7 @@ metadata = st.one_of(
 
 @hostile(st.one_of(st.none(), metadata), st.one_of(st.integers(-2, 1_000), st.just(2**62)))
 def test_any_metadata_of_a_commit_is_read_or_passed_over(told: str | None, position: int) -> None:
-    assert Handover.decode(told, position) is None or position >= 0
+    assert OffsetMap.decode(told, position) is None or position >= 0
     assert _done_beyond(told, position) >= 0
     lag = measure("store", 0, committed=position, metadata=told, start=0, end=1_000)
     assert 0 <= lag.left <= lag.lag

@@ -15,7 +15,7 @@ from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.delays.targets import targets_of
 from lamplighter.kafka.delays.tiers import BY_GROUP, Tiers, Waiting, is_question
 from lamplighter.kafka.metadata import metadata_of, missing_text
-from lamplighter.kafka.partitions.offset_map import Handover
+from lamplighter.kafka.partitions.offset_map import OffsetMap
 from lamplighter.kafka.polling.commit_errors import is_fatal
 from lamplighter.kafka.settings import MOVERS, KafkaSettings
 
@@ -193,7 +193,7 @@ def _read(
 
 def _done_beyond(metadata: str | None, position: int) -> int:
     """How many are finished beyond the committed offset, as its metadata say."""
-    handover = Handover.decode(metadata, position)
+    handover = OffsetMap.decode(metadata, position)
     if handover is None or handover.frontier <= position:
         return 0
     return max(0, handover.frontier - position - len(handover.unfinished))

@@ -1,4 +1,4 @@
-"""What one owner of a partition leaves to the next, in the metadata of its commits."""
+"""What one owner of a partition tells the next, in the metadata of its commits."""
 
 import base64
 import binascii
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 PREFIX = "L2."
 MAX_RAW = 2_200  # bytes; base64 makes 2,934 characters of them, and the broker's limit is 4,095
 MARK = 14  # bytes of one at most
+MOST = 2**63 - 1  # of an offset, a time or a count
 CLEAN = 1
 IN_HAND, HAS_DUE, HAS_CRASHED = 1, 2, 4
 
@@ -30,7 +31,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Handover:
+class OffsetMap:
     """How far an owner has come beyond the committed offset, and how it left.
 
     Attributes:
@@ -64,7 +65,7 @@ class Handover:
         return PREFIX + base64.b64encode(bytes(raw)).decode().rstrip("=")
 
     @classmethod
-    def decode(cls, metadata: str | None, position: int) -> "Handover | None":
+    def decode(cls, metadata: str | None, position: int) -> "OffsetMap | None":
         """What such a text says; None where another client has written something else."""
         if not metadata or not metadata.startswith(PREFIX) or position < 0:
             return None
@@ -116,7 +117,7 @@ def _put_rising(raw: bytearray, numbers: Sequence[int], at: int) -> None:
         at = number
 
 
-def _read(raw: bytes, position: int) -> Handover:
+def _read(raw: bytes, position: int) -> OffsetMap:
     place = 1
 
     def take() -> int:
@@ -126,6 +127,8 @@ def _read(raw: bytes, position: int) -> Handover:
             byte = raw[place]
             place += 1
             number |= (byte & 0x7F) << shift
+            if number > MOST:
+                raise ValueError(number)  # no owner has written that
             if byte < 0x80:
                 return number
             shift += 7
@@ -141,7 +144,7 @@ def _read(raw: bytes, position: int) -> Handover:
         place += 1
         due = take() if flags & HAS_DUE else 0
         marks[at] = Mark(retries, due, bool(flags & IN_HAND), bool(flags & HAS_CRASHED))
-    return Handover(reach, bool(raw[0] & CLEAN), frontier, unfinished, marks)
+    return OffsetMap(reach, bool(raw[0] & CLEAN), frontier, unfinished, marks)
 
 
 def _rising(take: Callable[[], int], at: int) -> tuple[int, ...]:

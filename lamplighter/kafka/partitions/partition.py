@@ -1,40 +1,50 @@
-"""One assigned partition: what of it waits, what the next owner has to know, what a commit says."""
+"""One assigned partition: what was read, begun, finished, told; what a commit says of it, what the next owner gets."""
 
-from collections import deque
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
-from lamplighter.kafka.partitions.offset_map import Handover, Mark, fits
+from lamplighter.kafka.partitions.intake import Intake
+from lamplighter.kafka.partitions.marks import Marks
+from lamplighter.kafka.partitions.offset_map import OffsetMap
+from lamplighter.kafka.partitions.reach import Reach
 from lamplighter.kafka.partitions.tracker import Tracker
 
-if TYPE_CHECKING:
-    from lamplighter.kafka.scheduling.delivery import KafkaDelivery
-    from lamplighter.kafka.scheduling.scheduler import Lanes
-
-Chunk = list[Any]  # messages of one partition, the oldest last, so that taking one lets go of it
-Ordering = Literal["none", "key", "partition"]
-
-WHOLE = object()  # the lane of every message where the partition is kept in order as a whole
-LEAST_REACH, MOST_REACH = 32, 5_000  # offsets beyond what is begun that a commit announces
-MOST_AHEAD = 20_000  # finished beyond the prefix; every commit has to go through them
-MOST_KEPT = 1_000  # in hand beside each other, until it is counted whether the metadata have room for them
-MOST_HELD = 1_000  # deliveries that wait behind others of their lanes, and their bytes
-MOST_HELD_BYTES = 8 * 1024 * 1024
+Chunk = list[Any]  # records of one partition, the oldest last, so that taking one lets go of it
 
 
-class Waiting(deque["KafkaDelivery"]):
-    """What waits in a lane, behind those of it that are in hand or are to be tried again: the `holders`."""
+class Backlog(Protocol):
+    """What others may read of the records that are handed over and not finished; the thread that pops owns them.
 
-    holders = 0
+    Attributes:
+        unbegun, unbegun_bytes: records that no job was begun of yet, and their size.
+        in_hand: jobs that were begun and have not come to an end.
+        held: jobs that wait behind others of their order key.
+        is_closed: nothing new begins until something is settled, so that nothing more should be fetched.
+    """
+
+    @property
+    def unbegun(self) -> int: ...
+    @property
+    def unbegun_bytes(self) -> int: ...
+    @property
+    def in_hand(self) -> int: ...
+    @property
+    def held(self) -> int: ...
+    @property
+    def is_closed(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """One partition's part of a commit; the broker knows it when that is acknowledged."""
+    """One partition's part of a commit; the broker knows it when that is acknowledged.
+
+    The leader epoch is that of the last record which was read (KIP-320): by it the next owner's client notices that the
+    log was cut off and written anew.
+    """
 
     position: int
     text: str
+    epoch: int
     reach: int
     version: int
 
@@ -42,251 +52,175 @@ class News:
 class Partition:
     """A partition from one assignment to its end; a new assignment makes a new one, so that nothing old can commit.
 
-    The polling thread appends chunks and commits; the thread that pops does all the rest.
+    Its parts say which thread owns what. The polling thread: `intake`, all that is named below, and the front of
+    `tracker`. The thread that pops: `marks`, `backlog`, the beginnings in `reach`, and the ends in `tracker`.
 
     Attributes:
-        chunks: what is handed over and not begun; `buffered_bytes` is the size of it.
-        current: the chunk that is being begun, one after the other.
-        lost: it is not ours any more: whatever is in hand of it is dropped, and commits nothing.
-        at_end: it has been read to an end since it was assigned.
-        expected: the offset behind the last message that was handed over, and behind what is never delivered.
-        floor: the offset up to which all was finished when nothing was in hand.
-        begun: the offset behind the last one that may have been begun.
-        blocked: by lane, what waits behind a job of that lane; `held` is how many these are, `held_bytes` their size.
-        kept: how many are in hand while others are popped.
-        waits_for: a job that met a service which was away; nothing new begins before it.
-        ready: what waited behind another, and may run now.
-        parked: how many chunks are put aside, since nothing new may begin.
-        is_closed: nothing new may begin until something is settled.
-        stoppers: what has blocked its lane for too long, where the settings ask for a standstill until it has ended.
-        is_plain: nothing waits, is kept or is marked, so that settling is only finishing.
-        marks: by offset, what the next owner has to know of an unfinished job.
-        suspects: what an owner has died with that had announced it, as far as it was not taken up again.
-        careful_until: the offset up to which an unclean predecessor may have come.
-        reach: no job at this offset or beyond may begin before a further commit is acknowledged.
-        margin: how far beyond `begun` the last commit has set the reach.
-        version, acked: what was to be told by a commit, and what the broker has been told, as counts.
+        is_open: jobs of it may begin. It is not while the partition is being given away, nor after that.
+        lost: it is not ours any more: what is in hand of it is dropped when it ends, and commits nothing.
+        has_left: it is being given away, and no job of it is in hand any more; set by the thread that pops.
+        is_paused: nothing more is fetched of it.
+        position: the offset that the brokers have, or were asked for when the assignment began.
+        committed: the last commit that they have: offset and metadata.
+        version, acked: how often the thread that pops had something told, and how much of that the brokers have.
         wants_commit: something waits for a commit.
     """
 
     __slots__ = (
+        "_floor",
         "acked",
-        "announced",
-        "at_end",
-        "begun",
-        "blocked",
-        "buffered_bytes",
-        "careful_until",
-        "chunks",
+        "backlog",
         "committed",
         "connection",
-        "current",
-        "expected",
-        "floor",
-        "held",
-        "held_bytes",
-        "is_closed",
+        "has_left",
+        "intake",
+        "is_open",
         "is_paused",
-        "is_plain",
-        "kept",
-        "lanes",
         "lost",
-        "margin",
         "marks",
         "number",
-        "ordering",
-        "parked",
         "position",
         "reach",
-        "ready",
-        "stoppers",
-        "suspects",
         "topic",
         "tracker",
         "version",
-        "waits_for",
         "wants_commit",
     )
 
-    def __init__(
-        self, connection: str, topic: str, number: int, *, offset: int, metadata: str | None, ordering: Ordering
-    ) -> None:
-        handover = Handover.decode(metadata, offset) or Handover()
+    def __init__(self, connection: str, topic: str, number: int, *, offset: int, metadata: str | None) -> None:
+        left = OffsetMap.decode(metadata, offset) or OffsetMap()
         self.connection = connection
         self.topic = topic
         self.number = number
-        self.ordering = ordering
-        self.chunks: deque[Chunk] = deque()
-        self.current: Chunk = []
-        self.buffered_bytes = 0
-        self.tracker = Tracker(handover)
-        self.lanes: Lanes = None  # type: ignore[assignment]  # given with the first chunk
+        self.tracker = Tracker(left)
+        self.reach = Reach(offset)
+        self.marks = Marks(left, self.tracker.is_known)
+        self.intake = Intake()
+        self.backlog: Backlog | None = None  # made when something is handed over
+        self.is_open = True
         self.lost = False
-        self.at_end = False
+        self.has_left = False
         self.is_paused = False
-        self.is_closed = False
-        self.stoppers: set[KafkaDelivery] = set()
-        self.expected = self.floor = -1
-        self.position = self.begun = self.announced = offset
-        self.blocked: dict[Hashable, Waiting] = {}
-        self.kept = 0
-        self.held = 0
-        self.held_bytes = 0
-        self.waits_for: KafkaDelivery | None = None
-        self.ready: deque[KafkaDelivery] = deque()
-        self.parked = 0
-        # What was in hand to the last is in nobody's any more.
-        self.marks: dict[int, Mark] = {
-            offset: Mark(mark.retries, mark.due, has_crashed=mark.in_hand or mark.has_crashed)
-            for offset, mark in handover.marks.items()
-            if not self.tracker.is_known(offset)  # it was finished while they were written
-        }
-        self.suspects = {offset for offset, mark in self.marks.items() if mark.has_crashed}
-        self.careful_until = -1 if handover.is_clean else handover.reach
-        self.is_plain = not self.marks and self.careful_until < 0
-        self.reach = -1
-        self.margin = LEAST_REACH
+        self.position = offset
+        self.committed = (offset, metadata or "")
+        self._floor = -1  # up to here all was finished when nothing was in hand
         self.version = self.acked = 0
         self.wants_commit = False
-        self.committed = (offset, metadata or "")
 
     def __str__(self) -> str:
         return f"{self.topic}[{self.number}]"
 
-    # the polling thread ────────────────────────────────────────────────────────────────────────────────────────────
+    # reading: the polling thread ───────────────────────────────────────────────────────────────────────────────────
 
-    def receive(self, messages: Chunk) -> Chunk:
-        """Take over messages in their order; those that are to be run, the oldest last."""
+    def receive(self, messages: list[Any]) -> Chunk:
+        """Take over records in their order; those that are to run, the oldest last."""
+        intake, tracker = self.intake, self.tracker
         offsets = [message.offset() for message in messages]
-        if offsets[0] < self.expected:
-            # Fetched once more, as after a rebalance: they are here already.
-            messages = [message for message in messages if message.offset() >= self.expected]
+        if offsets[0] < intake.expected:
+            # Fetched once more: they are here already.
+            messages = [message for message in messages if message.offset() >= intake.expected]
             offsets = offsets[len(offsets) - len(messages) :]
             if not messages:
                 return []
-        if self.expected < 0 and not 0 <= self.position <= offsets[0]:
-            # A new group, or a log that is shorter than it was: what was committed speaks of other records.
-            self.position = self.begun = self.announced = offsets[0]
-            self.tracker.known_until = -1
+        if not intake.has_begun and not 0 <= self.position <= offsets[0]:
+            # A new group, or a log that ends before the committed offset: what was committed is about other records.
+            self._begin_at(offsets[0])
+            tracker.forget_known()
             self.marks.clear()
-            self.suspects.clear()
-        if self.marks:
-            self._forget_gone(offsets, until=offsets[-1])
-        self.expected = offsets[-1] + 1
-        tracker = self.tracker
+        intake.move(messages)
         tracker.deliver(offsets)
         if offsets[0] < tracker.known_until:
             messages = [message for message in messages if not tracker.is_known(message.offset())]
         messages.reverse()
-        self.buffered_bytes += sum(map(len, messages))
-        if self.reach < 0:
+        intake.count += len(messages)
+        intake.size += sum(map(len, messages))
+        if self.reach.told < 0:
             self.wants_commit = True
         return messages
 
     def read_to(self, offset: int) -> None:
         """It was read to an end: what is left up to there is never delivered, as the markers of transactions."""
-        if self.expected >= 0:
-            self._forget_gone((), until=offset)
-            self.expected = max(self.expected, offset)
-        elif (offset > max(self.position, 0) or self.careful_until >= 0) and not self.marks:
+        marks = self.marks
+        if self.intake.has_begun:
+            self.intake.move_to(offset)
+            return
+        marks.forget_gone((), since=0, until=offset)
+        if (offset > max(self.position, 0) or marks.careful_until >= 0) and not marks:
             # What is not written yet, an owner that is gone can't have begun.
-            self.careful_until = -1
-            self.settle_down()
+            marks.end_window()
             self.begin_at(offset)
+
+    def bound(self, end: int) -> None:
+        """The log ends here: what an earlier owner has told beyond that, is about another log or about nothing."""
+        self.marks.bound_window(end)
+        if end < self.tracker.known_until:
+            self.tracker.forget_known()
 
     def begin_at(self, offset: int) -> None:
         """Have it committed where this owner begins, though nothing has come: the next owner's end is a later one."""
-        self.position = self.begun = self.announced = self.expected = offset
+        self._begin_at(offset)
+        self.intake.move_to(offset)
+        self.committed = (-1, "")
         self.wants_commit = True
 
-    def buffered(self) -> int:
-        """How many messages are handed over and not begun."""
-        return sum(map(len, self.chunks))
+    def _begin_at(self, offset: int) -> None:
+        self.position = offset
+        self.reach = Reach(offset)
+
+    # committing: the polling thread ────────────────────────────────────────────────────────────────────────────────
 
     def news(self, *, is_last: bool = False) -> News | None:
         """What a commit has to say; None without news. `is_last` is the word of an owner that leaves in order.
 
-        It hands on what it has not finished of the window of one that did not.
+        It hands on what it has not finished of the careful window that it was given.
         """
-        version, tracker = self.version, self.tracker
-        if tracker.first_open < 0:
-            self.floor = self.expected
-        position, frontier, unfinished = tracker.beyond() if tracker.ahead else (tracker.position, 0, ())
-        position = max(self.position if position is None else position, self.floor)
-        if position < 0 or self.expected < 0:
+        version, reach = self.version, self.reach
+        position, left = self._told(is_last=is_last)
+        if position < 0 or not self.intake.has_begun:
             return None  # nothing of it has come to this owner
-        reach = max(self.begun, self.careful_until) if is_last else self._announced_reach()
-        is_clean = is_last and not 0 <= tracker.first_open < self.careful_until
-        marks = self._marks_from(position, is_last=is_last)
-        text = Handover(reach, is_clean, frontier, unfinished, marks).encode(position)
-        # What an earlier owner has announced in the very same words was not announced by this one.
-        if (position, text) == self.committed and self.acked >= version and self.reach >= reach:
+        text = left.encode(position)
+        # An earlier owner may have committed the very same text. Its reach was told of that owner, not of this one.
+        if (position, text) == self.committed and self.acked >= version and reach.told >= left.reach:
             return None
-        return News(position, text, reach, version)
+        return News(position, text, self.intake.epoch, left.reach, version)
+
+    def _told(self, *, is_last: bool) -> tuple[int, OffsetMap]:
+        tracker, marks = self.tracker, self.marks
+        if tracker.first_open < 0:
+            self._floor = self.intake.expected
+        position, frontier, unfinished = tracker.beyond() if tracker.ahead else (tracker.position, 0, ())
+        position = max(self.position if position is None else position, self._floor)
+        reach = max(self.reach.begun if is_last else self.reach.announce(), marks.careful_until)
+        is_clean = is_last and not 0 <= tracker.first_open < marks.careful_until
+        snapshot = marks.snapshot(position, is_last=is_last)
+        return position, OffsetMap(reach, is_clean, frontier, unfinished, snapshot)
 
     def acknowledge(self, news: News) -> None:
-        """The broker has it."""
+        """The brokers have it; they may have had a later one before its answer came."""
+        if news.version < self.acked or news.position < self.position:
+            return
         self.committed = (news.position, news.text)
         self.position = news.position
-        self.reach = max(self.reach, news.reach)
+        self.reach.acknowledge(news.reach)
         self.acked = news.version
 
-    def _announced_reach(self) -> int:
-        """How far jobs may begin before the next commit: twice as far as they came since the last one."""
-        if self.reach >= self.begun + self.margin // 2:
-            return self.reach
-        came = 2 * (self.begun - self.announced)
-        self.margin = min(MOST_REACH, max(LEAST_REACH, came))
-        self.announced = self.begun
-        return max(self.begun + self.margin, self.careful_until)
+    def left_before(self, end: int) -> tuple[int, str]:
+        """What the next owner is told, as offset and metadata, where the log was cut off at the offset `end`."""
+        position, left = self._told(is_last=True)
+        left = replace(
+            left,
+            reach=min(left.reach, end),
+            frontier=min(left.frontier, end),
+            unfinished=tuple(offset for offset in left.unfinished if offset < end),
+            marks={offset: mark for offset, mark in left.marks.items() if offset < end},
+        )
+        position = min(position, end)
+        return position, left.encode(position)
 
-    def _marks_from(self, position: int, *, is_last: bool) -> dict[int, Mark]:
-        # The thread that pops finishes first, and forgets the mark after it.
-        marks = {o: m for o, m in dict(self.marks).items() if o >= position}
-        if is_last:
-            # A job that is still in hand is no victim of a crash: the start does not count.
-            marks = {o: Mark(m.retries - 1, has_crashed=m.has_crashed) if m.in_hand else m for o, m in marks.items()}
-            marks = {o: m for o, m in marks.items() if m.retries or m.due}
-        return marks
-
-    def _forget_gone(self, offsets: Sequence[int], *, until: int) -> None:
-        """Retention may have deleted what an earlier owner has left to be tried again."""
-        there = set(offsets)
-        for offset in [o for o in list(self.marks) if self.expected <= o < until and o not in there]:
-            del self.marks[offset]
-            self.suspects.discard(offset)
-
-    # the thread that pops ──────────────────────────────────────────────────────────────────────────────────────────
-
-    def lane_of(self, message: Any) -> Hashable:
-        """What a message must be kept in order with; None where there is nothing."""
-        if self.ordering == "key":
-            key: Hashable = message.key()
-            return key
-        return WHOLE if self.ordering == "partition" else None
-
-    def may_take(self) -> bool:
-        """Whether something new may begin, as far as memory, order and the metadata's room go."""
-        if self.stoppers or self.waits_for is not None or WHOLE in self.blocked:
-            return False
-        if self.held >= MOST_HELD or self.held_bytes >= MOST_HELD_BYTES:
-            return False
-        ahead = self.tracker.ahead
-        if not ahead and not self.marks and self.kept < MOST_KEPT:
-            return True
-        if ahead >= MOST_AHEAD:
-            return False
-        position = self.tracker.position
-        span = self.begun - (self.position if position is None else position)
-        return fits(self.tracker.left - self.buffered() - len(self.current), span, len(self.marks))
+    # telling: the thread that pops ─────────────────────────────────────────────────────────────────────────────────
 
     def tell(self) -> int:
         """Have the next commit carry what is marked now; the version that the broker then has."""
         self.version += 1
         self.wants_commit = True
         return self.version
-
-    def settle_down(self) -> None:
-        """Find out whether settling is only finishing again."""
-        is_odd = self.kept or self.blocked or self.marks or self.ready or self.waits_for
-        self.is_plain = not is_odd and self.careful_until < 0

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import filterfalse, takewhile
 
-from lamplighter.kafka.partitions.offset_map import Handover
+from lamplighter.kafka.partitions.offset_map import OffsetMap
 
 
 class Tracker:
@@ -19,7 +19,7 @@ class Tracker:
 
     __slots__ = ("_finished", "_open", "_unfinished", "known_until", "position")
 
-    def __init__(self, known: Handover | None = None) -> None:
+    def __init__(self, known: OffsetMap | None = None) -> None:
         self._open: deque[int] = deque()
         self._finished: set[int] = set()
         self._unfinished = frozenset(known.unfinished) if known else frozenset()
@@ -32,6 +32,10 @@ class Tracker:
             # Finished ones among them count when their turn comes; they must not be missing in the prefix.
             self._finished.update(filter(self.is_known, offsets))
         self._open.extend(offsets)
+
+    def forget_known(self) -> None:
+        """What an earlier owner has finished was in another log."""
+        self.known_until = -1
 
     def is_known(self, offset: int) -> bool:
         """Whether an earlier owner has finished this one."""

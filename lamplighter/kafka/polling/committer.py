@@ -30,12 +30,14 @@ class Committer:
         self,
         partitions: dict[Place, Partition],
         *,
+        acknowledged: Callable[[Partition], object],
         changed: Callable[[], object],
         refused: Callable[[KafkaError], object],
     ) -> None:
         self.in_flight = False
         self.last_error = ""
         self._partitions = partitions
+        self._acknowledged = acknowledged
         self._changed = changed
         self._refused = refused
         self._sent: dict[Place, News] = {}
@@ -67,7 +69,7 @@ class Committer:
             self._failed(error.args[0], list(news))
         return True
 
-    def commit_revoked(self, consumer: Consumer, partitions: Sequence[Partition]) -> None:
+    def commit_last(self, consumer: Consumer, partitions: Sequence[Partition]) -> None:
         """Commit and wait, before partitions go, so that their next owner does not run again what is finished."""
         news = self._news(partitions, is_last=True)
         if not news:
@@ -76,6 +78,25 @@ class Committer:
             consumer.commit(offsets=self._offsets(news), asynchronous=False)
         except KafkaException as error:
             log.warning("commit at revocation failed; its jobs run again", extra={"reason": error.args[0].str()})
+
+    def commit_beside(self, consumer: Consumer, partitions: Sequence[Partition]) -> None:
+        """Commit and wait what jobs of these partitions wait for, while nothing is polled.
+
+        The answer to a commit that is under way comes with the next poll. That one is older, and tells less.
+        """
+        if time.monotonic() < self._not_before or not any(partition.wants_commit for partition in partitions):
+            return
+        news = self._news(partitions, is_last=False)
+        try:
+            taken = consumer.commit(offsets=self._offsets(news), asynchronous=False) if news else None
+        except KafkaException as error:
+            self._failed(error.args[0], list(news))
+            return
+        for tp in taken or ():
+            if tp.error is None:
+                self._acknowledge(self._partitions[tp.topic, tp.partition], news[tp.topic, tp.partition])
+            else:
+                self._failed(tp.error, [(tp.topic, tp.partition)])
 
     def on_commit(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
         """The answer; called by the consumer."""
@@ -95,8 +116,12 @@ class Committer:
             # What an earlier assignment of the partition has sent says nothing about this one.
             is_ours = partition is self._owners.get(place)
             if partition is not None and news is not None and is_ours and news.position == tp.offset:
-                partition.acknowledge(news)
+                self._acknowledge(partition, news)
         self._changed()
+
+    def _acknowledge(self, partition: Partition, news: News) -> None:
+        partition.acknowledge(news)
+        self._acknowledged(partition)
 
     def _is_urgent(self) -> bool:
         finished = 0
@@ -118,9 +143,10 @@ class Committer:
         return found
 
     def _offsets(self, news: dict[Place, News]) -> list[TopicPartition]:
-        if self._is_bare:
-            return [TopicPartition(*place, one.position) for place, one in news.items()]
-        return [TopicPartition(*place, one.position, one.text) for place, one in news.items()]
+        return [
+            TopicPartition(*place, one.position, "" if self._is_bare else one.text, one.epoch)
+            for place, one in news.items()
+        ]
 
     def _failed(self, error: KafkaError, places: Sequence[Place]) -> None:
         verdict = judge(error)

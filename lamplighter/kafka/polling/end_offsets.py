@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 
 from lamplighter.kafka.partitions.partition import Partition
 
@@ -30,9 +30,14 @@ class Ends:
             if high >= 0:
                 self._high[partition.topic, partition.number] = high
 
-    def reached(self, message: Message) -> None:
+    def reached(self, place: Place, end: int) -> None:
         """A partition was read up to here: transactions end in markers that are never delivered."""
-        self._read[message.topic() or "", message.partition() or 0] = message.offset() or 0
+        self._read[place] = end
+
+    def forget(self, place: Place) -> None:
+        """The log is not as long any more as it was."""
+        self._high.pop(place, None)
+        self._read.pop(place, None)
 
     def lag(self, partition: Partition) -> int:
         """How much of a partition is not finished: delivered messages, and what is still to be fetched."""
@@ -43,4 +48,5 @@ class Ends:
         return max(self._high.get((partition.topic, partition.number), 0), self._got(partition))
 
     def _got(self, partition: Partition) -> int:
-        return max(partition.expected, partition.position, self._read.get((partition.topic, partition.number), 0))
+        read = self._read.get((partition.topic, partition.number), 0)
+        return max(partition.intake.expected, partition.position, read)

@@ -48,7 +48,8 @@ class Flow:
         resume: list[TopicPartition] = []
         for partition in known:
             crowded = half if partition.is_paused else full
-            wanted = partition.is_closed or (partition.topic in crowded and not self.may_wait(now))
+            is_closed = partition.backlog is not None and partition.backlog.is_closed
+            wanted = is_closed or (partition.topic in crowded and not self.may_wait(now))
             if wanted != partition.is_paused:
                 partition.is_paused = wanted
                 (pause if wanted else resume).append(TopicPartition(partition.topic, partition.number))
@@ -61,9 +62,10 @@ class Flow:
         """How full each topic is, 1 being all that it may have."""
         counts, sizes = dict.fromkeys(self._topics, 0), dict.fromkeys(self._topics, 0)
         for partition in partitions:
-            if not partition.is_closed:
-                counts[partition.topic] += partition.buffered()
-                sizes[partition.topic] += partition.buffered_bytes
+            backlog = partition.backlog
+            if backlog is not None and not backlog.is_closed:
+                counts[partition.topic] += backlog.unbegun
+                sizes[partition.topic] += backlog.unbegun_bytes
         return {
             topic: max(counts[topic] / self._prefetch, sizes[topic] / self._prefetch_bytes) for topic in self._topics
         }

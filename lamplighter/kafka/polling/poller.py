@@ -8,8 +8,6 @@ from itertools import groupby
 from typing import Any
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
-    OFFSET_INVALID,
     Consumer,
     KafkaError,
     KafkaException,
@@ -20,8 +18,8 @@ from confluent_kafka import (
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.clientlog import client_logger
 from lamplighter.kafka.identity import Identity
-from lamplighter.kafka.memory import fix_thresholds
-from lamplighter.kafka.partitions.partition import Chunk, Ordering, Partition
+from lamplighter.kafka.partitions.partition import Partition
+from lamplighter.kafka.polling.assignment import Assignment, Scheduling
 from lamplighter.kafka.polling.commit_errors import is_fatal
 from lamplighter.kafka.polling.committer import Committer
 from lamplighter.kafka.polling.end_offsets import Ends
@@ -43,17 +41,12 @@ BUSY = 0.005  # the same while something is buffered, and may soon wait for a co
 CAREFUL = 0.001  # the same while each job waits for a commit of its own
 LOOK_EVERY = 1.0  # seconds between two looks whether a broker that is away can come back
 
-Arrived = Callable[[Partition, Chunk], None]
-
 
 class PollingThread(threading.Thread):
-    """Feeds `arrived` with chunks of one partition each, and commits what these have finished.
+    """Feeds a scheduler with chunks of one partition each, and commits what has been finished.
 
     Attributes:
         failure: why polling has ended for good; None while it goes on.
-        has_assignment: whether the group has given this member its partitions, be they none.
-        lost: what was taken away without a word, until the group gives something again.
-        ends: how far the assigned partitions go.
         polled_at: when the consumer was last polled, on the monotonic clock.
     """
 
@@ -66,20 +59,16 @@ class PollingThread(threading.Thread):
         needed: Sequence[str],
         prefetch: int,
         prefetch_bytes: int,
-        ordering: Ordering,
+        revoke_wait: float,
         identity: Identity | None,
         sleep_on_error: float | None,
-        arrived: Arrived,
+        scheduling: Scheduling,
         changed: Callable[[], None],
         is_gone: Callable[[str], bool],
     ) -> None:
         super().__init__(name="lamplighter-kafka-poll", daemon=True)
         self.failure: QueueError | None = None
-        self.has_assignment = False
-        self.lost: list[Partition] = []
-        self.ends = Ends()
         self.polled_at = time.monotonic()
-        self._connection = connection
         self._config = dict(config)
         # Left to the client, the end would be taken in a log that was shortened and in an added partition, too.
         self._from_end = config.get("auto.offset.reset") == "latest"
@@ -89,16 +78,23 @@ class PollingThread(threading.Thread):
         self._topics = list(topics)
         self._needed = [topic for topic in needed if topic not in topics]
         self._flow = Flow(self._topics, prefetch=prefetch, prefetch_bytes=prefetch_bytes)
-        self._ordering: Ordering = ordering
         self._sleep_on_error = sleep_on_error
-        self._arrived = arrived
         self._changed = changed
         self._is_gone = is_gone
-        self._partitions: dict[tuple[str, int], Partition] = {}
-        self._committer = Committer(self._partitions, changed=changed, refused=self._on_refusal)
+        self._stopping = threading.Event()
+        self._assignment = Assignment(
+            connection,
+            scheduling=scheduling,
+            wait=revoke_wait,
+            changed=changed,
+            alive=self._beat,
+            is_over=self._stopping.is_set,
+        )
+        self._committer = Committer(
+            self._assignment.partitions, acknowledged=scheduling.look_at, changed=changed, refused=self._on_refusal
+        )
         self._membership: Membership | None = None
         self._identity = identity
-        self._stopping = threading.Event()
         self._leave_by = 0.0
         self._has_told_all = False
         self._warned_at = 0.0
@@ -115,9 +111,24 @@ class PollingThread(threading.Thread):
         """What the brokers said of the last commit; empty when they took it."""
         return self._committer.last_error
 
+    @property
+    def has_assignment(self) -> bool:
+        """Whether the group has given this member its partitions, be they none."""
+        return self._assignment.has_begun
+
+    @property
+    def lost(self) -> list[Partition]:
+        """What was taken away without a word, until the group gives something again."""
+        return self._assignment.lost
+
+    @property
+    def ends(self) -> Ends:
+        """How far the assigned partitions go."""
+        return self._assignment.ends
+
     def assigned(self) -> list[Partition]:
         """The partitions that are ours now."""
-        return list(self._partitions.values())
+        return list(self._assignment.partitions.values())
 
     def stop(self, *, timeout: float) -> bool:
         """Commit, leave the group, close; False when that has not ended in time, or a commit was not taken."""
@@ -129,7 +140,6 @@ class PollingThread(threading.Thread):
     def run(self) -> None:
         """Poll until told to stop, or until polling makes no sense any more."""
         try:
-            fix_thresholds()
             consumer = Consumer(
                 {
                     **self._config,
@@ -192,14 +202,16 @@ class PollingThread(threading.Thread):
     def _turn(self, consumer: Consumer) -> None:
         now = self.polled_at = time.monotonic()
         self._committer.commit_if_due(consumer, now)
-        self._flow.regulate(consumer, self._partitions.values(), now)
-        self.ends.look(consumer, self._partitions.values(), now)
+        partitions = self._assignment.partitions.values()
+        self._flow.regulate(consumer, partitions, now)
+        self._assignment.ends.look(consumer, partitions, now)
         if self._looks_for_end and now - self._looked_at > LOOK_EVERY:
             self._look_for_end(now)
         if self._membership is not None:
             self._look_for_membership(consumer, self._membership, now)
         for topic in self._identity.made_anew(now) if self._identity is not None else ():
-            self._begin_anew(consumer, topic)
+            self._new_topics.pop(topic, None)
+            self._assignment.begin_anew(consumer, topic)
         if self._flow.may_wait(now):
             # One message more, at most, for the answer to a commit that jobs may be waiting for.
             time.sleep(CAREFUL if self._committer.in_flight else BUSY)
@@ -220,10 +232,11 @@ class PollingThread(threading.Thread):
         if self._flow.is_full:
             return BUSY
         patience = IDLE
-        for partition in self._partitions.values():
-            if (partition.careful_until >= 0 and partition.tracker.left) or partition.reach < 0 <= partition.expected:
+        for partition in self._assignment.partitions.values():
+            is_careful = partition.marks.careful_until >= 0 and partition.tracker.left
+            if is_careful or (partition.reach.told < 0 and partition.intake.has_begun):
                 return CAREFUL
-            if partition.chunks:
+            if partition.backlog is not None and partition.backlog.unbegun:
                 patience = BUSY
         return patience
 
@@ -242,62 +255,28 @@ class PollingThread(threading.Thread):
             self._fail(refused)
             return
         self._membership = None
-        if not self.has_assignment:
-            log.info("partitions assigned", extra={"partitions": _names([])})
-            self.has_assignment = True
-            self._changed()
+        self._assignment.take_none()
 
     def _hand_over(self, consumer: Consumer, batch: list[Message]) -> None:
         self._looks_for_end = False
+        self._assignment.begin_batch()
         messages = [message for message in batch if message.error() is None]
         # Of one topic only the partitions differ, and asking for them is all that groupby needs to do.
         only = self._topics[0] if len(self._topics) == 1 else None
         key: Callable[[Message], Any] = Message.partition if only else _place
         for found, run in groupby(messages, key=key):
-            partition = self._partitions.get((only, found) if only else found)
-            if partition is None:
-                continue  # taken away while the batch was on its way
-            chunk = list(run)
-            if partition.expected < 0 and partition.careful_until >= 0:
-                self._bound_the_window(consumer, partition)
-            chunk = partition.receive(chunk)
-            if chunk:
-                self._arrived(partition, chunk)
+            self._assignment.receive(consumer, (only, found) if only else found, list(run))
         if len(messages) < len(batch):
             for message in batch:
                 if message.error() is not None:
                     self._on_message_error(consumer, message)
-
-    def _begin_anew(self, consumer: Consumer, topic: str) -> None:
-        log.warning("a topic was made anew; it is worked from its beginning", extra={"topic": topic})
-        self._new_topics.pop(topic, None)
-        for place in [place for place in self._partitions if place[0] == topic]:
-            self._partitions[place].lost = True
-            self._partitions[place] = self._partition(TopicPartition(*place, OFFSET_INVALID))
-            consumer.seek(TopicPartition(*place, OFFSET_BEGINNING))
-        self._changed()
-
-    def _bound_the_window(self, consumer: Consumer, partition: Partition) -> None:
-        """What is not written yet, an owner that is gone can't have begun."""
-        high = consumer.get_watermark_offsets(TopicPartition(partition.topic, partition.number), cached=True)[1]
-        if high >= 0:
-            partition.careful_until = min(partition.careful_until, high)
 
     def _on_message_error(self, consumer: Consumer, message: Message) -> None:
         error = message.error()
         if error is None:
             return
         if error.code() == KafkaError._PARTITION_EOF:
-            self.ends.reached(message)
-            partition = self._partitions.get(_place(message))
-            if partition is None:
-                return
-            if partition.position < 0 and self._from_end:
-                partition.begin_at(message.offset() or 0)
-            partition.read_to(message.offset() or 0)
-            if not partition.at_end:
-                partition.at_end = True
-                self._changed()
+            self._assignment.read_to(consumer, _place(message), message.offset() or 0, from_end=self._from_end)
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             log.error("a topic is missing", extra={"topic": message.topic(), "brokers": self.brokers})
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
@@ -321,51 +300,18 @@ class PollingThread(threading.Thread):
         except QueueError as refused:
             self._fail(refused)
             return
-        for found in left:
-            self._partitions[found.topic, found.partition] = self._partition(found)
         # One that stops may have been told nothing, and must not take the end.
         new_topics = {} if self._stopping.is_set() else self._new_topics
-        consumer.incremental_assign([start_of(tp, new_topics) for tp in left])
-        # A pause outlives revocation and assignment; without this a partition would stand still for ever.
-        if assigned:
-            consumer.resume(assigned)
-        log.info("partitions assigned", extra={"partitions": _names(assigned)})
-        self.has_assignment = True
-        self.lost = []
-        self._changed()
-
-    def _partition(self, found: TopicPartition) -> Partition:
-        return Partition(
-            self._connection,
-            found.topic,
-            found.partition,
-            offset=found.offset,
-            metadata=found.metadata,
-            ordering=self._ordering,
-        )
+        self._assignment.take(consumer, left, [start_of(tp, new_topics) for tp in left])
 
     def _beat(self) -> None:
         self.polled_at = time.monotonic()
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
-        self._committer.commit_revoked(consumer, self._give_up(revoked))
+        self._assignment.give_away(consumer, revoked, self._committer)
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
-        # Another member may own them already: whatever we know of them is void.
-        self.lost = self._give_up(lost)
-        log.warning("partitions lost; jobs in hand of them will run again", extra={"partitions": _names(lost)})
-
-    def _give_up(self, gone: list[TopicPartition]) -> list[Partition]:
-        partitions = []
-        for tp in gone:
-            partition = self._partitions.pop((tp.topic, tp.partition), None)
-            if partition is not None:
-                partition.lost = True
-                partitions.append(partition)
-        if gone:
-            log.info("partitions revoked", extra={"partitions": _names(gone)})
-        self._changed()
-        return partitions
+        self._assignment.lose(lost)
 
     def _on_refusal(self, error: KafkaError) -> None:
         self._fail(QueueError(f"The brokers {self.brokers} refuse this worker's commits: {error.str()}"))
@@ -377,8 +323,9 @@ class PollingThread(threading.Thread):
 
         A static member does not leave: it comes back before its session ends, or its partitions move then.
         """
-        if self._partitions:
-            consumer.pause([TopicPartition(part.topic, part.number) for part in self._partitions.values()])
+        places = [TopicPartition(*place) for place in self._assignment.partitions]
+        if places:
+            consumer.pause(places)
         # An open commit makes close() hang where the broker is frozen, so it is waited for here. One that a
         # rebalance refuses is sent again when polling has brought us into the new generation.
         committer = self._committer
@@ -399,7 +346,3 @@ class PollingThread(threading.Thread):
 
 def _place(message: Message) -> tuple[str, int]:
     return message.topic(), message.partition()  # type: ignore[return-value]  # None only before it is sent
-
-
-def _names(partitions: list[TopicPartition]) -> str:
-    return ", ".join(sorted(f"{tp.topic}[{tp.partition}]" for tp in partitions)) or "none"

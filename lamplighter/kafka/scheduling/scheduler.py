@@ -1,149 +1,222 @@
-"""Which delivery comes next: topics by their weights, lanes in their order, waiting ones when they are due."""
+"""Which job runs next: topics by their weights, order keys one job at a time, retries when they are due."""
 
 import heapq
 import itertools
-import logging
+import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 
-from lamplighter.errors import LaneBlocked, MessageTooLarge, QueueError, UnsupportedDelay
-from lamplighter.kafka.delays.copies import AGAIN, Copies
+from lamplighter.errors import OrderBlocked
 from lamplighter.kafka.partitions.offset_map import Mark
-from lamplighter.kafka.partitions.partition import Chunk, Partition, Waiting
+from lamplighter.kafka.partitions.partition import Chunk, Partition
+from lamplighter.kafka.scheduling.backlog import Backlog
+from lamplighter.kafka.scheduling.careful import CarefulStart
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
-from lamplighter.kafka.scheduling.turns import Line, next_by_weight
+from lamplighter.kafka.scheduling.departures import Copies, Departures
+from lamplighter.kafka.scheduling.order import Ordering
+from lamplighter.kafka.scheduling.turns import Turns, next_by_weight
 from lamplighter.queue.delivery import HasFurtherStart
-
-log = logging.getLogger(__name__)
 
 NEVER = float("inf")
 LONGEST = 1e9  # seconds that a mark tells of; a payload may ask for a wait of which there are no milliseconds
+NOTHING: Chunk = []
 
 
-class Lanes:
+class Scheduler:
     """What is fetched and not begun, what waits to run again, and what waits behind another.
 
-    A lane is what has to be kept in order: a key, or a whole partition. Only `arrived` is called by the polling
-    thread; whoever pops owns the rest.
+    The polling thread leaves word by `arrived` and `look_at`; all else is for the thread that pops. Nothing that a job
+    costs grows with the number of partitions, or of the jobs that wait.
     """
 
     def __init__(
         self,
         weights: Mapping[str, int],
         *,
+        ordering: Ordering = "key",
         block_limit: float = 0,
-        block_action: str = "fail",
         copies: Copies | None = None,
         in_place: float = NEVER,
         has_further_start: HasFurtherStart | None = None,
         slots: int = 1,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._lines = [Line(name, weight) for name, weight in weights.items()]
-        self._by_name = {line.name: line for line in self._lines}
-        self._only = self._lines[0]
+        self._topics = [Turns(name, weight) for name, weight in weights.items()]
+        self._by_name = {topic.name: topic for topic in self._topics}
+        self._only = self._topics[0] if len(self._topics) == 1 else None
+        self._ordering: Ordering = ordering
         self._block_limit = block_limit
-        self._block_action = block_action
-        self._copies = copies
-        self._in_place = in_place
-        self._has_further_start = has_further_start
-        self._slots = slots
         self._now = now
-        self._is_plain = len(self._lines) == 1
-        self._odd: dict[Partition, None] = {}  # the partitions that are not plain, in the order in which they became so
+        self._departures = Departures(
+            copies, in_place=in_place, keep=self.keep, wait=self._wait_in_place, finish=self.finish
+        )
+        self._careful = CarefulStart(has_further_start, slots=slots)
+        self._inbox: deque[tuple[Backlog, Chunk, int]] = deque()
+        self._backlogs: set[Backlog] = set()
+        self._odd: set[Backlog] = set()  # those that are not plain
         self._due: list[tuple[float, int, KafkaDelivery]] = []
         self._numbers = itertools.count()
+        self._ready: deque[Backlog] = deque()  # at least once for each job that waited behind another
         self._kept = 0
-        self._suspect: KafkaDelivery | None = None  # it waits to be started, or is alone in hand
-        self._is_alone_in_hand = self._is_others_turn = False
+        self._is_others_turn = False
+        # The chunk that `pop` takes from without looking at anything else; it is the one that is worked now.
+        self._plain: Chunk = NOTHING
+        self._source: Backlog | None = None
 
     # called by the polling thread ──────────────────────────────────────────────────────────────────────────────────
 
     def arrived(self, partition: Partition, chunk: Chunk) -> None:
-        """Messages of a partition, the oldest last."""
-        partition.lanes = self
-        self._by_name[partition.topic].arrived(partition, chunk)
+        """Records of a partition, the oldest last; before the end of the last one nothing else is there."""
+        self._inbox.append((self._backlog_of(partition), chunk, partition.intake.expected))
+
+    def look_at(self, partition: Partition) -> None:
+        """A commit of a partition was acknowledged, it was read to its end, is to be given away, or is lost."""
+        if partition.backlog is not None:
+            self._inbox.append((self._backlog_of(partition), NOTHING, partition.intake.expected))
+        elif not partition.is_open:
+            partition.has_left = True  # nothing of it was ever here
+
+    def _backlog_of(self, partition: Partition) -> Backlog:
+        backlog = partition.backlog
+        if backlog is None:
+            backlog = partition.backlog = Backlog(partition, self, self._ordering)
+        assert isinstance(backlog, Backlog)  # nobody else makes one
+        return backlog
 
     # popping ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def pop(self) -> KafkaDelivery | None:
         """The next delivery that may run now; None where there is none."""
-        if self._is_plain:
-            line = self._only
-            chunk, partition = line.chunk, line.partition
-            # A partition that was not plain when it came is found out when its chunk is begun.
-            if chunk and partition is not None and partition.is_plain and not partition.lost:
-                return KafkaDelivery(partition, chunk.pop())
+        chunk = self._plain
+        if chunk:
+            source = self._source
+            if source.partition.is_open:  # type: ignore[union-attr]  # a chunk has a source
+                return KafkaDelivery(source, chunk.pop())  # type: ignore[arg-type]
         return self._pop()
 
     def next_due(self) -> float:
         """When the next delivery that waits is due, on the monotonic clock."""
         return self._due[0][0] if self._due else NEVER
 
+    @property
     def is_empty(self) -> bool:
         """Whether nothing is left here, neither waiting nor in hand."""
-        if self._kept or self._suspect is not None or not all(line.is_empty() for line in self._lines):
+        if self._kept or self._careful or self._inbox:
             return False
-        if any(not delivery.partition.lost for _, _, delivery in self._due):
+        if any(topic.has_something for topic in self._topics):
             return False
-        return not any(partition.held or partition.ready for partition in self._odd if not partition.lost)
+        if any(delivery.partition.is_open for _, _, delivery in self._due):
+            return False
+        backlogs = [backlog for backlog in self._backlogs if backlog.partition.is_open]
+        return not any(backlog.chunks or backlog.held or backlog.ready for backlog in backlogs)
 
     def _pop(self) -> KafkaDelivery | None:
-        if self._copies is not None and self._copies.under_way:
-            self.take_reports()
-        while self._suspect is None:
+        self._plain = NOTHING
+        self.look()
+        while not self._careful:
             delivery = self._next()
             if delivery is None:
-                self._look_whether_plain()
                 return None
-            if delivery.partition.lost:
+            backlog = delivery.source
+            assert isinstance(backlog, Backlog)  # this scheduler made it
+            if not backlog.partition.is_open:
+                backlog.waiting += 1  # the next owner begins it
                 continue
-            if not delivery.partition.is_plain:
-                self._odd[delivery.partition] = None
-                self._is_plain = False
-                if not self._may_run(delivery):
-                    continue
-            return delivery
-        return self._start_suspect()
+            if backlog.is_plain:
+                self._go_on_plainly()
+                return delivery
+            self._odd.add(backlog)
+            if self._may_run(delivery, backlog):
+                return delivery
+        return self._start_carefully()
+
+    def look(self) -> None:
+        """Take what the polling thread has left word of, and the reports of copies."""
+        inbox = self._inbox
+        while inbox:
+            self._take_in(*inbox.popleft())
+        if self._departures.are_under_way:
+            self._departures.take_reports()
+
+    def _take_in(self, backlog: Backlog, chunk: Chunk, until: int) -> None:
+        partition = backlog.partition
+        if not partition.is_open:
+            self._drop(backlog)
+            return
+        marks = partition.marks
+        if marks:
+            offsets = [message.offset() for message in chunk]
+            marks.forget_gone(offsets, since=backlog.seen, until=until)
+        backlog.seen = until
+        self._backlogs.add(backlog)
+        if chunk:
+            backlog.chunks.append(chunk)
+        self._settle_down(backlog)
+        if backlog.waits_for_commit and partition.reach.may_begin(backlog.next_offset):
+            backlog.waits_for_commit = False
+        if backlog.chunks and not (backlog.is_closed or backlog.waits_for_commit):
+            self._by_name[partition.topic].add(backlog)
+
+    def _drop(self, backlog: Backlog) -> None:
+        """The partition is to be given away, or is gone."""
+        backlog.is_leaving = True
+        self._backlogs.discard(backlog)
+        self._odd.discard(backlog)
+        waiting = self._careful.waiting
+        if waiting is not None and waiting.source is backlog:
+            self._careful.let_go(waiting)
+        backlog.drop()
+        self._look_whether_it_has_left(backlog)
+
+    def _look_whether_it_has_left(self, backlog: Backlog) -> None:
+        if backlog.is_leaving and not backlog.in_hand:
+            backlog.partition.has_left = True
+
+    def _go_on_plainly(self) -> None:
+        """Where nothing waits anywhere, and one topic alone needs no turns, the next jobs are those of the chunk."""
+        only = self._only
+        if only is None or self._odd or self._due or self._kept or only.backlog is None:
+            return
+        if only.backlog.is_plain:
+            self._source, self._plain = only.backlog, only.backlog.current
 
     def _next(self) -> KafkaDelivery | None:
         # What is tried again without a wait, and without end, must leave every other turn to others.
         other, self._is_others_turn = self._new() if self._is_others_turn else None, False
         while other is None and self._due and self._due[0][0] <= time.monotonic():
             delivery = heapq.heappop(self._due)[2]
-            if delivery.leaves_by <= time.monotonic() or delivery.partition.lost:
+            if not delivery.partition.is_open:
+                continue  # the next owner begins it
+            self._backlog_of(delivery.partition).waiting -= 1
+            if delivery.leaves_by <= time.monotonic():
                 self._is_others_turn = delivery.retries > 1
                 return delivery
-            self._send_off(delivery)
+            self._departures.send_off(delivery)
         return other or self._new()
 
     def _new(self) -> KafkaDelivery | None:
-        for partition in self._odd:
-            if partition.ready and partition.waits_for is None:
-                return partition.ready.popleft()
-        if len(self._lines) == 1:
-            self._only.unpark()
-            return self._only.next()
-        return next_by_weight(self._lines)
+        while self._ready:
+            backlog = self._ready.popleft()
+            # Those of a partition that waits for a service come in here once more when that is back.
+            if backlog.ready and backlog.waits_for is None:
+                return backlog.ready.popleft()
+        return self._only.next() if self._only is not None else next_by_weight(self._topics)
 
-    def _may_run(self, delivery: KafkaDelivery) -> bool:
+    def _may_run(self, delivery: KafkaDelivery, backlog: Backlog) -> bool:
         """Whether a delivery of a partition that is not plain may run now; else it is where it waits."""
-        partition = delivery.partition
-        if not delivery.is_placed:
-            self._place(delivery)
-            if delivery.lane is not None and delivery.lane in partition.blocked:
-                self._hold_back(delivery)
+        if not delivery.has_order_key:
+            self._place(delivery, backlog)
+            if backlog.order.must_wait(delivery):
+                backlog.order.wait(delivery)
                 return False
         if not delivery.is_read:
             delivery.is_read = True
-            if delivery.offset in partition.marks and self._must_wait(delivery):
+            if delivery.offset in backlog.partition.marks and self._must_wait(delivery):
                 return False
         if delivery.is_suspect:
-            # Beside others it is blamed for no more than one crash: the next time it is alone.
-            delivery.may_have_company = (
-                not delivery.has_crashed and self._has_further_start is not None and self._has_further_start(delivery)
-            )
-            self._suspect, self._is_alone_in_hand = delivery, False
+            self._careful.put(delivery)
+            backlog.waiting += 1
             return False
         return True
 
@@ -153,41 +226,19 @@ class Lanes:
         delivery.retries = mark.retries
         delivery.has_crashed = mark.has_crashed
         wait = mark.due / 1000 - self._now()
-        if wait > 0 and self._travels(delivery, wait):
+        if wait <= 0:
+            return False
+        if self._may_travel(delivery, wait):
             # The last owner died while its copy was on its way; nobody knows whether that has arrived.
-            self._depart(delivery, wait)
-        elif wait > 0:
-            self._wait(delivery, wait)
-        return wait > 0
-
-    def _start_suspect(self) -> KafkaDelivery | None:
-        """Start what may have killed an owner, when the broker knows of it, and before it is failed once all alone.
-
-        An owner that was killed from outside may have had thousands in hand: one after the other they would take hours.
-        Beside it are no more than there are slots, though others wait for their pushes alone: the next owner has to run
-        as many one by one if this one is killed, too.
-        """
-        delivery = self._suspect
-        if delivery is None or self._is_alone_in_hand:
-            return None
-        partition = delivery.partition
-        if partition.lost:
-            self._suspect = None
-            return self._pop()
-        if self._kept >= (self._slots if delivery.may_have_company else 1):
-            return None
-        if delivery.version == 0:
-            partition.marks[delivery.offset] = Mark(
-                delivery.retries + 1, in_hand=True, has_crashed=delivery.has_crashed
-            )
-            delivery.version = partition.tell()
-        if partition.acked < delivery.version:
-            return None
-        delivery.version = 0
-        if delivery.may_have_company:
-            self._suspect = None
+            self._departures.depart(delivery, wait)
         else:
-            self._is_alone_in_hand = True
+            self._wait(delivery, wait)
+        return True
+
+    def _start_carefully(self) -> KafkaDelivery | None:
+        delivery = self._careful.start(kept=self._kept)
+        if delivery is not None:
+            self._backlog_of(delivery.partition).waiting -= 1
         return delivery
 
     # settling ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -196,33 +247,30 @@ class Lanes:
         """It stays in hand while others are popped."""
         if not delivery.is_kept:
             delivery.is_kept = True
-            delivery.partition.kept += 1
+            self._backlog_of(delivery.partition).kept += 1
             self._kept += 1
-        self._block(delivery)
+        self._hold(delivery)
 
     def finish(self, delivery: KafkaDelivery) -> None:
-        """It is done; what waited behind it in its lane may run."""
-        partition = delivery.partition
-        self._let_go(delivery)
+        """It is done; what waited behind it may run."""
+        partition, backlog = delivery.partition, self._backlog_of(delivery.partition)
+        self._let_go(delivery, backlog)
         if partition.lost:
             return
         partition.tracker.finish(delivery.offset)
-        if partition.marks:
-            mark = partition.marks.pop(delivery.offset, None)
-            if mark is not None and mark.in_hand:
-                # Until the broker knows that it has ended, a crash would be blamed on it.
-                partition.tell()
-        partition.stoppers.discard(delivery)
-        if delivery.is_blocking:
-            self._unblock(partition, delivery)
-        partition.settle_down()
-        if partition.is_plain:
-            self._look_whether_plain()
+        mark = partition.marks.pop(delivery.offset) if partition.marks else None
+        if mark is not None and mark.in_hand:
+            # Until the broker knows that it has ended, a crash would be blamed on it.
+            partition.tell()
+        heir = backlog.order.let_go(delivery)
+        if heir is not None:
+            self._make_ready(heir, backlog)
+        self._settle_down(backlog)
 
     def release(self, delivery: KafkaDelivery, delay: float, *, counted: bool) -> None:
         """It is to be popped again after `delay` seconds; one that is not counted met a service that is away."""
-        partition = delivery.partition
-        self._let_go(delivery)
+        partition, backlog = delivery.partition, self._backlog_of(delivery.partition)
+        self._let_go(delivery, backlog)
         if counted:
             delivery.retries += 1
         else:
@@ -230,171 +278,117 @@ class Lanes:
         if partition.lost:
             return
         delivery.is_read = True
-        self._block(delivery)
-        due = self._now() + min(delay, LONGEST)
-        partition.marks[delivery.offset] = Mark(delivery.retries, round(due * 1000), has_crashed=delivery.has_crashed)
+        self._hold(delivery)
+        due = math.ceil((self._now() + min(delay, LONGEST)) * 1000)
+        partition.marks.put(delivery.offset, Mark(delivery.retries, due, has_crashed=delivery.has_crashed))
         partition.tell()
-        if counted and self._travels(delivery, delay):
-            self._depart(delivery, delay)
+        if counted and self._may_travel(delivery, delay):
+            self._departures.depart(delivery, delay)
             return
         if not counted:
             # What comes next would meet the same service: it is spared the attempt.
-            partition.waits_for = delivery
+            backlog.waits_for = delivery
         elif delivery.failure is None and self._is_blocked_for_too_long(delivery, delay):
-            if self._block_action == "stop":
-                self._stop(delivery)
-            else:
-                delivery.failure = LaneBlocked(_too_long(delivery, self._block_limit))
-                delay = 0
+            delivery.failure = OrderBlocked(_too_long(delivery, self._block_limit))
+            delay = 0
         self._wait(delivery, delay)
 
     @property
     def has_copies_under_way(self) -> bool:
         """Whether an original waits for the report of its copy."""
-        return self._copies is not None and self._copies.under_way > 0
-
-    def take_reports(self) -> None:
-        """Finish what has gone on as a copy, now that the brokers have that one."""
-        for delivery, error in self._copies.reported() if self._copies is not None else ():
-            if error is not None:
-                self._on_refused_copy(delivery, error)
-            else:
-                self.finish(delivery)
-
-    def _travels(self, delivery: KafkaDelivery, delay: float) -> bool:
-        """Whether a retry goes on as a copy. A failure that is still to be recorded is known here alone."""
-        if self._copies is None or delivery.failure is not None or delay <= 0:
-            return False
-        return delay > self._in_place or delivery.partition.ordering == "none"
-
-    def _depart(self, delivery: KafkaDelivery, delay: float) -> None:
-        delivery.leaves_by = time.monotonic() + delay
-        self._send_off(delivery)
-
-    def _send_off(self, delivery: KafkaDelivery) -> None:
-        """Publish a copy; the original stays in hand until the brokers have it."""
-        assert self._copies is not None  # only such lanes let something travel
-        self.keep(delivery)
-        try:
-            self._copies.send(delivery, max(0.001, delivery.leaves_by - time.monotonic()))
-        except QueueError as error:
-            self._on_refused_copy(delivery, error)
-
-    def _on_refused_copy(self, delivery: KafkaDelivery, error: QueueError) -> None:
-        """It waits in its place, and the copy is tried again until it is due; what never fits has failed."""
-        self._let_go(delivery)
-        if delivery.partition.lost:
-            return
-        left = max(0.0, delivery.leaves_by - time.monotonic())
-        if isinstance(error, MessageTooLarge | UnsupportedDelay):
-            delivery.failure, delivery.leaves_by, left = error, 0.0, 0.0
-        else:
-            log.warning(
-                "a retry can't be published; it waits in its place",
-                extra={"position": delivery.position, "due_in": round(left, 1), "reason": str(error)},
-            )
-        self._wait(delivery, min(AGAIN, left))
+        return self._departures.are_under_way
 
     def put_back(self, delivery: KafkaDelivery) -> None:
-        """It is to be popped again before all that follows it in its lane."""
-        partition = delivery.partition
-        self._let_go(delivery)
-        if partition.lost:
+        """It is to be popped again before all that must follow it."""
+        backlog = self._backlog_of(delivery.partition)
+        self._let_go(delivery, backlog)
+        if backlog.partition.lost:
             return
-        partition.is_plain = self._is_plain = False
-        self._odd[partition] = None
-        if not delivery.is_placed:
-            self._place(delivery)
-        waiting = partition.blocked.get(delivery.lane)
-        if waiting is None:
-            # Another of its lane may come to wait before it is popped: it is looked at anew then.
-            delivery.is_placed = False
-        elif delivery.is_blocking and waiting.holders > 1:
-            delivery.is_blocking = False
-            waiting.holders -= 1
-        if waiting is None or delivery.is_blocking:
-            partition.ready.appendleft(delivery)
-        else:
-            self._hold_back(delivery, is_first=True)
+        self._go_odd(backlog)
+        if not delivery.has_order_key:
+            self._place(delivery, backlog)
+        if backlog.order.put_back(delivery):
+            # If it holds nothing, another of its key may come to wait before it is popped: it is looked at anew then.
+            delivery.has_order_key = delivery.holds_order
+            self._make_ready(delivery, backlog, is_first=True)
+        self._look_whether_it_has_left(backlog)
 
     def follows(self, delivery: KafkaDelivery, other: KafkaDelivery) -> bool:
         """Whether the other one has to be done before this one."""
-        partition = delivery.partition
-        if partition is not other.partition or delivery.offset <= other.offset:
+        if delivery.partition is not other.partition or delivery.offset <= other.offset:
             return False
-        lane = partition.lane_of(delivery.message)
-        return lane is not None and lane == partition.lane_of(other.message)
+        order = self._backlog_of(delivery.partition).order
+        key = order.key_of(delivery.message)
+        return key is not None and key == order.key_of(other.message)
+
+    def _may_travel(self, delivery: KafkaDelivery, delay: float) -> bool:
+        return self._departures.may_travel(delivery, delay, is_ordered=self._ordering != "none")
+
+    def _wait_in_place(self, delivery: KafkaDelivery, delay: float) -> None:
+        """An original whose copy was refused."""
+        self._let_go(delivery, self._backlog_of(delivery.partition))
+        if not delivery.partition.lost:
+            self._wait(delivery, delay)
 
     def _wait(self, delivery: KafkaDelivery, delay: float) -> None:
-        self._block(delivery)
+        backlog = self._backlog_of(delivery.partition)
+        self._hold(delivery)
         heapq.heappush(self._due, (time.monotonic() + delay, next(self._numbers), delivery))
+        backlog.waiting += 1
+        self._look_whether_it_has_left(backlog)
 
-    def _let_go(self, delivery: KafkaDelivery) -> None:
+    def _let_go(self, delivery: KafkaDelivery, backlog: Backlog) -> None:
         if delivery.is_kept:
             delivery.is_kept = False
-            delivery.partition.kept -= 1
+            backlog.kept -= 1
             self._kept -= 1
-        if self._suspect is delivery:
-            self._suspect = None
-        if delivery.partition.waits_for is delivery:
-            delivery.partition.waits_for = None
+        self._careful.let_go(delivery)
+        if backlog.waits_for is delivery:
+            backlog.waits_for = None
+            self._ready.extend([backlog] * len(backlog.ready))
 
-    def _block(self, delivery: KafkaDelivery) -> None:
-        partition = delivery.partition
-        partition.is_plain = self._is_plain = False
-        self._odd[partition] = None
-        if not delivery.is_placed:
-            self._place(delivery)
-        if delivery.lane is not None and not delivery.is_blocking:
-            delivery.is_blocking = True
-            partition.blocked.setdefault(delivery.lane, Waiting()).holders += 1
+    def _hold(self, delivery: KafkaDelivery) -> None:
+        backlog = self._backlog_of(delivery.partition)
+        self._go_odd(backlog)
+        if not delivery.has_order_key:
+            self._place(delivery, backlog)
+        backlog.order.hold(delivery)
 
-    def _place(self, delivery: KafkaDelivery) -> None:
-        delivery.is_placed = True
-        delivery.lane = delivery.partition.lane_of(delivery.message)
+    def _place(self, delivery: KafkaDelivery, backlog: Backlog) -> None:
+        delivery.has_order_key = True
+        delivery.order_key = backlog.order.key_of(delivery.message)
 
-    def _unblock(self, partition: Partition, delivery: KafkaDelivery) -> None:
-        waiting = partition.blocked[delivery.lane]
-        waiting.holders -= 1
-        if waiting.holders:
-            return
-        if not waiting:
-            del partition.blocked[delivery.lane]
-            return
-        heir = waiting.popleft()
-        heir.is_blocking = True
-        waiting.holders = 1
-        partition.held -= 1
-        partition.held_bytes -= len(heir.message)
-        partition.ready.append(heir)
+    def _make_ready(self, delivery: KafkaDelivery, backlog: Backlog, *, is_first: bool = False) -> None:
+        if not backlog.partition.is_open:
+            backlog.waiting += 1  # the next owner begins it
+        elif is_first:
+            backlog.ready.appendleft(delivery)
+            self._ready.appendleft(backlog)
+        else:
+            backlog.ready.append(delivery)
+            self._ready.append(backlog)
 
-    def _hold_back(self, delivery: KafkaDelivery, *, is_first: bool = False) -> None:
-        partition = delivery.partition
-        waiting = partition.blocked[delivery.lane]
-        (waiting.appendleft if is_first else waiting.append)(delivery)
-        partition.held += 1
-        partition.held_bytes += len(delivery.message)
+    def _go_odd(self, backlog: Backlog) -> None:
+        backlog.is_plain = False
+        self._odd.add(backlog)
+        self._plain = NOTHING
+
+    def _settle_down(self, backlog: Backlog) -> None:
+        """Something of a partition was settled: it may be plain again, begin new jobs again, or have left."""
+        backlog.settle_down()
+        if backlog.is_plain:
+            self._odd.discard(backlog)
+        if backlog.is_closed and backlog.may_begin():
+            backlog.is_closed = False
+            if backlog.chunks:
+                self._by_name[backlog.partition.topic].add(backlog, is_next=True)
+        self._look_whether_it_has_left(backlog)
 
     def _is_blocked_for_too_long(self, delivery: KafkaDelivery, delay: float) -> bool:
         now = time.monotonic()
         delivery.blocked_since = delivery.blocked_since or now
-        return bool(
-            self._block_limit and delivery.lane is not None and now + delay - delivery.blocked_since > self._block_limit
-        )
-
-    def _stop(self, delivery: KafkaDelivery) -> None:
-        if delivery not in delivery.partition.stoppers:
-            delivery.partition.stoppers.add(delivery)
-            log.warning(
-                "a job has blocked its key for too long; its partition begins nothing new until it has ended",
-                extra={"position": delivery.position, "key_block_limit": self._block_limit},
-            )
-
-    def _look_whether_plain(self) -> None:
-        for partition in [partition for partition in self._odd if partition.is_plain or partition.lost]:
-            del self._odd[partition]
-        # One topic alone needs no turns.
-        self._is_plain = not (self._odd or self._due or self._kept or self._suspect or len(self._lines) > 1)
+        is_ordered = bool(self._block_limit) and delivery.order_key is not None
+        return is_ordered and now + delay - delivery.blocked_since > self._block_limit
 
 
 def _too_long(delivery: KafkaDelivery, limit: float) -> str:

@@ -10,7 +10,9 @@ from lamplighter.contracts import Headers
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.headers import UNREADABLE, headers_of
 from lamplighter.kafka.partitions.partition import Partition
+from lamplighter.kafka.scheduling.backlog import Backlog
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
+from lamplighter.kafka.scheduling.scheduler import Scheduler
 from tests.raw import RawHeaders, send_raw
 
 ROOT = Path(__file__).parents[3]
@@ -79,8 +81,8 @@ def test_readable_headers_are_what_the_client_gives(address: str, caplog: pytest
 
 def test_a_delivery_can_be_asked_for_them_again_and_again(address: str) -> None:
     [message] = received(address, [(b"\xff" * 1000, b"1")])
-    partition = Partition("kafka", "jobs", 0, offset=0, metadata=None, ordering="key")
-    delivery = KafkaDelivery(partition, message)
+    backlog = Backlog(Partition("kafka", "jobs", 0, offset=0, metadata=None), Scheduler({"jobs": 1}), "key")
+    delivery = KafkaDelivery(backlog, message)
 
     [(name, value)] = delivery.headers
 

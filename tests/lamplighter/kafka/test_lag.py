@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lamplighter.kafka.lag import PartitionLag, Retry, measure, measure_own
-from lamplighter.kafka.partitions.offset_map import Handover, Mark
+from lamplighter.kafka.partitions.offset_map import Mark, OffsetMap
 from lamplighter.kafka.partitions.partition import Partition
 from tests.harness import Project
 
@@ -24,14 +24,14 @@ def project(tmp_path: Path, framework: Path) -> Iterator[Project]:
     project.close()
 
 
-def lag(*, committed: int, end: int, handover: Handover | None = None, start: int = 0) -> PartitionLag:
+def lag(*, committed: int, end: int, handover: OffsetMap | None = None, start: int = 0) -> PartitionLag:
     """The numbers of store[0]."""
     text = handover.encode(committed) if handover is not None else None
     return measure("store", 0, committed=committed, metadata=text, start=start, end=end)
 
 
 def test_finished_ones_beyond_the_committed_offset_are_not_left() -> None:
-    handover = Handover(reach=20, is_clean=False, frontier=9, unfinished=(3, 5), marks={3: Mark(2, 99_000)})
+    handover = OffsetMap(reach=20, is_clean=False, frontier=9, unfinished=(3, 5), marks={3: Mark(2, 99_000)})
 
     found = lag(committed=3, end=12, handover=handover)
 
@@ -83,7 +83,7 @@ def test_no_number_is_ever_negative(committed: int, span: int, open_: set[int], 
     frontier = committed + span
     unfinished = tuple(sorted({committed + offset for offset in open_ if offset < span}))
     marks = {offset: Mark(1) for offset in unfinished[::2]}
-    handover = Handover(frontier, False, frontier, unfinished, marks)
+    handover = OffsetMap(frontier, False, frontier, unfinished, marks)
 
     found = lag(committed=committed, end=committed + further, handover=handover, start=start)
 
@@ -93,8 +93,8 @@ def test_no_number_is_ever_negative(committed: int, span: int, open_: set[int], 
 
 
 def test_a_worker_tells_the_same_of_its_own_partition() -> None:
-    handover = Handover(reach=20, frontier=9, unfinished=(3, 5), marks={3: Mark(2, 99_000)})
-    own = Partition("kafka", "store", 0, offset=3, metadata=handover.encode(3), ordering="key")
+    handover = OffsetMap(reach=20, frontier=9, unfinished=(3, 5), marks={3: Mark(2, 99_000)})
+    own = Partition("kafka", "store", 0, offset=3, metadata=handover.encode(3))
 
     assert measure_own(own, end=12) == lag(committed=3, end=12, handover=handover)
 

@@ -14,9 +14,7 @@ from lamplighter.kafka.stall import Stall, takes_connections
 class Polling:
     """A polling thread that has one partition, with some jobs to be fetched."""
 
-    partition: Partition = field(
-        default_factory=lambda: Partition("kafka", "store", 0, offset=10, metadata=None, ordering="key")
-    )
+    partition: Partition = field(default_factory=lambda: Partition("kafka", "store", 0, offset=10, metadata=None))
     ends: Ends = field(default_factory=Ends)
     lost: list[Partition] = field(default_factory=list)
     brokers: str = "127.0.0.1:1"
@@ -67,12 +65,15 @@ def test_a_worker_with_nothing_to_do_may_do_nothing() -> None:
     assert [bench.look(1), bench.look(600)] == [None, None]
 
 
-@pytest.mark.parametrize("what", ["expected", "begun", "position", "acked"])
-def test_whatever_goes_on_is_progress(what: str) -> None:
+@pytest.mark.parametrize(
+    ("part", "what"), [("intake", "expected"), ("reach", "begun"), (None, "position"), (None, "acked")]
+)
+def test_whatever_goes_on_is_progress(part: str | None, what: str) -> None:
     bench = Bench()
+    partition = bench.polling.partition
     bench.look(1)
 
-    setattr(bench.polling.partition, what, 11)
+    setattr(getattr(partition, part) if part else partition, what, 11)
     told = [bench.look(61), bench.look(120), bench.look(121)]
 
     assert told[:2] == [None, None]

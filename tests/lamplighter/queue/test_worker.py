@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lamplighter.contracts import Delivery
-from lamplighter.errors import BrokerUnavailable, LaneBlocked
+from lamplighter.errors import BrokerUnavailable, OrderBlocked
 from lamplighter.logging.context import job_fields
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased, WorkerStarting, WorkerStopping
 from lamplighter.queue.failed import Failure
@@ -229,16 +229,16 @@ def test_a_job_that_blocked_its_key_for_too_long_is_recorded_with_its_own_error(
     release = delivery.release
 
     def block(delay: float, *, counted: bool = True) -> None:
-        delivery.failure = LaneBlocked("too long")
+        delivery.failure = OrderBlocked("too long")
         release(delay, counted=counted)
 
     monkeypatch.setattr(delivery, "release", block)
     bench.worker(Raises).work()
 
     [record] = bench.failed_jobs.records
-    assert isinstance(record.error, LaneBlocked)
+    assert isinstance(record.error, OrderBlocked)
     assert "RuntimeError: boom" in format_trace(record.error)
-    assert told == [1, "failed LaneBlocked key"]
+    assert told == [1, "failed OrderBlocked key"]
 
 
 def test_failed_is_told_of_the_start_that_failed_however_late_it_is_recorded(bench: Bench) -> None:

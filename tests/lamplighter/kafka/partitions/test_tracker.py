@@ -1,5 +1,6 @@
 """The finished prefix of a partition, and what its next owner is told: by example, and beside a naive model."""
 
+import base64
 import random
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lamplighter.kafka.partitions.offset_map import MAX_RAW, Handover, Mark, fits
+from lamplighter.kafka.partitions.offset_map import MAX_RAW, Mark, OffsetMap, fits
+from lamplighter.kafka.partitions.partition import Partition
 from lamplighter.kafka.partitions.tracker import Tracker
 
 LIMIT = 4095  # UTF-16 units that a broker takes
@@ -43,7 +45,7 @@ def test_closing_the_gap_commits_all_that_was_finished_behind_it() -> None:
 
 
 def test_what_an_earlier_owner_has_finished_counts_when_its_turn_comes() -> None:
-    tracker = Tracker(Handover(frontier=10, unfinished=(5, 7)))
+    tracker = Tracker(OffsetMap(frontier=10, unfinished=(5, 7)))
     tracker.deliver([5, 6, 7, 8, 9, 12])
 
     known = [offset for offset in (5, 6, 7, 8, 9, 12) if tracker.is_known(offset)]
@@ -98,12 +100,12 @@ def test_a_handover_survives_the_commit(
     unfinished = tuple(sorted({position + sum(steps[: n + 1]) for n in range(len(steps))}))
     frontier = (unfinished[-1] if unfinished else position) + 1
     told = {position + offset: mark for offset, mark in marked.items()}
-    handover = Handover(position + reach, is_clean, frontier, unfinished, told)
+    handover = OffsetMap(position + reach, is_clean, frontier, unfinished, told)
 
     text = handover.encode(position)
 
     assert text.isascii()
-    assert Handover.decode(text, position) == handover
+    assert OffsetMap.decode(text, position) == handover
 
 
 @given(deltas=st.lists(st.integers(1, 500), max_size=1500), marked=st.integers(0, 150), chance=st.randoms())
@@ -116,7 +118,7 @@ def test_what_is_said_to_fit_does(deltas: list[int], marked: int, chance: random
         at += delta
     marked = min(marked, len(unfinished))
     told = {offset: Mark(2**20, 4_102_444_800_000, True) for offset in chance.sample(unfinished, marked)}
-    handover = Handover(at + 5000, False, at, tuple(unfinished), told)
+    handover = OffsetMap(at + 5000, False, at, tuple(unfinished), told)
 
     size = len(handover.encode(position))
 
@@ -127,11 +129,11 @@ def test_what_is_said_to_fit_does(deltas: list[int], marked: int, chance: random
 
 def test_more_retries_than_have_room_are_told_as_far_as_they_have() -> None:
     waiting = {offset: Mark(2, 1_800_000_000_000 + offset) for offset in range(600)}
-    handover = Handover(700, False, 600, tuple(range(600)), {**waiting, 599: Mark(1, in_hand=True)})
+    handover = OffsetMap(700, False, 600, tuple(range(600)), {**waiting, 599: Mark(1, in_hand=True)})
 
     text = handover.encode(0)
 
-    told = Handover.decode(text, 0)
+    told = OffsetMap.decode(text, 0)
     assert told is not None
     assert len(text) <= 3000
     assert told.unfinished == handover.unfinished
@@ -146,7 +148,24 @@ def test_more_retries_than_have_room_are_told_as_far_as_they_have() -> None:
 def test_metadata_of_another_client_is_no_handover() -> None:
     others = (None, "", "hello", "[]", '{"v":1}', "L2.", "L2.!!!!", "L2.AA", "L3.AAAA", "L2." + "////" * 50)
 
-    assert [Handover.decode(text, 0) for text in others] == [None] * len(others)
+    assert [OffsetMap.decode(text, 0) for text in others] == [None] * len(others)
+
+
+def test_numbers_that_no_owner_has_written_are_no_offset_map() -> None:
+    raw = bytes([0, *[0xFF] * 10, 0x01, 0, 0, 0])
+    text = "L2." + base64.b64encode(raw).decode().rstrip("=")
+
+    assert OffsetMap.decode(text, 0) is None
+
+
+def test_what_lies_beyond_the_end_of_the_log_was_finished_by_nobody() -> None:
+    left = OffsetMap(reach=90, is_clean=False, frontier=80, unfinished=(5, 70))
+    partition = Partition("kafka", "t", 0, offset=5, metadata=left.encode(5))
+
+    partition.bound(60)
+
+    assert not partition.tracker.is_known(6)
+    assert partition.marks.careful_until == 60
 
 
 @dataclass
@@ -164,7 +183,7 @@ class Model:
     def assign(self) -> None:
         """A new owner takes over what the last commit says."""
         position, text = self.committed
-        known = Handover.decode(text, position) or Handover()
+        known = OffsetMap.decode(text, position) or OffsetMap()
         self.tracker = Tracker(known)
         left = [offset for offset in self.log if offset >= position]
         self.tracker.deliver(left)
@@ -187,7 +206,7 @@ class Model:
         position, frontier, unfinished = self.tracker.beyond()
         position = self.committed[0] if position is None else position
         assert position >= self.committed[0]
-        self.committed = position, Handover(frontier=frontier, unfinished=unfinished).encode(position)
+        self.committed = position, OffsetMap(frontier=frontier, unfinished=unfinished).encode(position)
         self.told = set(self.finished)
 
 

@@ -1,0 +1,78 @@
+"""What has been handed over of a partition, in the order of its log."""
+
+from collections.abc import Sequence
+from typing import Any
+
+NONE = -1
+
+
+class Intake:
+    """How far a partition was read; owned by the polling thread.
+
+    Attributes:
+        expected: the offset behind the last record that was handed over, and behind what is never delivered; -1 before
+            the first.
+        at_end: the partition was read to an end since it was assigned.
+        count, size: records that were handed over to run, and their bytes.
+    """
+
+    __slots__ = ("_epochs", "_latest_ms", "at_end", "count", "expected", "size")
+
+    def __init__(self) -> None:
+        self.expected = NONE
+        self.at_end = False
+        self.count = 0
+        self.size = 0
+        self._epochs: list[tuple[int, int]] = []  # from which offset on which leader epoch (KIP-101) was read
+        self._latest_ms = NONE  # when the last record was written
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything was handed over, or the end was read."""
+        return self.expected >= 0
+
+    @property
+    def epoch(self) -> int:
+        """The leader epoch of the last record, for commits; -1 where the brokers tell none."""
+        return self._epochs[-1][1] if self._epochs else NONE
+
+    def move(self, messages: Sequence[Any]) -> None:
+        """These were read, up to the last of them."""
+        last = messages[-1]
+        self.expected = last.offset() + 1
+        self._latest_ms = last.timestamp()[1]
+        if last.leader_epoch() in (None, self.epoch):
+            return
+        for message in messages:
+            epoch = message.leader_epoch()
+            if epoch != self.epoch:
+                self._epochs.append((message.offset(), epoch))
+
+    def move_to(self, offset: int) -> None:
+        """Nothing is left before this offset."""
+        self.expected = max(self.expected, offset)
+
+    def rewritten_from(self, messages: Sequence[Any], *, end: int) -> int:
+        """Where the log was cut off and written anew, as these records show, which begin before `expected`; -1 if not.
+
+        Each leader of a partition writes under another epoch. So a record is a new one that stands where a record of
+        another epoch was handed over before. Restored brokers may count the same epochs once more: where the `end` of
+        the log, -1 if it is not known, lies before `expected`, a record that was written later than all others is new,
+        too. Where the brokers tell no epochs, nobody can say where such a log was cut off, and all of it counts as new.
+        """
+        is_short = 0 <= end < self.expected
+        for message in messages:
+            offset, epoch = message.offset(), message.leader_epoch()
+            if offset >= self.expected:
+                break
+            if epoch is None or not self._epochs:
+                return offset if is_short else NONE
+            if self._is_other_epoch(offset, epoch) or (is_short and message.timestamp()[1] > self._latest_ms):
+                return int(offset)
+        return NONE
+
+    def _is_other_epoch(self, offset: int, epoch: int) -> bool:
+        for since, known in reversed(self._epochs):
+            if offset >= since:
+                return epoch != known
+        return epoch > self._epochs[0][1]  # an earlier owner has read it

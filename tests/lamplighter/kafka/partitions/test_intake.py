@@ -1,0 +1,113 @@
+"""What was handed over of a log, and how one is noticed that was cut off and written anew."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from lamplighter.kafka.partitions.intake import NONE, Intake
+from lamplighter.kafka.partitions.offset_map import Mark, OffsetMap
+from lamplighter.kafka.partitions.partition import Partition
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record: where it stands, who led the partition then, and when that was."""
+
+    at: int
+    epoch: int | None = 0
+    at_ms: int = 0
+
+    def offset(self) -> int:
+        """Where it stands."""
+        return self.at
+
+    def leader_epoch(self) -> int | None:
+        """Who led the partition."""
+        return self.epoch
+
+    def timestamp(self) -> tuple[int, int]:
+        """When it was written."""
+        return 1, self.at_ms
+
+    def __len__(self) -> int:
+        return 10
+
+
+def log(first: int, last: int, *, epoch: int | None = 0, at_ms: int | None = None) -> list[Record]:
+    """The records of a log from one offset to another."""
+    return [Record(at, epoch, at if at_ms is None else at_ms) for at in range(first, last + 1)]
+
+
+def read(*parts: list[Record]) -> Intake:
+    """What has read these records."""
+    intake = Intake()
+    for part in parts:
+        intake.move(part)
+    return intake
+
+
+def test_records_that_are_fetched_once_more_are_no_new_ones() -> None:
+    intake = read(log(0, 49), log(50, 99, epoch=1))
+
+    assert intake.rewritten_from(log(30, 60)[:20] + log(50, 60, epoch=1), end=100) == NONE
+
+
+def test_a_record_of_another_leader_is_new_where_another_one_stood() -> None:
+    intake = read(log(0, 99))
+
+    assert intake.rewritten_from(log(0, 49) + log(50, 69, epoch=1), end=70) == 50
+    assert intake.rewritten_from(log(50, 99, epoch=1) + log(100, 130, epoch=1), end=131) == 50
+
+
+def test_restored_brokers_that_count_fewer_epochs_have_new_records_all_the_same() -> None:
+    intake = read(log(0, 99, epoch=5))
+
+    assert intake.rewritten_from(log(0, 59, epoch=5) + log(60, 69, epoch=4), end=70) == 60
+
+
+def test_in_a_log_that_ends_early_what_was_written_last_is_new() -> None:
+    intake = read(log(0, 99, epoch=5))
+
+    assert intake.rewritten_from(log(0, 59, epoch=5) + log(60, 69, epoch=5, at_ms=1_000), end=70) == 60
+    assert intake.rewritten_from(log(0, 59, epoch=5) + log(60, 69, epoch=5, at_ms=1_000), end=170) == NONE
+
+
+def test_what_an_earlier_owner_has_read_is_known_up_to_its_epoch() -> None:
+    intake = read(log(80, 99, epoch=3))
+
+    assert intake.rewritten_from(log(0, 60, epoch=2), end=100) == NONE
+    assert intake.rewritten_from(log(0, 30, epoch=2) + log(31, 40, epoch=4), end=100) == 31
+
+
+def test_without_epochs_a_log_that_ends_early_is_worked_from_where_it_is_read() -> None:
+    intake = read(log(0, 99, epoch=None))
+
+    assert intake.rewritten_from(log(0, 49, epoch=None), end=70) == 0
+    assert intake.rewritten_from(log(0, 49, epoch=None), end=100) == NONE
+    assert intake.rewritten_from(log(0, 49, epoch=None), end=-1) == NONE
+
+
+@pytest.mark.parametrize(("end", "position"), [(40, 10), (10, 10), (5, 5)])
+def test_what_is_finished_before_the_cut_stays_finished(end: int, position: int) -> None:
+    left = OffsetMap(reach=60, is_clean=False, frontier=60, unfinished=(10, 30, 50), marks={30: Mark(2), 50: Mark(1)})
+    partition = Partition("kafka", "t", 0, offset=10, metadata=left.encode(10))
+    partition.receive(list(log(10, 60)))
+
+    found, text = partition.left_before(end)
+
+    told = OffsetMap.decode(text, found)
+    assert found == position
+    assert told is not None
+    assert told.frontier == max(end, position)
+    assert told.unfinished == tuple(offset for offset in (10, 30) if offset < end)
+    assert dict(told.marks) == ({30: Mark(2)} if end == 40 else {})
+
+
+def test_a_commit_tells_the_leader_epoch_of_what_was_read() -> None:
+    partition = Partition("kafka", "t", 0, offset=0, metadata=None)
+    partition.receive(list(log(0, 3) + log(4, 5, epoch=7)))
+
+    news = partition.news()
+
+    assert news is not None
+    assert news.epoch == 7

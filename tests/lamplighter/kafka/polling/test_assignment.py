@@ -1,0 +1,242 @@
+"""Partitions that are given, cut off, made anew and given away."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from lamplighter.kafka.partitions.partition import Chunk, Partition
+from lamplighter.kafka.polling.assignment import Assignment
+
+PLACE = ("t", 0)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record: where it stands, and who led the partition then."""
+
+    at: int
+    epoch: int = 0
+
+    def offset(self) -> int:
+        """Where it stands."""
+        return self.at
+
+    def leader_epoch(self) -> int:
+        """Who led the partition."""
+        return self.epoch
+
+    def timestamp(self) -> tuple[int, int]:
+        """When it was written."""
+        return 1, self.at
+
+    def __len__(self) -> int:
+        return 10
+
+
+def log(first: int, last: int, *, epoch: int = 0) -> list[Any]:
+    """The records from one offset to another."""
+    return [Record(at, epoch) for at in range(first, last + 1)]
+
+
+@dataclass
+class Consumer:
+    """The client, as far as an assignment needs it."""
+
+    end: int = -1
+    sought: list[tuple[int, int | None]] = field(default_factory=list)
+
+    def incremental_assign(self, places: list[TopicPartition]) -> None:
+        """These are to be fetched."""
+
+    def resume(self, places: list[TopicPartition]) -> None:
+        """They are not paused."""
+
+    def seek(self, place: TopicPartition) -> None:
+        """Fetch from here on."""
+        self.sought.append((place.offset, place.leader_epoch))
+
+    def get_watermark_offsets(self, place: TopicPartition, *, cached: bool) -> tuple[int, int]:
+        """Where the log begins and ends."""
+        return 0, self.end
+
+
+@dataclass
+class Bench:
+    """An assignment of one partition, and what it hands over."""
+
+    wait: float = 0.0
+    is_over: bool = False
+    arrived_: list[int] = field(default_factory=list)
+    looked_at: list[Partition] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.consumer: Any = Consumer()
+        self.assignment = Assignment(
+            "kafka",
+            scheduling=self,
+            wait=self.wait,
+            changed=lambda: None,
+            alive=lambda: None,
+            is_over=lambda: self.is_over,
+        )
+
+    def arrived(self, partition: Partition, chunk: Chunk) -> None:
+        """Records are handed over."""
+        self.arrived_ += [record.offset() for record in reversed(chunk)]
+
+    def look_at(self, partition: Partition) -> None:
+        """Something has become of a partition."""
+        self.looked_at.append(partition)
+
+    def take(self, offset: int = -1001, epoch: int = -1) -> Partition:
+        """The partition is ours, with what was committed of it."""
+        left = [TopicPartition(*PLACE, offset, "", epoch)]
+        self.assignment.take(self.consumer, left, left)
+        return self.partition
+
+    @property
+    def partition(self) -> Partition:
+        """The partition as it is ours now."""
+        return self.assignment.partitions[PLACE]
+
+    def batch(self, *runs: list[Any]) -> None:
+        """One fetch, in which records of the partition stand in several places."""
+        self.assignment.begin_batch()
+        for run in runs:
+            self.assignment.receive(self.consumer, PLACE, run)
+
+    # as a committer
+
+    def commit_beside(self, consumer: object, partitions: list[Partition]) -> None:
+        """Those that stay go on."""
+        self.log.append(f"beside {len(partitions)}")
+
+    def commit_last(self, consumer: object, partitions: list[Partition]) -> None:
+        """Those that go have said all."""
+        self.log.append(f"last {[partition.lost for partition in partitions]}")
+
+
+def test_what_is_fetched_once_more_is_handed_over_once() -> None:
+    bench = Bench()
+    bench.take()
+
+    bench.batch(log(0, 5))
+    bench.batch(log(3, 8))
+
+    assert bench.arrived_ == list(range(9))
+    assert bench.consumer.sought == []
+
+
+def test_a_log_that_was_written_anew_is_read_from_there_and_nothing_behind_it_is_passed_over() -> None:
+    bench = Bench()
+    old = bench.take()
+    bench.batch(log(0, 9))
+    for offset in range(8):
+        old.tracker.finish(offset)
+
+    # The second run of this batch was fetched before the seek, and will come again.
+    bench.batch(log(5, 6, epoch=2), log(7, 12, epoch=2))
+    bench.batch(log(5, 12, epoch=2))
+
+    assert bench.consumer.sought == [(5, None)]
+    assert bench.arrived_[10:] == list(range(5, 13))
+    assert old.lost
+    assert not bench.partition.lost
+
+
+def test_what_was_not_finished_before_the_cut_is_read_once_more() -> None:
+    bench = Bench()
+    old = bench.take()
+    bench.batch(log(0, 9))
+    for offset in (0, 1, 3, 4):
+        old.tracker.finish(offset)
+
+    bench.batch(log(5, 6, epoch=2))
+    bench.batch(log(2, 4), log(5, 6, epoch=2))
+
+    assert bench.consumer.sought == [(2, None)]
+    assert bench.arrived_[10:] == [2, 5, 6]
+
+
+def test_the_end_of_a_log_that_lost_its_end_is_committed() -> None:
+    bench = Bench()
+    old = bench.take()
+    bench.batch(log(0, 9))
+    for offset in range(10):
+        old.tracker.finish(offset)
+
+    bench.assignment.begin_batch()
+    bench.assignment.read_to(bench.consumer, PLACE, 5, from_end=False)
+
+    news = bench.partition.news()
+    assert bench.consumer.sought == [(5, None)]
+    assert news is not None
+    assert news.position == 5
+
+
+def test_records_of_a_later_epoch_than_the_commit_are_a_reason_to_ask() -> None:
+    bench = Bench()
+    bench.take(offset=100, epoch=3)
+
+    bench.batch(log(100, 110, epoch=4))
+    bench.batch(log(50, 60, epoch=4))
+
+    assert bench.consumer.sought == [(100, 3)]
+    assert bench.arrived_ == list(range(50, 61))
+
+
+@pytest.mark.parametrize("epoch", [3, -1])
+def test_records_of_the_epoch_of_the_commit_are_none(epoch: int) -> None:
+    bench = Bench()
+    bench.take(offset=100, epoch=epoch)
+
+    bench.batch(log(100, 110, epoch=3))
+
+    assert bench.consumer.sought == []
+    assert bench.arrived_ == list(range(100, 111))
+
+
+def test_a_partition_is_given_away_when_what_is_in_hand_of_it_has_ended() -> None:
+    bench = Bench(wait=30)
+    partition = bench.take()
+    bench.batch(log(0, 3))
+    states: list[bool] = []
+
+    def commit_beside(consumer: object, partitions: list[Partition]) -> None:
+        states.append(partition.is_open)
+        partition.has_left = len(states) == 3
+
+    bench.commit_beside = commit_beside  # type: ignore[method-assign]
+
+    bench.assignment.give_away(bench.consumer, [TopicPartition(*PLACE)], bench)  # type: ignore[arg-type]
+
+    assert states == [False] * 3
+    assert bench.log == ["last [False]"]
+    assert (partition.lost, bench.assignment.partitions) == (True, {})
+
+
+def test_it_is_given_away_in_the_end_whatever_is_in_hand(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(wait=0.05)
+    partition = bench.take()
+    bench.batch(log(0, 3))
+    began = time.monotonic()
+
+    bench.assignment.give_away(bench.consumer, [TopicPartition(*PLACE)], bench)  # type: ignore[arg-type]
+
+    assert time.monotonic() - began < 5
+    assert partition.lost
+    assert "given away with jobs in hand" in caplog.text
+
+
+def test_a_worker_that_ends_waits_for_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(wait=3600, is_over=True)
+    bench.take()
+
+    bench.assignment.give_away(bench.consumer, [TopicPartition(*PLACE)], bench)  # type: ignore[arg-type]
+
+    assert bench.log == ["last [False]"]
+    assert "in hand" not in caplog.text
