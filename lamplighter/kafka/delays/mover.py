@@ -21,6 +21,7 @@ from lamplighter.kafka.delays.targets import Targets
 from lamplighter.kafka.delays.tiers import Tiers
 from lamplighter.kafka.metadata import missing_topics
 from lamplighter.kafka.polling.commit_errors import Verdict, judge
+from lamplighter.kafka.polling.validation import Validation
 from lamplighter.kafka.producer import KafkaProducer
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,8 @@ class Mover(threading.Thread):
         self._producer = producer
         self._consumer: Consumer | None = None
         self._shelves: dict[tuple[str, int], Shelf] = {}
+        self._validation = Validation()
+        self._sought: set[tuple[str, int]] = set()  # in this batch: what else is in it is fetched once more
         self._read = targets.read
         self._passing = Passing(
             clock,
@@ -174,8 +177,9 @@ class Mover(threading.Thread):
         self._learn(consumer)
         record = consumer.poll(self._patience())
         if record is not None:
+            self._sought.clear()
             for one in (record, *consumer.consume(BATCH - 1, 0)):
-                self._receive(one)
+                self._receive(consumer, one)
         if self.is_ready:
             self._advance()
         self._regulate(consumer)
@@ -227,7 +231,7 @@ class Mover(threading.Thread):
         at = min((shelf.next_at() for shelf in able), default=float("inf"))
         return max(0.0, min(IDLE, min(at, self._passing.next_at()) - self._clock.now()))
 
-    def _receive(self, record: KafkaMessage) -> None:
+    def _receive(self, consumer: Consumer, record: KafkaMessage) -> None:
         error = record.error()
         if error is not None:
             if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
@@ -240,8 +244,15 @@ class Mover(threading.Thread):
             elif error.code() != KafkaError._PARTITION_EOF:
                 self._tell_once("delayed jobs can't be read", error.str())
             return
-        shelf = self._shelves.get((str(record.topic()), record.partition() or 0))
-        if shelf is None:
+        place = str(record.topic()), record.partition() or 0
+        shelf = self._shelves.get(place)
+        if shelf is None or place in self._sought:
+            return
+        if not shelf.intake.has_begun and self._validation.begin(consumer, place, record.leader_epoch()):
+            self._sought.add(place)
+            return
+        if (record.offset() or 0) < shelf.intake.expected:
+            self._begin_from(consumer, shelf, record.offset() or 0)
             return
         kind, stamp = record.timestamp()
         if kind == TIMESTAMP_LOG_APPEND_TIME:
@@ -250,6 +261,19 @@ class Mover(threading.Thread):
                 # The topic has come meanwhile; by this host's time its jobs could run early.
                 self.is_ready, self._ask_at = False, min(self._ask_at, time.monotonic() + ASK_SOON)
         shelf.receive(record, self._clock.now())
+
+    def _begin_from(self, consumer: Consumer, shelf: Shelf, offset: int) -> None:
+        """The log was cut off and written anew from here on; what of it was not moved is fetched once more."""
+        place = shelf.topic, shelf.number
+        log.warning(
+            "the log of a delay topic has become shorter; it is read again from where it was cut off",
+            extra={"partition": str(shelf), "read_to": shelf.intake.expected, "cut_off_at": offset},
+        )
+        self._give_up([place])
+        self._sought.add(place)
+        self._shelves[place] = Shelf(*place, shelf.seconds, read=self._read)
+        consumer.seek(TopicPartition(*place, min(offset, shelf.first_open())))
+        consumer.resume([TopicPartition(*place)])
 
     def _advance(self) -> None:
         now = self._clock.now()
@@ -281,7 +305,10 @@ class Mover(threading.Thread):
         news = {shelf: position for shelf in shelves if (position := shelf.news()) is not None}
         if not news:
             return
-        offsets = [TopicPartition(shelf.topic, shelf.number, position) for shelf, position in news.items()]
+        offsets = [
+            TopicPartition(shelf.topic, shelf.number, position, "", shelf.intake.epoch)
+            for shelf, position in news.items()
+        ]
         try:
             if asynchronous:
                 consumer.commit(offsets=offsets, asynchronous=True)
@@ -312,6 +339,8 @@ class Mover(threading.Thread):
         for tp in assigned:
             seconds = self._tiers.seconds_of(tp.topic)
             self._shelves[tp.topic, tp.partition] = Shelf(tp.topic, tp.partition, seconds, read=self._read)
+        with suppress(KafkaException):  # what was not told can't be validated
+            self._validation.expect(consumer.committed(assigned, timeout=LOOK) if assigned else ())
         consumer.incremental_assign([TopicPartition(tp.topic, tp.partition) for tp in assigned])
         if assigned:
             consumer.resume(assigned)  # a pause outlives revocation

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lamplighter.kafka.delays.tiers import Waiting, is_question
+from lamplighter.kafka.partitions.intake import Intake
 from lamplighter.kafka.partitions.tracker import Tracker
 
 MOST_IN_HAND = 1_000  # records whose wait is over, and that are not acknowledged where they went
@@ -19,6 +20,7 @@ class Shelf:
         is_paused: nothing more is fetched of it.
         committed: the offset that the brokers know.
         in_hand: how many are on their way.
+        intake: how far it was read.
     """
 
     def __init__(self, topic: str, number: int, seconds: int, *, read: Callable[[Any], Waiting]) -> None:
@@ -26,6 +28,7 @@ class Shelf:
         self.number = number
         self.seconds = seconds
         self.tracker = Tracker()
+        self.intake = Intake()
         self.held: deque[tuple[Any, float]] = deque()
         self.lost = False
         self.is_paused = False
@@ -39,6 +42,7 @@ class Shelf:
 
     def receive(self, record: Any, now: float = float("inf")) -> None:
         """A record was fetched; those that only ask for the time are done with this."""
+        self.intake.move([record])
         self.tracker.deliver([record.offset()])
         if is_question(record):
             self.tracker.finish(record.offset())
@@ -66,6 +70,11 @@ class Shelf:
         """It is acknowledged where it went."""
         self.in_hand -= 1
         self.tracker.finish(offset)
+
+    def first_open(self) -> int:
+        """The offset of the first record that is not moved; behind the last one where all are."""
+        first = self.tracker.first_open
+        return first if first >= 0 else self.intake.expected
 
     def news(self) -> int | None:
         """The offset to commit; None where the brokers know it."""
