@@ -36,3 +36,7 @@ class Record:
     def offset(self) -> int:
         """Where it stands."""
         return self._offset
+
+    def leader_epoch(self) -> int | None:
+        """Who led the partition."""
+        return None
