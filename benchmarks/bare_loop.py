@@ -10,7 +10,7 @@ import msgspec
 from confluent_kafka import Consumer, KafkaError
 
 from benchmarks.stamps import Stamps
-from lamplighter.kafka.settings import KafkaSettings
+from lamplighter.kafka.settings.settings import KafkaSettings
 
 
 def run(brokers: str, topic: str, group: str, count: int) -> None:
@@ -52,7 +52,7 @@ def import_what_the_worker_imports() -> None:
     """So that memory is compared beyond the code itself."""
     from bootstrap.app import create_app
     from lamplighter.queue.commands.work import WorkCommand
-    from lamplighter.queue.registry import Registry
+    from lamplighter.queue.jobs.registry import Registry
 
     app = create_app().bootstrap()
     app.make(WorkCommand)

@@ -31,7 +31,7 @@ import time
 from dataclasses import dataclass
 
 from benchmarks.stamps import Stamps
-from lamplighter.queue.job import Job
+from lamplighter.queue.jobs.job import Job
 
 stamps = Stamps()
 

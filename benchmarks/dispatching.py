@@ -11,11 +11,11 @@ from typing import Any
 from benchmarks.bench import Bench
 from benchmarks.report import NotMeasured, Row, spread
 from lamplighter.contracts import Application
-from lamplighter.queue.dispatcher import UNSET, Dispatcher
-from lamplighter.queue.job import Job
-from lamplighter.queue.payload import new_id, write
-from lamplighter.queue.readable import ReadablePayloads
-from lamplighter.queue.registry import Registry
+from lamplighter.queue.dispatching.dispatcher import UNSET, Dispatcher
+from lamplighter.queue.dispatching.readable import ReadablePayloads
+from lamplighter.queue.jobs.job import Job
+from lamplighter.queue.jobs.payload import new_id, write
+from lamplighter.queue.jobs.registry import Registry
 
 ONE_BY_ONE = 1_000  # dispatches that each wait for the broker
 AT_ONCE = 50_000  # of one push_many

@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from lamplighter.kafka.settings import KafkaSettings
+from lamplighter.kafka.settings.settings import KafkaSettings
 
 INSERT = "INSERT INTO taxonomy (id, name) VALUES ({0}, {0}) ON CONFLICT DO NOTHING"
 

@@ -44,7 +44,7 @@ from pathlib import Path
 from typing import Any
 
 from lamplighter.contracts import Delivery
-from lamplighter.queue.job import Job
+from lamplighter.queue.jobs.job import Job
 
 LEDGER = Path(os.environ["LEDGER"])
 

@@ -32,7 +32,7 @@ class DataStoreServiceProvider(ServiceProvider):
 
     def _answers(self) -> Any:
         from app.Services.answers import Answers
-        from lamplighter.queue.dispatcher import Dispatcher
+        from lamplighter.queue.dispatching.dispatcher import Dispatcher
 
         return Answers(self.app.make(Dispatcher), self.app.make(Config).string("datastore.answers", "api"))
 

@@ -9,7 +9,7 @@ from app.Services.tables import place_of
 from app.Services.written import written
 from lamplighter.contracts import Delivery
 from lamplighter.errors import InvalidPayload, MessageTooLarge
-from lamplighter.queue.dispatcher import Dispatcher
+from lamplighter.queue.dispatching.dispatcher import Dispatcher
 
 DATA = "job.api.data"
 ERROR = "job.api.error"

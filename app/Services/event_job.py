@@ -9,7 +9,7 @@ from app.Services.answers import Answers
 from app.Services.refusal import Refusal
 from app.Services.rows import Rows
 from lamplighter.contracts import Delivery
-from lamplighter.queue.job import Job
+from lamplighter.queue.jobs.job import Job
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from lamplighter.database.statements import Statements
-from lamplighter.queue.payload import MAX_BYTES
+from lamplighter.queue.jobs.payload import MAX_BYTES
 
 COUNTED = {"preserve_rowcount": True}
 STAMP = "%Y-%m-%d %H:%M:%S"

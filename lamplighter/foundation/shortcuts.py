@@ -6,8 +6,8 @@ from typing import Any
 from lamplighter import contracts
 from lamplighter.errors import ContainerError
 from lamplighter.foundation.application import Application
-from lamplighter.queue.dispatcher import UNSET, Dispatcher, Key
-from lamplighter.queue.job import Job
+from lamplighter.queue.dispatching.dispatcher import UNSET, Dispatcher, Key
+from lamplighter.queue.jobs.job import Job
 
 
 def app() -> Application:

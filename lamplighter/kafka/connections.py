@@ -7,16 +7,16 @@ from typing import Any
 
 from lamplighter.contracts import Application, Config, Databases, Message
 from lamplighter.errors import ConfigError
-from lamplighter.kafka.clients import check_clients
 from lamplighter.kafka.deadletters.letters import DeadLetters
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.embedded.pushes import LargePushes
 from lamplighter.kafka.embedded.room import Room
 from lamplighter.kafka.embedded.topics import TopicReaders
-from lamplighter.kafka.merge import Merge
 from lamplighter.kafka.queue import KafkaQueue, Place, any_partition
-from lamplighter.kafka.settings import KafkaSettings, read_settings
+from lamplighter.kafka.settings.clients import check_clients
+from lamplighter.kafka.settings.merge import Merge
+from lamplighter.kafka.settings.settings import KafkaSettings, read_settings
 
 
 class LazyDatabases:

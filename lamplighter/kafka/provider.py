@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lamplighter.contracts import Config, Queue
-from lamplighter.kafka.merge import Merge
+from lamplighter.kafka.settings.merge import Merge
 from lamplighter.queue.manager import QueueManager
 from lamplighter.support.provider import CommandEntry, ServiceProvider
 
@@ -38,7 +38,7 @@ class KafkaServiceProvider(ServiceProvider):
         config.set("queue", merge.result())
         self.app.instance(Merge, merge)
         self.app.singleton("lamplighter.kafka.embedded.broker:EmbeddedBroker", self._embedded)
-        self.app.singleton("lamplighter.kafka.replay:Replay", self._replay)
+        self.app.singleton("lamplighter.kafka.reading.replay:Replay", self._replay)
         self.app.singleton("lamplighter.kafka.delays.clock:BrokerClock", self._clock)
         self.app.singleton("lamplighter.kafka.connections:LazyDatabases", self._databases)
         self.app.extend(QueueManager, self._with_driver)
@@ -91,7 +91,7 @@ class KafkaServiceProvider(ServiceProvider):
 
     def _replay(self) -> Any:
         from lamplighter.kafka.connections import KafkaConnections
-        from lamplighter.kafka.replay import Replay
+        from lamplighter.kafka.reading.replay import Replay
 
         connections = self.app.make(KafkaConnections)
         return Replay(connections.client_config("kafka"), connections.settings("kafka").queue)

@@ -9,20 +9,20 @@ from queue import Empty, SimpleQueue
 
 from lamplighter.contracts import Databases, Message
 from lamplighter.errors import ConfigError, MessageTooLarge, QueueError
-from lamplighter.kafka.claims import KafkaClaims
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.delays import Delays
-from lamplighter.kafka.identity import Identity
+from lamplighter.kafka.monitoring.stall import Stall
 from lamplighter.kafka.polling.poller import PollingThread
-from lamplighter.kafka.producer import KafkaProducer
+from lamplighter.kafka.producing.claim_check import KafkaClaims
+from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.kafka.scheduling.scheduler import Scheduler
-from lamplighter.kafka.settings import NO_TOPIC, KafkaSettings
-from lamplighter.kafka.stall import Stall
-from lamplighter.queue.claims import refuse_claim
+from lamplighter.kafka.settings.settings import NO_TOPIC, KafkaSettings
+from lamplighter.kafka.topics.identity import Identity
+from lamplighter.queue.claims.claims import refuse_claim
 from lamplighter.queue.delivery import DriverDelivery, HasFurtherStart
 from lamplighter.queue.measuring import HeldJob, Sizes
-from lamplighter.queue.runner import pushes_ahead
+from lamplighter.queue.worker.runner import pushes_ahead
 
 ARRIVED = object()  # the token of an arrival; any other token makes `pop` return
 ANY_PARTITION = -1

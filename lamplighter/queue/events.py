@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from lamplighter.queue.runner import Start
+    from lamplighter.queue.worker.runner import Start
 
 
 class WorkerStarting(msgspec.Struct):

@@ -45,8 +45,8 @@ class QueueServiceProvider(ServiceProvider):
     def register(self) -> None:
         """Bind what the queue offers."""
         self.app.singleton(QueueManager, self._manager)
-        self.app.singleton("lamplighter.queue.dispatcher:Dispatcher", self._dispatcher)
-        self.app.singleton("lamplighter.queue.registry:Registry", self._registry)
+        self.app.singleton("lamplighter.queue.dispatching.dispatcher:Dispatcher", self._dispatcher)
+        self.app.singleton("lamplighter.queue.jobs.registry:Registry", self._registry)
         self.app.singleton("lamplighter.queue.failed:FailedJobs", self._failed_jobs)
         self.commands(*COMMANDS)
 
@@ -58,9 +58,9 @@ class QueueServiceProvider(ServiceProvider):
 
     def _sync(self, name: str, options: Mapping[str, Any]) -> Any:
         from lamplighter.queue.drivers.sync import SyncQueue
-        from lamplighter.queue.registry import Registry
-        from lamplighter.queue.retries import Policy
-        from lamplighter.queue.runner import Runner
+        from lamplighter.queue.jobs.registry import Registry
+        from lamplighter.queue.jobs.retries import Policy
+        from lamplighter.queue.worker.runner import Runner
 
         _only(name, options, "driver")
         defaults = Policy(tries=1, backoff=(), timeout=0)
@@ -74,17 +74,17 @@ class QueueServiceProvider(ServiceProvider):
 
     def _dispatcher(self) -> Any:
         from lamplighter.contracts import Events
-        from lamplighter.queue.dispatcher import Dispatcher
+        from lamplighter.queue.dispatching.dispatcher import Dispatcher
 
         return Dispatcher(self.app.make(QueueManager), self.app.make(Events), self._registered)
 
     def _registered(self) -> Any:
-        from lamplighter.queue.registry import Registry
+        from lamplighter.queue.jobs.registry import Registry
 
         return self.app.make(Registry)
 
     def _registry(self) -> Any:
-        from lamplighter.queue.registry import Registry
+        from lamplighter.queue.jobs.registry import Registry
         from lamplighter.support.discovery import import_modules
 
         registry = Registry(self.app)

@@ -24,13 +24,13 @@ from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
 from lamplighter.errors import MessageTooLarge
 from lamplighter.events import Dispatcher as Events
-from lamplighter.queue.dispatcher import Dispatcher
+from lamplighter.queue.dispatching.dispatcher import Dispatcher
 from lamplighter.queue.drivers.sync import SyncDelivery
+from lamplighter.queue.jobs.registry import Registry
+from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.manager import QueueManager
-from lamplighter.queue.many import Many, begin_many
-from lamplighter.queue.registry import Registry
-from lamplighter.queue.retries import Policy
-from lamplighter.queue.runner import Runner, Start
+from lamplighter.queue.worker.many import Many, begin_many
+from lamplighter.queue.worker.runner import Runner, Start
 
 ROOT = Path(__file__).parents[2]
 

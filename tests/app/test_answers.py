@@ -13,7 +13,7 @@ from app.Services.rows import Create
 from app.Services.tables import TABLES, place_of
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.errors import MessageTooLarge
-from lamplighter.queue.payload import MAX_DEPTH, read
+from lamplighter.queue.jobs.payload import MAX_DEPTH, read
 from tests.app.conftest import Answer, DataStore
 
 STORE, UPDATE, GET = "job.data.store", "job.data.update", "job.data.get"

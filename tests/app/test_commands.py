@@ -21,8 +21,8 @@ from lamplighter.console.output import Output
 from lamplighter.container import Container
 from lamplighter.contracts import Application
 from lamplighter.errors import BrokerUnavailable, ConsoleError
-from lamplighter.kafka.replay import Record, Replay
-from lamplighter.queue.payload import CLAIM_JOB
+from lamplighter.kafka.reading.replay import Record, Replay
+from lamplighter.queue.jobs.payload import CLAIM_JOB
 from lamplighter.support.provider import CommandTable
 from tests.app.conftest import DataStore
 

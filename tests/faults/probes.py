@@ -15,7 +15,7 @@ from lamplighter.contracts import Delivery
 from lamplighter.foundation.shortcuts import dispatch
 from lamplighter.kafka.polling import poller
 from lamplighter.kafka.polling.committer import Committer
-from lamplighter.queue.job import Job
+from lamplighter.queue.jobs.job import Job
 
 LEDGER = Path(os.environ["LEDGER"])
 

@@ -30,7 +30,7 @@ from bootstrap.app import create_app
 from lamplighter.kafka.polling.committer import Committer
 from lamplighter.kafka.delays.copies import Copies
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
-from lamplighter.queue.settling import Settling
+from lamplighter.queue.worker.settling import Settling
 
 PLACES = {
     "before the settlement": (Settling, "settle", "before"),

@@ -13,7 +13,7 @@ JOBS = '''
 
 from dataclasses import dataclass
 
-from lamplighter.queue.job import Job
+from lamplighter.queue.jobs.job import Job
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ from dataclasses import dataclass
 
 from bootstrap.app import create_app
 from lamplighter.foundation.shortcuts import app, dispatch
-from lamplighter.queue.dispatcher import Dispatcher
-from lamplighter.queue.job import Job
-from lamplighter.queue.registry import Registry
+from lamplighter.queue.dispatching.dispatcher import Dispatcher
+from lamplighter.queue.jobs.job import Job
+from lamplighter.queue.jobs.registry import Registry
 
 application = create_app()
 

@@ -19,7 +19,7 @@ JOBS = (
 from collections.abc import Sequence
 
 from lamplighter.errors import BrokerUnavailable
-from lamplighter.queue.dispatcher import Dispatcher
+from lamplighter.queue.dispatching.dispatcher import Dispatcher
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ app = create_app().bootstrap()
 from app.Jobs.probe import Big
 from lamplighter.errors import MessageTooLarge
 from lamplighter.foundation.shortcuts import dispatch
-from lamplighter.queue.dispatcher import Dispatcher
+from lamplighter.queue.dispatching.dispatcher import Dispatcher
 words = json.loads(sys.argv[1])
 try:
     if "many" in words:

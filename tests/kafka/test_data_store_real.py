@@ -39,7 +39,7 @@ from app.Services.rows import Rows
 from bootstrap.app import create_app
 from lamplighter.kafka.polling.committer import Committer
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
-from lamplighter.queue.runner import Runner
+from lamplighter.queue.worker.runner import Runner
 
 PLACES = {
     "before the row": (Rows, "create", "before"),

@@ -13,11 +13,11 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
 from lamplighter.database.rows import load_headers
-from lamplighter.kafka.delays.counting import Counting
 from lamplighter.kafka.delays.tiers import HEADER
-from lamplighter.kafka.groups import GroupReader
-from lamplighter.kafka.headers import UNREADABLE
-from lamplighter.kafka.settings import KafkaSettings
+from lamplighter.kafka.monitoring.counting import Counting
+from lamplighter.kafka.monitoring.groups import GroupReader
+from lamplighter.kafka.partitions.headers import UNREADABLE
+from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.queue.failed.attempts import without_attempts
 from tests.harness import Broker, Node, Project, free_ports, stop, wait_for
 from tests.raw import RawHeaders, RawProducer, commit_raw, send_raw

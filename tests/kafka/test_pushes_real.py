@@ -4,7 +4,7 @@ import pytest
 
 from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge
-from lamplighter.kafka.producer import KafkaProducer
+from lamplighter.kafka.producing.producer import KafkaProducer
 from tests.harness import Broker, Project
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from confluent_kafka import Producer
 
-from lamplighter.kafka.replay import Replay
+from lamplighter.kafka.reading.replay import Replay
 from tests.harness import Broker
 
 pytestmark = [pytest.mark.kafka, pytest.mark.any_version]

@@ -9,8 +9,8 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from lamplighter.errors import QueueError
-from lamplighter.kafka.settings import KafkaSettings
-from lamplighter.kafka.topics import DAY_MS, Topics
+from lamplighter.kafka.settings.settings import KafkaSettings
+from lamplighter.kafka.topics.topics import DAY_MS, Topics
 from tests.harness import Broker, Project
 
 pytestmark = [pytest.mark.kafka, pytest.mark.any_version]

@@ -15,10 +15,10 @@ from lamplighter.contracts import Headers, Message
 from lamplighter.errors import PayloadError
 from lamplighter.queue.drivers.sync import SyncDelivery
 from lamplighter.queue.failed import Failure
-from lamplighter.queue.job import Job
-from lamplighter.queue.registry import Registry
-from lamplighter.queue.retries import Policy
-from lamplighter.queue.runner import Runner, Start
+from lamplighter.queue.jobs.job import Job
+from lamplighter.queue.jobs.registry import Registry
+from lamplighter.queue.jobs.retries import Policy
+from lamplighter.queue.worker.runner import Runner, Start
 from tests.lamplighter.kafka.records import Record
 
 Test = TypeVar("Test", bound=Callable[..., None])

@@ -20,23 +20,23 @@ from lamplighter.errors import ClaimLost, UnreadablePayload
 from lamplighter.kafka.deadletters.letter import PREFIX, fields_of
 from lamplighter.kafka.deadletters.letter import read as read_letter
 from lamplighter.kafka.deadletters.letter import write as write_letter
-from lamplighter.kafka.delays.counting import _done_beyond
 from lamplighter.kafka.delays.delays import _held
 from lamplighter.kafka.delays.targets import targets_of
 from lamplighter.kafka.delays.tiers import CLOCK, HEADER, is_question, wrap
-from lamplighter.kafka.lag import measure
+from lamplighter.kafka.monitoring.counting import _done_beyond
+from lamplighter.kafka.monitoring.lag import measure
 from lamplighter.kafka.partitions.offset_map import PREFIX as HANDOVER
 from lamplighter.kafka.partitions.offset_map import OffsetMap
-from lamplighter.kafka.replay import _record
-from lamplighter.kafka.settings import KafkaSettings
-from lamplighter.queue.claims import HEADER as CLAIM
-from lamplighter.queue.claims import FileClaims, Reference, envelope_of, reference_in
+from lamplighter.kafka.reading.replay import _record
+from lamplighter.kafka.settings.settings import KafkaSettings
+from lamplighter.queue.claims.claims import HEADER as CLAIM
+from lamplighter.queue.claims.claims import FileClaims, Reference, envelope_of, reference_in
 from lamplighter.queue.commands.delayed import _fields
 from lamplighter.queue.commands.lines import JsonLines, Lines
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased
 from lamplighter.queue.failed.attempts import with_attempts, without_attempts
 from lamplighter.queue.failed.naming import chosen_id, name_of
-from lamplighter.queue.payload import read
+from lamplighter.queue.jobs.payload import read
 from lamplighter.queue.pools.wire import Run, frame, to_slot
 from tests.lamplighter.hostile import (
     any_bytes,

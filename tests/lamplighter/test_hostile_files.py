@@ -28,9 +28,9 @@ from lamplighter.kafka.embedded.lock import take
 from lamplighter.kafka.embedded.pushes import LargePushes
 from lamplighter.kafka.embedded.topics import TopicReaders
 from lamplighter.queue.failed.database import DatabaseFailedJobs
-from lamplighter.queue.health import read_health
-from lamplighter.queue.health import started as started_at
-from lamplighter.queue.restart import KEY, RestartSignal
+from lamplighter.queue.guard.health import read_health
+from lamplighter.queue.guard.health import started as started_at
+from lamplighter.queue.guard.restart import KEY, RestartSignal
 from tests.lamplighter.hostile import (
     any_bytes,
     as_json,

@@ -17,8 +17,8 @@ from app.Services.tables import TABLES
 from lamplighter.console.command import Command, confirm_in_production
 from lamplighter.contracts import Application
 from lamplighter.errors import ConsoleError, PayloadError
-from lamplighter.kafka.replay import Record, Replay
-from lamplighter.queue.payload import CLAIM_JOB, Envelope, read
+from lamplighter.kafka.reading.replay import Record, Replay
+from lamplighter.queue.jobs.payload import CLAIM_JOB, Envelope, read
 
 LAST_MS = 253_402_300_799_999  # the end of the calendar; a sender may have written any time
 REPLAYED: dict[str, type[EventJob]] = {job.name: job for job in (StoreData, UpdateData)}

@@ -7,7 +7,7 @@ import typer
 from database.seeders.sample_events import sample_events
 from lamplighter.console.command import Command
 from lamplighter.contracts import Application, Config
-from lamplighter.queue.dispatcher import Dispatcher
+from lamplighter.queue.dispatching.dispatcher import Dispatcher
 
 CONNECTION = "kafka"
 EMBEDDED = "embedded"

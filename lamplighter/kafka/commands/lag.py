@@ -13,8 +13,8 @@ import typer
 from lamplighter.console.command import Command
 from lamplighter.errors import ConsoleError, LamplighterError, QueueError
 from lamplighter.kafka.connections import KafkaConnections
-from lamplighter.kafka.groups import GroupLag, GroupReader, Member
-from lamplighter.kafka.lag import PartitionLag, Retry
+from lamplighter.kafka.monitoring.groups import GroupLag, GroupReader, Member
+from lamplighter.kafka.monitoring.lag import PartitionLag, Retry
 from lamplighter.queue.measuring import Measured
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from lamplighter.console.command import Command
 from lamplighter.errors import ConsoleError
 from lamplighter.kafka.connections import KafkaConnections
 from lamplighter.kafka.delays.tiers import LONGEST
-from lamplighter.queue.claims import reference_in
+from lamplighter.queue.claims.claims import reference_in
 from lamplighter.queue.failed import FailedJobs
 
 

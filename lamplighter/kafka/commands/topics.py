@@ -6,10 +6,10 @@ import typer
 
 from lamplighter.console.command import Command
 from lamplighter.kafka.connections import KafkaConnections
-from lamplighter.kafka.delays.counting import Counting
 from lamplighter.kafka.delays.tiers import LONG
-from lamplighter.kafka.metadata import missing_text
-from lamplighter.kafka.topics import DAY_MS, Topic, Topics
+from lamplighter.kafka.monitoring.counting import Counting
+from lamplighter.kafka.topics.metadata import missing_text
+from lamplighter.kafka.topics.topics import DAY_MS, Topic, Topics
 
 HEADERS = ["topic", "partitions", "replicas", "retention", "min ISR", "max bytes", "problem"]
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from lamplighter.contracts import Headers, Message
-from lamplighter.kafka.headers import headers_of
+from lamplighter.kafka.partitions.headers import headers_of
 from lamplighter.queue.failed import FailedJob, Failure
 from lamplighter.queue.failed.naming import chosen_id, name_of
 from lamplighter.queue.failed.trace import MAX_BYTES, cut, format_trace, message

@@ -10,8 +10,8 @@ from lamplighter.errors import MessageTooLarge
 from lamplighter.kafka.deadletters.letter import fields_of, mark, mark_in, read, size, write
 from lamplighter.kafka.deadletters.log import TopicLog
 from lamplighter.kafka.deadletters.shelf import Shelf
-from lamplighter.kafka.producer import KafkaProducer
-from lamplighter.kafka.settings import KafkaSettings
+from lamplighter.kafka.producing.producer import KafkaProducer
+from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.queue.failed import FailedJob, FailedJobs, FailedRecord, Failure
 from lamplighter.queue.failed.naming import chosen_id
 

@@ -9,8 +9,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.errors import BrokerUnavailable, QueueError
-from lamplighter.kafka.metadata import missing_text
 from lamplighter.kafka.polling.commit_errors import is_fatal
+from lamplighter.kafka.topics.metadata import missing_text
 
 TIMEOUT = 8.0  # seconds for one question to the brokers
 SILENCE = 30.0  # seconds without a message until the brokers count as gone

@@ -9,7 +9,7 @@ from confluent_kafka import Message as KafkaMessage
 from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge, QueueError, UnsupportedDelay
 from lamplighter.kafka.delays.holding import Holding
-from lamplighter.kafka.producer import KafkaProducer
+from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.queue.failed.attempts import with_attempts
 

@@ -15,17 +15,17 @@ from lamplighter.kafka.delays.holding import Holding
 from lamplighter.kafka.delays.mover import Mover
 from lamplighter.kafka.delays.names import HeldName, take_name
 from lamplighter.kafka.delays.naming import told_by
-from lamplighter.kafka.delays.retention import Retention
 from lamplighter.kafka.delays.targets import targets_of
 from lamplighter.kafka.delays.tiers import Waiting
-from lamplighter.kafka.producer import KafkaProducer
-from lamplighter.kafka.settings import KafkaSettings
+from lamplighter.kafka.producing.producer import KafkaProducer
+from lamplighter.kafka.settings.settings import KafkaSettings
+from lamplighter.kafka.topics.retention import Retention
 from lamplighter.queue.measuring import HeldJob, Sizes
 
 if TYPE_CHECKING:
-    from lamplighter.kafka.delays.counting import Counting
     from lamplighter.kafka.delays.row_mover import RowMover
     from lamplighter.kafka.delays.table import DelayedJob, DelayedJobs
+    from lamplighter.kafka.monitoring.counting import Counting
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ class Delays:
         return table.cancel(id, self.holding.now()) if table is not None else 0
 
     def _counting(self) -> "Counting":
-        from lamplighter.kafka.delays.counting import Counting
+        from lamplighter.kafka.monitoring.counting import Counting
 
         return Counting(self._settings, lambda: self._settings.client_config(self._address()))
 

@@ -13,8 +13,8 @@ from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, QueueError, UnsupportedDelay
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.tiers import CLOCK, LONGEST, wrap
-from lamplighter.kafka.producer import KafkaProducer
-from lamplighter.kafka.settings import KafkaSettings
+from lamplighter.kafka.producing.producer import KafkaProducer
+from lamplighter.kafka.settings.settings import KafkaSettings
 
 log = logging.getLogger(__name__)
 

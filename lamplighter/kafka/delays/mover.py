@@ -11,7 +11,6 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, Kaf
 from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.errors import QueueError, Unavailable
-from lamplighter.kafka.clientlog import client_logger
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.holding import ASK_AGAIN, ask
 from lamplighter.kafka.delays.names import HeldName
@@ -19,10 +18,11 @@ from lamplighter.kafka.delays.passing import Passing, Place
 from lamplighter.kafka.delays.shelf import MOST_IN_HAND, Shelf
 from lamplighter.kafka.delays.targets import Targets
 from lamplighter.kafka.delays.tiers import Tiers
-from lamplighter.kafka.metadata import missing_topics
 from lamplighter.kafka.polling.commit_errors import Verdict, judge
 from lamplighter.kafka.polling.validation import Validation
-from lamplighter.kafka.producer import KafkaProducer
+from lamplighter.kafka.producing.producer import KafkaProducer
+from lamplighter.kafka.settings.clientlog import client_logger
+from lamplighter.kafka.topics.metadata import missing_topics
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from confluent_kafka import KafkaException
 from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.delays.tiers import Tiers, Waiting, unwrap
-from lamplighter.kafka.headers import headers_of
-from lamplighter.kafka.metadata import missing_text
-from lamplighter.kafka.settings import KafkaSettings
+from lamplighter.kafka.partitions.headers import headers_of
+from lamplighter.kafka.settings.settings import KafkaSettings
+from lamplighter.kafka.topics.metadata import missing_text
 
 LOOK_AGAIN = 5.0  # seconds until a topic that is missing is looked for again
 OF_KAFKA = "__"  # what the names of Kafka's own topics begin with

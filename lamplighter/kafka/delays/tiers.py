@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 
 from lamplighter.contracts import Message
-from lamplighter.kafka.headers import headers_of
+from lamplighter.kafka.partitions.headers import headers_of
 
 SHORT = (1, 5, 15, 60, 300, 900)  # seconds
 LONG = tuple(900 * 2**k for k in range(1, 12))  # up to 21 days; what is longer goes round once more

@@ -10,7 +10,7 @@ from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.contracts import Headers
 from lamplighter.errors import BrokerUnavailable
-from lamplighter.kafka.headers import headers_of
+from lamplighter.kafka.partitions.headers import headers_of
 
 TIMEOUT = 5.0  # seconds for one question
 BATCH = 500

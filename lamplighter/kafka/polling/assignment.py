@@ -7,11 +7,11 @@ from typing import Any, Protocol
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, TopicPartition
 
-from lamplighter.kafka.metadata import metadata_of
 from lamplighter.kafka.partitions.partition import Chunk, Partition
 from lamplighter.kafka.polling.committer import Committer
 from lamplighter.kafka.polling.end_offsets import Ends
 from lamplighter.kafka.polling.validation import Validation
+from lamplighter.kafka.topics.metadata import metadata_of
 
 log = logging.getLogger(__name__)
 

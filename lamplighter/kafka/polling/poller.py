@@ -16,8 +16,6 @@ from confluent_kafka import (
 )
 
 from lamplighter.errors import BrokerUnavailable, QueueError
-from lamplighter.kafka.clientlog import client_logger
-from lamplighter.kafka.identity import Identity
 from lamplighter.kafka.partitions.partition import Partition
 from lamplighter.kafka.polling.assignment import Assignment, Scheduling
 from lamplighter.kafka.polling.commit_errors import is_fatal
@@ -32,6 +30,8 @@ from lamplighter.kafka.polling.start_offsets import (
     read_new_topics,
     start_of,
 )
+from lamplighter.kafka.settings.clientlog import client_logger
+from lamplighter.kafka.topics.identity import Identity
 
 log = logging.getLogger(__name__)
 

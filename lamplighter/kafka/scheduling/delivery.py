@@ -4,7 +4,7 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Protocol, cast
 
 from lamplighter.contracts import Headers
-from lamplighter.kafka.headers import headers_of
+from lamplighter.kafka.partitions.headers import headers_of
 from lamplighter.kafka.partitions.partition import Partition
 
 if TYPE_CHECKING:

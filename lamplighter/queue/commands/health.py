@@ -6,7 +6,7 @@ import typer
 
 from lamplighter.console.command import Command
 from lamplighter.contracts import Application
-from lamplighter.queue.health import read_health
+from lamplighter.queue.guard.health import read_health
 
 
 class HealthCommand(Command):

@@ -13,7 +13,7 @@ from lamplighter.console.output import Output
 from lamplighter.contracts import Events
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased, WorkerIdle
 from lamplighter.queue.failed.trace import message
-from lamplighter.queue.runner import Start
+from lamplighter.queue.worker.runner import Start
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import logging
 from dataclasses import dataclass
 
 from lamplighter.contracts import Delivery
-from lamplighter.queue.job import Job
+from lamplighter.queue.jobs.job import Job
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from lamplighter.cache.repository import Cache
 from lamplighter.console.command import Command
-from lamplighter.queue.restart import RestartSignal
+from lamplighter.queue.guard.restart import RestartSignal
 
 LIMITED = {
     "process": "The cache store keeps nothing beyond this process: no worker will see the signal. "

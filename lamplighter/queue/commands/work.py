@@ -12,22 +12,22 @@ from lamplighter.cache.manager import CacheManager
 from lamplighter.console.command import Command
 from lamplighter.contracts import Application, Config, DatabaseErrors, Events, Maintenance
 from lamplighter.errors import ConsoleError
-from lamplighter.queue.claims import reader_of
+from lamplighter.queue.claims.claims import reader_of
 from lamplighter.queue.commands.lines import JsonLines, Lines
 from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.failed import FailedJobs
-from lamplighter.queue.failing import Failing
-from lamplighter.queue.health import Heartbeat
+from lamplighter.queue.guard.health import Heartbeat
+from lamplighter.queue.guard.process import WorkerProcess
+from lamplighter.queue.guard.restart import RestartSignal, RestartWatch
+from lamplighter.queue.jobs.registry import Registry
+from lamplighter.queue.jobs.retries import Policy, parse_backoff
 from lamplighter.queue.manager import QueueManager
-from lamplighter.queue.options import PoolKind, WorkerOptions
-from lamplighter.queue.pooled import PooledWorker
 from lamplighter.queue.pools.factory import make_pool
-from lamplighter.queue.process import WorkerProcess
-from lamplighter.queue.registry import Registry
-from lamplighter.queue.restart import RestartSignal, RestartWatch
-from lamplighter.queue.retries import Policy, parse_backoff
-from lamplighter.queue.runner import Runner
-from lamplighter.queue.worker import Worker
+from lamplighter.queue.worker.failing import Failing
+from lamplighter.queue.worker.loop import Worker
+from lamplighter.queue.worker.options import PoolKind, WorkerOptions
+from lamplighter.queue.worker.pooled import PooledWorker
+from lamplighter.queue.worker.runner import Runner
 
 
 class WorkCommand(Command):

@@ -8,7 +8,7 @@ from lamplighter.contracts import Headers, Message
 from lamplighter.errors import SlotTerminated
 from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import DriverDelivery, Failed
-from lamplighter.queue.runner import Runner, Start
+from lamplighter.queue.worker.runner import Runner, Start
 
 log = logging.getLogger(__name__)
 

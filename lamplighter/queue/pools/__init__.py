@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from lamplighter.queue.runner import Start
-from lamplighter.queue.settling import Verdict
+from lamplighter.queue.worker.runner import Start
+from lamplighter.queue.worker.settling import Verdict
 
 Outcome = BaseException | Verdict | None
 Ended = Callable[[Start, Outcome], None]

@@ -14,7 +14,7 @@ from lamplighter.queue.failed.trace import read_text
 from lamplighter.queue.pools import Ended
 from lamplighter.queue.pools.precise import precise_selector
 from lamplighter.queue.pools.threads import run_here
-from lamplighter.queue.runner import Runner, Start
+from lamplighter.queue.worker.runner import Runner, Start
 
 log = logging.getLogger(__name__)
 

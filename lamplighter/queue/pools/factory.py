@@ -1,9 +1,9 @@
 """The pool that a worker's options name."""
 
 from lamplighter.contracts import Application
-from lamplighter.queue.options import PoolKind, WorkerOptions
 from lamplighter.queue.pools import Pool
-from lamplighter.queue.runner import Runner
+from lamplighter.queue.worker.options import PoolKind, WorkerOptions
+from lamplighter.queue.worker.runner import Runner
 
 
 def make_pool(app: Application, connection: str, runner: Runner, options: WorkerOptions) -> Pool:

@@ -9,13 +9,14 @@ import threading
 
 from lamplighter.contracts import Application, DatabaseErrors, Maintenance
 from lamplighter.events import Dispatcher as Events
-from lamplighter.queue.claims import reader_of
+from lamplighter.queue.claims.claims import reader_of
 from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.events import JobFailed, JobReleased
 from lamplighter.queue.failed import FailedJobs
-from lamplighter.queue.garbage import spare_the_collector
+from lamplighter.queue.guard.garbage import spare_the_collector
+from lamplighter.queue.jobs.registry import Registry
+from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.manager import QueueManager
-from lamplighter.queue.options import WorkerOptions
 from lamplighter.queue.pools.slot import (
     Handling,
     SlotFailing,
@@ -25,9 +26,8 @@ from lamplighter.queue.pools.slot import (
     join_the_worker,
     leave_signals_to_the_worker,
 )
-from lamplighter.queue.registry import Registry
-from lamplighter.queue.retries import Policy
-from lamplighter.queue.worker import Worker
+from lamplighter.queue.worker.loop import Worker
+from lamplighter.queue.worker.options import WorkerOptions
 
 TURN = 1.0  # seconds; the worker says when there is something, and a slot looks after its timer meanwhile
 

@@ -17,7 +17,6 @@ from pathlib import Path
 import psutil
 
 from lamplighter.errors import ConsoleError, Unavailable
-from lamplighter.queue.many import Many
 from lamplighter.queue.pools import Ended as EndedCall
 from lamplighter.queue.pools.child import NEVER, Slot, how
 from lamplighter.queue.pools.wire import (
@@ -34,8 +33,9 @@ from lamplighter.queue.pools.wire import (
     from_slot,
     receive,
 )
-from lamplighter.queue.runner import Start
-from lamplighter.queue.settling import ErrorElsewhere, Verdict, time_to_fail
+from lamplighter.queue.worker.many import Many
+from lamplighter.queue.worker.runner import Start
+from lamplighter.queue.worker.settling import ErrorElsewhere, Verdict, time_to_fail
 
 log = logging.getLogger(__name__)
 

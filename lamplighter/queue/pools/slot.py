@@ -16,8 +16,7 @@ from lamplighter.errors import SlotTerminated
 from lamplighter.queue.delivery import DriverDelivery, HasFurtherStart, WorkQueue
 from lamplighter.queue.events import WorkerStopping
 from lamplighter.queue.failed.trace import as_utf8, format_trace, message
-from lamplighter.queue.failing import Failing as WorkersFailing
-from lamplighter.queue.many import Many
+from lamplighter.queue.guard.signals import QUIT, leave_to_their_defaults
 from lamplighter.queue.pools.wire import (
     Began,
     Ended,
@@ -33,9 +32,10 @@ from lamplighter.queue.pools.wire import (
     receive,
     to_slot,
 )
-from lamplighter.queue.runner import Runner, Start
-from lamplighter.queue.signals import QUIT, leave_to_their_defaults
-from lamplighter.queue.worker import Worker
+from lamplighter.queue.worker.failing import Failing as WorkersFailing
+from lamplighter.queue.worker.loop import Worker
+from lamplighter.queue.worker.many import Many
+from lamplighter.queue.worker.runner import Runner, Start
 
 GONE = 1  # exit code of a slot whose worker is gone
 BROKEN_OFF = 128 + signal.SIGTERM  # exit code of one whose job was broken off

@@ -14,7 +14,7 @@ from lamplighter.cache.manager import CacheManager
 from lamplighter.cache.stores.null import NullStore
 from lamplighter.config import Repository, load_config
 from lamplighter.errors import CacheUnavailable, ConfigError
-from lamplighter.queue.restart import KEY, RestartSignal
+from lamplighter.queue.guard.restart import KEY, RestartSignal
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = json.loads((ROOT / "tests/golden/queue_restart_cache.json").read_text())["cases"]

@@ -15,7 +15,7 @@ from lamplighter.cache.stores.file import FileStore
 from lamplighter.cache.stores.null import NullStore
 from lamplighter.contracts import Store
 from lamplighter.errors import CacheError, ConfigError, LockTimeout
-from lamplighter.queue.restart import KEY, RestartSignal
+from lamplighter.queue.guard.restart import KEY, RestartSignal
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden/queue_restart_cache.json").read_text())["cases"]
 

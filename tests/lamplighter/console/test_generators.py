@@ -11,7 +11,7 @@ from lamplighter.errors import ConsoleError
 
 STUB = '''"""{{ class }}."""
 
-from lamplighter.queue.job import Job
+from lamplighter.queue.jobs.job import Job
 
 class {{ class }}:
     name = "{{ name }}"

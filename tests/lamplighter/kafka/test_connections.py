@@ -12,7 +12,7 @@ from lamplighter.kafka.connections import KafkaConnections, LazyDatabases
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.embedded.folder import BrokerFolder
-from lamplighter.kafka.merge import Merge
+from lamplighter.kafka.settings.merge import Merge
 
 
 @pytest.mark.parametrize(

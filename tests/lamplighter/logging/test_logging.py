@@ -14,9 +14,9 @@ from lamplighter.logging.channels import LOGGERS, configure
 from lamplighter.logging.context import job_context
 from lamplighter.logging.formatters import JsonFormatter, LineFormatter
 from lamplighter.queue.drivers.sync import SyncDelivery
-from lamplighter.queue.payload import Envelope
-from lamplighter.queue.retries import Policy
-from lamplighter.queue.runner import Start
+from lamplighter.queue.jobs.payload import Envelope
+from lamplighter.queue.jobs.retries import Policy
+from lamplighter.queue.worker.runner import Start
 
 
 @pytest.fixture(autouse=True)

@@ -16,16 +16,16 @@ from lamplighter.contracts import Headers, Message
 from lamplighter.events import Dispatcher as Events
 from lamplighter.queue.delivery import DriverDelivery, HasFurtherStart
 from lamplighter.queue.failed import Failure
-from lamplighter.queue.failing import Failing
-from lamplighter.queue.job import Job
-from lamplighter.queue.options import WorkerOptions
-from lamplighter.queue.pooled import PooledWorker
+from lamplighter.queue.jobs.job import Job
+from lamplighter.queue.jobs.registry import Registry
+from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.pools.coroutines import CoroutinePool
 from lamplighter.queue.pools.threads import ThreadPool
-from lamplighter.queue.registry import Registry
-from lamplighter.queue.retries import Policy
-from lamplighter.queue.runner import Runner
-from lamplighter.queue.worker import Worker
+from lamplighter.queue.worker.failing import Failing
+from lamplighter.queue.worker.loop import Worker
+from lamplighter.queue.worker.options import WorkerOptions
+from lamplighter.queue.worker.pooled import PooledWorker
+from lamplighter.queue.worker.runner import Runner
 
 
 @pytest.fixture(autouse=True)

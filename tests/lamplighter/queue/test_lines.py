@@ -15,9 +15,9 @@ from lamplighter.events import Dispatcher
 from lamplighter.queue.commands.lines import JsonLines, Lines, run_time
 from lamplighter.queue.drivers.sync import SyncDelivery
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased
-from lamplighter.queue.payload import Envelope
-from lamplighter.queue.retries import Policy
-from lamplighter.queue.runner import Start
+from lamplighter.queue.jobs.payload import Envelope
+from lamplighter.queue.jobs.retries import Policy
+from lamplighter.queue.worker.runner import Start
 
 CASES: list[dict[str, Any]] = json.loads((Path(__file__).parents[2] / "golden/queue_work_output.json").read_text())[
     "cases"

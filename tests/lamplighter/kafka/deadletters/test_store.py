@@ -16,7 +16,7 @@ from lamplighter.kafka.deadletters.letters import DeadLetters
 from lamplighter.kafka.deadletters.store import DeadLetterFailedJobs
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.queue import any_partition
-from lamplighter.kafka.settings import KafkaSettings
+from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.queue.failed import FailedJobs, Failure, NullFailedJobs
 from lamplighter.queue.failed.database import DatabaseFailedJobs
 

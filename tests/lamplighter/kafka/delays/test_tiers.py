@@ -14,8 +14,8 @@ from lamplighter.kafka.delays.holding import DAY, Holding
 from lamplighter.kafka.delays.shelf import Shelf
 from lamplighter.kafka.delays.targets import targets_of
 from lamplighter.kafka.delays.tiers import CLOCK, HEADER, LONG, SHORT, Tiers, is_question, unwrap, wrap
-from lamplighter.kafka.delays.topics import config_of, problems
-from lamplighter.kafka.settings import KafkaSettings
+from lamplighter.kafka.settings.settings import KafkaSettings
+from lamplighter.kafka.topics.delay_topics import config_of, problems
 from tests.lamplighter.kafka.records import Record
 
 TIERS = Tiers("shop.delay.", SHORT)

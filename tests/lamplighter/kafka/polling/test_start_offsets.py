@@ -7,7 +7,7 @@ from confluent_kafka import OFFSET_END, OFFSET_INVALID, Consumer, TopicPartition
 from lamplighter.contracts import Message
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.polling.start_offsets import read_new_topics, start_of
-from lamplighter.kafka.producer import KafkaProducer
+from lamplighter.kafka.producing.producer import KafkaProducer
 
 
 def test_a_topic_is_new_until_the_group_has_committed_something_of_it(broker: EmbeddedBroker) -> None:

@@ -17,11 +17,11 @@ import pytest
 
 from lamplighter.errors import ConsoleError, JobTimedOut, SlotDied, Unavailable
 from lamplighter.queue.failed.trace import format_trace
+from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.pools import Outcome
 from lamplighter.queue.pools.processes import LEAVE, MOST_FAILED_BOOTS, ProcessPool, SlotOptions
-from lamplighter.queue.retries import Policy
-from lamplighter.queue.runner import Start
-from lamplighter.queue.settling import Verdict
+from lamplighter.queue.worker.runner import Start
+from lamplighter.queue.worker.settling import Verdict
 from tests.harness import wait_for
 from tests.lamplighter.queue.conftest import ListQueue
 
@@ -220,7 +220,7 @@ def test_the_end_of_a_failed_job_has_a_time_of_its_own(pooled: Callable[..., Poo
 def test_a_slot_that_ends_after_its_handler_has_failed_its_job_with_its_own_error_once(
     pooled: Callable[..., Pooled], monkeypatch: pytest.MonkeyPatch, what: str, kind: str
 ) -> None:
-    monkeypatch.setattr("lamplighter.queue.settling.LEAST_END", 0.2)
+    monkeypatch.setattr("lamplighter.queue.worker.settling.LEAST_END", 0.2)
     monkeypatch.setattr("lamplighter.queue.pools.processes.KILL_AFTER", 0.2)
     one = pooled()
     one.submit(what, timeout=0.2)

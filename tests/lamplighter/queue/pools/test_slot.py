@@ -16,11 +16,11 @@ from lamplighter.contracts import Delivery
 from lamplighter.errors import SlotTerminated, Unavailable
 from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.events import JobFailed, JobReleased
-from lamplighter.queue.job import Job
-from lamplighter.queue.payload import write
+from lamplighter.queue.jobs.job import Job
+from lamplighter.queue.jobs.payload import write
 from lamplighter.queue.pools.slot import Handling, SlotFailing, SlotQueue, SlotRunner, SlotWorker
 from lamplighter.queue.pools.wire import Ended, Failing, Frames, FromSlot, Run, Stop, frame, from_slot
-from lamplighter.queue.worker import Worker
+from lamplighter.queue.worker.loop import Worker
 from tests.lamplighter.queue.conftest import Bench
 
 

@@ -1,0 +1,1 @@
+"""How a record gets onto a topic, acknowledged."""

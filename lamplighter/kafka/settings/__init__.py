@@ -1,0 +1,1 @@
+"""The options of a connection, and what the clients are told because of them."""

@@ -1,0 +1,1 @@
+"""What topics there are, and what they have to be like."""

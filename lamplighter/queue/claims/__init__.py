@@ -1,0 +1,1 @@
+"""Payloads that are kept beside their queue, being too large for it."""

@@ -1,0 +1,167 @@
+"""Puts jobs on queues, and returns when they are safe there."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from lamplighter.contracts import Events, Headers, Message
+from lamplighter.errors import InvalidPayload, MessageTooLarge, QueueError
+from lamplighter.queue.dispatching.readable import ReadablePayloads
+from lamplighter.queue.events import JobQueued
+from lamplighter.queue.jobs.job import Job
+from lamplighter.queue.jobs.payload import new_id
+
+if TYPE_CHECKING:
+    from lamplighter.queue.jobs.registry import Registry
+    from lamplighter.queue.manager import QueueManager
+
+MOST_ID = 1000  # bytes of a key that is the payload's id, too
+
+
+class Unset(Enum):
+    """The key of a message that is given its id as key."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET
+Key = str | bytes | Unset | None
+
+
+class Dispatcher:
+    """Dispatches jobs that a worker can read; every method returns only when the queue has them."""
+
+    def __init__(self, queues: "QueueManager", events: Events, registry: "Callable[[], Registry]") -> None:
+        """Takes what gives the registry, which is asked for when the first job is dispatched."""
+        self._queues = queues
+        self._events = events
+        self._payloads = ReadablePayloads(registry)
+
+    def dispatch(
+        self,
+        job: Job,
+        *,
+        connection: str | None = None,
+        queue: str | None = None,
+        key: Key = UNSET,
+        delay: float = 0,
+    ) -> str:
+        """Push a job; the payload's id. The key is the one given, else `job.key()`, else the id.
+
+        Raises:
+            InvalidPayload: no worker could read the job, or none knows its class.
+            MessageTooLarge: the payload is larger than the queue takes.
+            Unavailable: the queue did not acknowledge in time.
+            UnsupportedDelay: a delay, on a connection that can't hold jobs back.
+        """
+        own = job.key() if key is UNSET and isinstance(job, Job) else key
+        key = UNSET if own is None and key is UNSET else own
+        id, raw = _id_and_key(key, type(job).__qualname__)
+        message = Message(self._payloads.of_job(job, id=id), raw)
+        self._push(message, id, connection or job.connection, queue or job.queue, delay)
+        return id
+
+    def later(
+        self,
+        delay: float,
+        job: Job,
+        *,
+        connection: str | None = None,
+        queue: str | None = None,
+        key: Key = UNSET,
+    ) -> str:
+        """Push a job that is to run in `delay` seconds, or a little later; the payload's id."""
+        return self.dispatch(job, connection=connection, queue=queue, key=key, delay=delay)
+
+    def push(
+        self,
+        name: str,
+        data: object,
+        *,
+        connection: str | None = None,
+        queue: str | None = None,
+        key: Key = UNSET,
+        headers: Headers = (),
+        delay: float = 0,
+    ) -> str:
+        """Push a string job by its wire name, for whoever has registered it, here or elsewhere; the payload's id.
+
+        Raises:
+            InvalidPayload: JSON can't hold the data, or the class that is registered here does not take them.
+            MessageTooLarge: the payload is larger than the queue takes.
+            Unavailable: the queue did not acknowledge in time.
+        """
+        id, raw = _id_and_key(key, name)
+        message = Message(self._payloads.of_data(name, data, id=id), raw, headers)
+        self._push(message, id, connection, queue, delay)
+        return id
+
+    def push_many(
+        self,
+        jobs: Iterable[tuple[str, object, Key]],
+        *,
+        connection: str | None = None,
+        queue: str | None = None,
+    ) -> int:
+        """Push string jobs (name, data, key) and wait once for all of them; the number pushed.
+
+        Raises:
+            InvalidPayload: no worker could read one of them; the message says which. Those before it are on the queue.
+            MessageTooLarge: the payload of one is larger than a worker reads, or than the queue takes.
+            Unavailable: the queue did not acknowledge in time.
+        """
+        target = self._queues.connection(connection)
+        refused: list[QueueError] = []
+        count = target.bulk(self._messages(jobs, refused), queue=queue or target.default_queue)
+        if refused:
+            told = f"{refused[0]} The {count} before it in push_many are on the queue."
+            raise type(refused[0])(told) from refused[0]
+        return count
+
+    def _messages(self, jobs: Iterable[tuple[str, object, Key]], refused: list[QueueError]) -> Iterator[Message]:
+        """Their messages up to one that is refused: what was sent before it must be waited for."""
+        for name, data, key in jobs:
+            try:
+                id, raw = _id_and_key(key, name)
+                message = Message(self._payloads.of_data(name, data, id=id), raw)
+            except (InvalidPayload, MessageTooLarge) as error:
+                refused.append(error)
+                return
+            yield message
+
+    def _push(self, message: Message, id: str, connection: str | None, queue: str | None, delay: float) -> None:
+        if not math.isfinite(delay):
+            raise ValueError(f"A delay is a number of seconds; {delay!r} is none.")
+        target = self._queues.connection(connection)
+        name = queue or target.default_queue
+        target.push(message, queue=name, delay=delay)
+        if self._events.listeners(JobQueued):
+            self._events.dispatch(JobQueued(target.connection, name, id, message.payload))
+
+
+def _id_and_key(key: Key, job: str) -> tuple[str, bytes | None]:
+    """The payload's id, which is the key where that is text, as Laravel's correlation id; and the message's key.
+
+    A key that is longer than any id has one beside it: it would take its room in the message twice.
+    """
+    if key is UNSET:
+        id = new_id()
+        return id, id.encode()
+    if key is None:
+        return new_id(), None
+    try:
+        raw = key.encode() if isinstance(key, str) else key
+    except UnicodeEncodeError as error:
+        raise InvalidPayload(f"{job} was not dispatched: its key holds half a surrogate pair.") from error
+    if not isinstance(raw, bytes):
+        kind = type(key).__qualname__
+        raise InvalidPayload(f"{job} was not dispatched: a key is text, bytes or None, and this one is of type {kind}.")
+    if not 0 < len(raw) <= MOST_ID:
+        return new_id(), raw
+    if isinstance(key, str):
+        return key, raw
+    try:
+        return raw.decode(), raw
+    except UnicodeDecodeError:
+        return new_id(), raw

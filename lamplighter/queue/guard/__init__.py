@@ -1,0 +1,1 @@
+"""Everything that may end a worker."""

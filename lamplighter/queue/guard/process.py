@@ -1,0 +1,130 @@
+"""A worker as a process: its threads, its signals, and the way out."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psutil
+
+from lamplighter.contracts import Events
+from lamplighter.errors import ConsoleError
+from lamplighter.queue.delivery import WorkQueue
+from lamplighter.queue.guard.ending import Overdue, bounded
+from lamplighter.queue.guard.garbage import spare_the_collector
+from lamplighter.queue.guard.health import Heartbeat
+from lamplighter.queue.guard.restart import RestartWatch
+from lamplighter.queue.guard.signals import handled
+from lamplighter.queue.guard.stalling import Stalling
+from lamplighter.queue.guard.watch import Chore, Watch
+from lamplighter.queue.worker.failing import Failing
+from lamplighter.queue.worker.loop import Worker
+from lamplighter.queue.worker.options import StopReason, WorkerOptions
+from lamplighter.queue.worker.pooled import LATE, PooledWorker
+from lamplighter.queue.worker.runner import Start
+
+log = logging.getLogger(__name__)
+
+MEGABYTE = 1024 * 1024
+SPARE = 2.0  # seconds of the shutdown that are kept for everything but committing and leaving
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerProcess:
+    """Everything around the loop. `flush` writes the lines that wait to be shown."""
+
+    worker: Worker
+    queue: WorkQueue
+    failing: Failing
+    events: Events
+    options: WorkerOptions
+    heartbeat: Heartbeat
+    restart: RestartWatch
+    flush: Callable[[], object]
+
+    def run(self) -> int:
+        """Work until there is a reason to stop, commit, leave; the exit code."""
+        self._refuse_too_little_memory()
+        status = 1
+        with handled(self.worker) as look_for_signals:
+            watch = self._watch(look_for_signals)
+            self.worker.prepare()
+            self.queue.open(
+                self.options.queues,
+                self.worker.bell,
+                self.worker.has_further_start,
+                slots=self.options.concurrency,
+            )
+            watch.start()
+            spare_the_collector()
+            self.restart.begin(lambda: self.worker.ask_to_stop(StopReason.RESTART_SIGNAL))
+            try:
+                status = self.worker.work()
+            finally:
+                self.restart.end()
+                watch.end()
+                is_closed = self._close()
+                self.heartbeat.remove()
+            if not is_closed:
+                log.error("the broker did not answer; unfinished commits are given up, their jobs run again")
+                os._exit(status or 1)
+        return status
+
+    def _close(self) -> bool:
+        began = time.monotonic()
+        seconds = max(1.0, self.options.shutdown - SPARE)
+        with bounded(self.options.shutdown):
+            self.worker.drain(seconds / 2)
+            self.flush()
+            return self.queue.close(timeout=max(1.0, began + seconds - time.monotonic()))
+
+    def _watch(self, look_for_signals: Callable[[], None]) -> Watch:
+        overdue: Callable[[Start], object] = Overdue(
+            self.queue,
+            self.failing,
+            self.events,
+            self.flush,
+            thread_of=self.worker.thread_of,
+            shutdown=self.options.shutdown,
+        )
+        if isinstance(self.worker, PooledWorker):
+            self.worker.when_overdue(overdue)
+            overdue = self.worker.on_overdue
+        chores = [
+            Chore(0.1, look_for_signals),
+            Chore(0.1, self.flush),
+            Chore(0.5, self.worker.look_for_maintenance),
+            Chore(1.0, Stalling(self.worker, self.queue, self.events, self.options)),
+            Chore(5.0, self.beat),
+        ]
+        if self.options.memory:
+            chores.append(Chore(1.0, self._look_at_memory))
+        return Watch(self.worker.hand, overdue, chores)
+
+    def _look_at_memory(self) -> None:
+        if resident() >= self.options.memory:
+            self.worker.ask_to_stop(StopReason.MEMORY)
+
+    def _refuse_too_little_memory(self) -> None:
+        present = resident()
+        if self.options.memory and present >= self.options.memory:
+            raise ConsoleError(
+                f"--memory={self.options.memory} is less than the {present:.0f} MB that the worker has at its start: "
+                f"it would end at once. Give it more, or --memory=0 for no limit."
+            )
+
+    def beat(self) -> None:
+        """Write down which of the two threads goes on."""
+        now = time.monotonic()
+        waits = max(self.options.sleep, self.options.rest)
+        if self.worker.is_at_work or now - self.worker.beaten_at < LATE + waits:
+            self.heartbeat.beat("worker")
+        if now - self.queue.polled_at() < LATE:
+            self.heartbeat.beat("polling")
+        self.heartbeat.write()
+
+
+def resident() -> float:
+    """The memory that this process has now, in megabytes; not its peak."""
+    return float(psutil.Process().memory_info().rss) / MEGABYTE

@@ -1,0 +1,71 @@
+"""What a worker does on signals: the handlers only leave a word where the main thread waits."""
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from lamplighter.queue.worker.loop import Worker
+from lamplighter.queue.worker.options import StopReason
+
+QUIT = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+ENOUGH = 4096  # bytes, one a signal
+
+
+@contextmanager
+def handled(worker: Worker) -> Iterator[Callable[[], None]]:
+    """TERM, INT and QUIT stop after the job in hand, and at once the second time; USR2 pauses, CONT resumes.
+
+    Python runs a handler when the main thread comes back to Python, and C code may take its time. The interpreter
+    writes each signal into a socket at once: what this gives looks there, and is for another thread to call.
+    """
+    handler_saw: list[int] = []
+    socket_saw: list[int] = []
+
+    def obey(seen: list[int], number: int) -> None:
+        # Both see the same signals, so they are not added up.
+        seen.append(number)
+        if len(seen) > 1:
+            os._exit(128 + number)
+        worker.ask_to_stop(StopReason.INTERRUPTED)
+
+    def quit_(number: int, frame: FrameType | None) -> None:
+        obey(handler_saw, number)
+
+    def pause(number: int, frame: FrameType | None) -> None:
+        worker.pause()
+
+    def resume(number: int, frame: FrameType | None) -> None:
+        worker.resume()
+
+    def look() -> None:
+        with suppress(OSError):  # there is none, or the worker has left
+            for number in reader.recv(ENOUGH):
+                if number in QUIT:
+                    obey(socket_saw, number)
+
+    handlers = {**dict.fromkeys(QUIT, quit_), signal.SIGUSR2: pause, signal.SIGCONT: resume}
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        before_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        handling = [True]
+        os.register_at_fork(after_in_child=lambda: leave_to_their_defaults(handlers) if handling else None)
+        try:
+            yield look
+        finally:
+            handling.clear()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(before_fd)
+
+
+def leave_to_their_defaults(numbers: Iterable[int]) -> None:
+    """In a child that a job has forked: its signals are not the worker's, whose socket it shares."""
+    signal.set_wakeup_fd(-1)
+    for number in numbers:
+        signal.signal(number, signal.SIG_DFL)

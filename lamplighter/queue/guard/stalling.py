@@ -1,0 +1,44 @@
+"""What is done about a worker that stands still: it says so, and ends, so that whoever watches it starts another."""
+
+import logging
+import os
+import threading
+import time
+
+from lamplighter.contracts import Events
+from lamplighter.queue.delivery import WorkQueue
+from lamplighter.queue.events import WorkerStalled
+from lamplighter.queue.worker.loop import Worker
+from lamplighter.queue.worker.options import StopReason, WorkerOptions
+
+log = logging.getLogger(__name__)
+
+
+class Stalling:
+    """A chore of the watching thread: the loop's own thread may be what stands still."""
+
+    def __init__(self, worker: Worker, queue: WorkQueue, events: Events, options: WorkerOptions) -> None:
+        self._worker = worker
+        self._queue = queue
+        self._events = events
+        self._options = options
+        self._exit_at = 0.0
+
+    def __call__(self) -> None:
+        """Look, and end the worker; with its process when it has not ended within its shutdown."""
+        now = time.monotonic()
+        if self._exit_at:
+            if now >= self._exit_at:
+                os._exit(StopReason.STALLED.exit_code)
+            return
+        worker = self._worker
+        is_resting = now - worker.beaten_at < self._options.rest
+        seen = self._queue.stall(is_busy=is_resting or not worker.takes_jobs or worker.is_at_work)
+        if seen is None:
+            return
+        log.error("the worker stands still though there is something to do; it ends", extra={"seen": seen})
+        self._exit_at = now + self._options.shutdown
+        worker.ask_to_stop(StopReason.STALLED)
+        # A listener that hangs must not keep this thread from ending the process.
+        event = WorkerStalled(self._queue.connection, self._options.queues, seen)
+        threading.Thread(target=self._events.dispatch, args=(event,), name="lamplighter-stalled", daemon=True).start()

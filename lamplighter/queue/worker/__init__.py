@@ -1,0 +1,1 @@
+"""The loop of `queue:work`: pop, run, settle."""

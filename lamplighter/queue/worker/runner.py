@@ -1,0 +1,257 @@
+"""Makes a job of a payload and runs it."""
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Awaitable
+from contextvars import copy_context
+from typing import TYPE_CHECKING, cast
+
+from lamplighter.contracts import Container
+from lamplighter.errors import ConfigError, PayloadError, UnknownJob, UnreadablePayload
+from lamplighter.logging.context import job_context
+from lamplighter.queue.claims.claims import ReadClaim, refuse_claim
+from lamplighter.queue.delivery import DriverDelivery, InHand
+from lamplighter.queue.dispatching.pushes import Pushes
+from lamplighter.queue.jobs.job import Job
+from lamplighter.queue.jobs.payload import CLAIM_JOB, Envelope, read
+from lamplighter.queue.jobs.registry import Entry, Registry
+from lamplighter.queue.jobs.retries import Policy, parse_backoff
+
+if TYPE_CHECKING:
+    from lamplighter.queue.delivery import Deleted, Failed, Released
+
+UNREADABLE = "unreadable payload"
+
+
+class Start:
+    """One start of one delivery: what is known of its job before, while and after it runs.
+
+    One is made for each job, so that what most never need is a default of the class.
+
+    Attributes:
+        may_push_ahead: it runs, and whoever runs it settles it only when its pushes are acknowledged.
+        is_told: its beginning was told already, when it was begun among others.
+        pushes: what it has pushed in that time.
+    """
+
+    name = UNREADABLE
+    began = 0.0
+    envelope: Envelope | None = None
+    entry: Entry | None = None
+    job: Job | None = None
+    view: InHand | None = None
+    may_push_ahead = False
+    is_told = False
+    pushes: Pushes | None = None
+
+    def __init__(self, delivery: DriverDelivery, policy: Policy) -> None:
+        self.delivery = delivery
+        self.policy = policy
+        self.attempts = delivery.retries + 1
+
+    @property
+    def id(self) -> str:
+        """The message's key as text, else the payload's `id`, else its `uuid`."""
+        key, envelope = self.delivery.key, self.envelope
+        if key or envelope is None:
+            return (key or b"").decode("utf-8", "replace")
+        return envelope.own_id()
+
+    @property
+    def uuid(self) -> str | None:
+        """The payload's uuid."""
+        return None if self.envelope is None else self.envelope.uuid
+
+    def in_hand(self) -> InHand:
+        """The delivery as handlers see it; one for each start."""
+        if self.view is None:
+            self.view = InHand(self.delivery, self.id, self.attempts)
+        return self.view
+
+    @property
+    def wish(self) -> "Deleted | Released | Failed | None":
+        """What the handler asked for; None when it left it to the worker."""
+        return None if self.view is None else self.view.wish
+
+
+def pushes_ahead() -> Pushes | None:
+    """Where the job that runs here counts what it pushes without waiting; None where a push has to wait."""
+    start = job_context.get()
+    if not isinstance(start, Start) or not start.may_push_ahead:
+        return None
+    if start.pushes is None:
+        start.pushes = Pushes()
+    return start.pushes
+
+
+class Runner:
+    """Reads payloads and runs their jobs, with `defaults` for what neither payload nor class says."""
+
+    def __init__(
+        self, registry: Registry, container: Container, defaults: Policy, *, read_claim: ReadClaim = refuse_claim
+    ) -> None:
+        self._find = registry.find
+        self._container = container
+        self._scope = container.scope
+        self._defaults = defaults
+        self._read_claim = read_claim
+        self._policies: dict[Entry, Policy] = {}
+        self._local = threading.local()
+
+    def start(self, delivery: DriverDelivery) -> Start:
+        """A start that knows nothing yet; `read` fills it, so that one which fails half way can be named."""
+        return Start(delivery, self._defaults)
+
+    def read(self, start: Start) -> None:
+        """Fill in what the payload says, and the job it names; no job where workers have died of it too often.
+
+        Raises:
+            PayloadError: the message can't become a job.
+        """
+        start.envelope = envelope = read(start.delivery.payload)
+        start.name = envelope.display_name or envelope.job
+        if envelope.attempts:
+            start.attempts += envelope.attempts
+        entry = None
+        try:
+            entry = self._find(envelope.job)
+        except UnknownJob:
+            if envelope.job != CLAIM_JOB:
+                raise
+        if entry is None:  # not in the except: a store that is away has nothing to do with an unknown job
+            envelope = self._fetch(start)
+            entry = self._find(envelope.job)
+        start.entry = entry
+        start.policy = self._policy_for(entry, envelope)
+        if start.attempts > 1 and _has_killed(start):
+            return
+        context = copy_context()  # the data may be read by code of the job's own
+        try:
+            start.job = context.run(entry.make, envelope.data)
+        finally:
+            if context.get(self._scope):
+                context.run(self._container.end_scope)
+
+    def has_further_start(self, delivery: DriverDelivery) -> bool:
+        """Whether a job may be started once more if its worker dies of its next start.
+
+        Nothing of the application's runs for that. What can't be read, or is kept elsewhere, may not.
+        """
+        try:
+            envelope = read(delivery.payload)
+            policy = self._policy_for(self._find(envelope.job), envelope)
+        except PayloadError:
+            return False
+        return policy.may_start((envelope.attempts or 0) + delivery.retries + 2, has_crashed=True)
+
+    def _policy_for(self, entry: Entry, envelope: Envelope) -> Policy:
+        policy = self._policies.get(entry) or self._policy(entry)
+        if envelope.max_tries is not None or envelope.timeout is not None or envelope.backoff is not None:
+            return _said(envelope, policy)
+        return policy
+
+    def _fetch(self, start: Start) -> Envelope:
+        """The whole payload of one that was put aside; only here its headers are looked at."""
+        payload = self._read_claim(start.delivery)
+        start.view = InHand(start.delivery, start.id, start.attempts, payload=payload)
+        return read(payload)
+
+    def policy_of(self, entry: Entry) -> Policy:
+        """What a class says of its jobs, over the options."""
+        return self._policies.get(entry) or self._policy(entry)
+
+    def run(self, start: Start) -> None:
+        """Handle the job; what the handler raises passes through. The scope of the job ends here.
+
+        It runs in a copy of the caller's context: what it puts into context variables, no other job sees.
+        """
+        entry = start.entry
+        assert entry is not None  # read() has filled it
+        if entry.is_async:
+            self._await(start)
+            return
+        context = copy_context()
+        try:
+            context.run(entry.handle, start.job, start.in_hand() if entry.wants_delivery else None)
+        finally:
+            if context.get(self._scope):
+                context.run(self._container.end_scope)
+
+    async def run_async(self, start: Start) -> None:
+        """The same for a handler that is `async def`, in the running event loop and its task's context."""
+        entry, job = start.entry, start.job
+        assert entry is not None  # read() has filled it
+        try:
+            await cast(Awaitable[object], entry.handle(job, start.in_hand() if entry.wants_delivery else None))
+        finally:
+            self._container.end_scope()
+
+    def _await(self, start: Start) -> None:
+        """Run a handler that is `async def` to its end, in an event loop that this thread keeps."""
+        loops = getattr(self._local, "loops", None)
+        if loops is None:
+            loops = self._local.loops = asyncio.Runner()
+        left: list[BaseException] = []
+        coroutine = self._run_within(start, left)
+        try:
+            loops.run(coroutine, context=copy_context())
+        except BaseException:
+            if inspect.getcoroutinestate(coroutine) == inspect.CORO_SUSPENDED:
+                # A task beside it has raised SystemExit, or somebody has stopped the loop: what is left of this job
+                # would go on beside the next one.
+                del self._local.loops
+                loops.close()
+            raise
+        if left:
+            raise left[0]
+
+    async def _run_within(self, start: Start, left: list[BaseException]) -> None:
+        """Run the handler; what it raises goes into `left`, since SystemExit would leave the loop within its turn."""
+        try:
+            await self.run_async(start)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            left.append(error)
+
+    def run_failed(self, start: Start, error: BaseException) -> None:
+        """Call the job's `failed` method, where it has one, in a context of its own."""
+        entry = start.entry
+        if entry is None or entry.failed is None or start.job is None:
+            return
+        context = copy_context()
+        try:
+            context.run(entry.failed, start.job, error, InHand(start.delivery, start.id, start.attempts))
+        finally:
+            if context.get(self._scope):
+                context.run(self._container.end_scope)
+
+    def _policy(self, entry: Entry) -> Policy:
+        defaults = self._defaults
+        policy = self._policies[entry] = Policy(
+            tries=defaults.tries if entry.tries is None else entry.tries,
+            backoff=defaults.backoff if entry.backoff is None else entry.backoff,
+            timeout=defaults.timeout if entry.timeout is None else entry.timeout,
+            is_tries_said=entry.tries is not None,
+        )
+        return policy
+
+
+def _has_killed(start: Start) -> bool:
+    """Whether workers have died of a job that is out of its tries: of its `failed()`, or of its `from_data`."""
+    return start.delivery.has_crashed and not start.policy.may_start(start.attempts - 2, has_crashed=True)
+
+
+def _said(envelope: Envelope, policy: Policy) -> Policy:
+    """The payload's own values over the class's and the options'."""
+    try:
+        backoff = policy.backoff if envelope.backoff is None else parse_backoff(envelope.backoff)
+    except ConfigError as error:
+        raise UnreadablePayload(f"The payload's backoff can't be read: {error}") from error
+    return Policy(
+        tries=policy.tries if envelope.max_tries is None else max(0, envelope.max_tries),
+        backoff=backoff,
+        timeout=policy.timeout if envelope.timeout is None else max(0, envelope.timeout),
+        is_tries_said=policy.is_tries_said or envelope.max_tries is not None,
+    )

@@ -1,0 +1,192 @@
+"""What becomes of a job that has run: done, to be tried again, or failed; decided and told here."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+from lamplighter.contracts import DatabaseErrors, Events
+from lamplighter.errors import JobFailed as JobFailedError
+from lamplighter.errors import LamplighterError, OrderBlocked, PayloadError, Unavailable
+from lamplighter.queue.delivery import Deleted, Failed, Released, WorkQueue
+from lamplighter.queue.events import JobFailed, JobProcessed, JobReleased
+from lamplighter.queue.guard.watch import NEVER, Hand
+
+if TYPE_CHECKING:
+    from lamplighter.queue.worker.failing import Failing
+    from lamplighter.queue.worker.runner import Start
+
+log = logging.getLogger(__name__)
+
+AWAY = 1.0  # seconds until a job is run again that met a service which was away
+LEAST_END = 40.0  # seconds for recording a failed job and its failed() at least; SQLite alone may wait for 30
+LISTENER = "a listener raised"
+MOST_DEADLOCKS = 5  # runs of one delivery that a deadlock excuses; the next one counts
+
+
+class ErrorElsewhere(LamplighterError):
+    """An error of another process. Each has a class of its own, which is named as the error's class is there."""
+
+    @classmethod
+    def of(cls, module: str, name: str, text: str, trace: str = "") -> "ErrorElsewhere":
+        """The error of a class, with its text; its trace is a note, which is shown wherever the error's own is."""
+        error = _class_elsewhere(module, name)(text)
+        if trace:
+            error.add_note(trace)
+        return error
+
+
+@lru_cache(maxsize=100)
+def _class_elsewhere(module: str, name: str) -> type[ErrorElsewhere]:
+    return type(name.rpartition(".")[2], (ErrorElsewhere,), {"__module__": module, "__qualname__": name})
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What has become of a job that was run elsewhere.
+
+    Attributes:
+        kind: `fail` is for a job that is recorded among the failed jobs, and `record` for one that is still to be;
+            `hold` for one that waits for its record, since the store or its `failed()` refused; `again` for one of many
+            whose call has failed.
+        error: the job's own.
+        refusal: why it could not be recorded.
+    """
+
+    kind: Literal["delete", "release", "fail", "record", "hold", "again"]
+    delay: float = 0.0
+    counted: bool = True
+    error: BaseException | None = None
+    refusal: Exception | None = None
+
+
+class Settling:
+    """Settles each start exactly once, in the thread that owns the worker's loop.
+
+    Attributes:
+        has_failed: a job has failed for good.
+    """
+
+    def __init__(
+        self, queue: WorkQueue, failing: "Failing", events: Events, database_errors: DatabaseErrors, hand: Hand
+    ) -> None:
+        self.has_failed = False
+        self._queue = queue
+        self._failing = failing
+        self._events = events
+        self._who_hears_of_ends = events.listeners(JobProcessed)
+        self._database_errors = database_errors
+        self._hand = hand
+
+    def settle(self, start: "Start", error: BaseException | None, duration: float) -> bool:
+        """Do what the handler asked for, or what its end calls for; False where the job is to run again."""
+        wish = start.wish
+        if wish is not None and error is not None:
+            log.error("a job raised after it had settled itself", exc_info=error, extra={"job": start.name})
+        if isinstance(wish, Failed):
+            return self.fail(start, wish.error, duration)
+        if isinstance(wish, Released):
+            return self._release(start, None, wish.delay, duration)
+        if error is None or isinstance(wish, Deleted):
+            return self.done(start, duration)
+        return self._after_error(start, error, duration)
+
+    def excuses(self, starts: Sequence["Start"], error: BaseException) -> bool:
+        """Whether an error is about a service, so that none of these jobs is charged for it."""
+        if isinstance(error, Unavailable) or self._database_errors.is_lost_connection(error):
+            return True
+        return self._database_errors.is_deadlock(error) and all(
+            start.delivery.excused < MOST_DEADLOCKS for start in starts
+        )
+
+    def done(self, start: "Start", duration: float) -> Literal[True]:
+        """Let go of a job that has come to its end."""
+        start.delivery.delete()
+        if self._who_hears_of_ends:
+            event = JobProcessed(start, duration)
+            try:
+                for listener in self._who_hears_of_ends:
+                    listener(event)
+            except BaseException:
+                log.exception(LISTENER)
+        return True
+
+    def obey(self, start: "Start", verdict: Verdict, duration: float) -> bool:
+        """Do what was decided elsewhere; False where the job is to run again."""
+        if verdict.kind == "delete":
+            return self.done(start, duration)
+        if verdict.kind == "release":
+            return self._release(start, verdict.error, verdict.delay, duration, counted=verdict.counted)
+        error = verdict.error or JobFailedError("The job failed in its slot.")
+        if verdict.kind == "record":
+            return self.fail(start, error, duration)
+        self.has_failed = True
+        if verdict.kind == "hold":
+            self._failing.hold(start, error, verdict.refusal or Unavailable("The slot could not record it."))
+            return False
+        start.delivery.fail(error)
+        if self._events.listeners(JobFailed):
+            self.tell(JobFailed(start, duration, error))
+        return True
+
+    def fail(self, start: "Start", error: BaseException, duration: float = 0.0) -> bool:
+        """Record a job as failed, and let go of it; False while it can't be recorded."""
+        self.has_failed = True
+        self._hand.put(start, time.monotonic() + time_to_fail(start.policy.timeout))
+        refusal = self._failing.write_down(start, error)
+        if not self._hand.take(start):
+            never_return()
+        is_over = self._failing.settle(start, error, refusal)
+        if is_over and self._events.listeners(JobFailed):
+            self.tell(JobFailed(start, duration, error))
+        return is_over
+
+    def tell(self, event: object) -> None:
+        """Tell of what is done already: a listener that raises changes nothing of it."""
+        try:
+            self._events.dispatch(event)
+        except BaseException:
+            log.exception(LISTENER)
+
+    def _after_error(self, start: "Start", error: BaseException, duration: float) -> bool:
+        delivery = start.delivery
+        if isinstance(error, Unavailable) or self._database_errors.is_lost_connection(error):
+            return self._release(start, error, AWAY, duration, counted=False)
+        if self._database_errors.is_deadlock(error) and delivery.excused < MOST_DEADLOCKS:
+            return self._release(start, error, self._queue.deadlock_wait, duration, counted=False)
+        if not isinstance(error, PayloadError) and start.policy.may_retry(start.attempts):
+            return self._release(start, error, start.policy.delay_after(start.attempts), duration)
+        return self.fail(start, error, duration)
+
+    def _release(
+        self, start: "Start", error: BaseException | None, delay: float, duration: float, *, counted: bool = True
+    ) -> Literal[False]:
+        delivery = start.delivery
+        delivery.release(delay, counted=counted)
+        if error is not None and isinstance(delivery.failure, OrderBlocked):
+            delivery.failure.__cause__ = error  # what is recorded tells both
+        if error is not None and not isinstance(error, ErrorElsewhere):  # that process has said so
+            log.warning(
+                "job will run again",
+                extra={"job": start.name, "position": delivery.position, "delay": delay, "counted": counted},
+                exc_info=error,
+            )
+        if self._events.listeners(JobReleased):
+            self.tell(JobReleased(start, duration, delay, error))
+        return False
+
+
+def time_to_fail(timeout: float) -> float:
+    """Seconds for recording a failed job and its `failed()`: they may hang as the job may, and have its timeout, too.
+
+    A short one is no measure for a store that is busy; without one they have no end.
+    """
+    return max(timeout, LEAST_END) if timeout else NEVER
+
+
+def never_return() -> None:
+    """The watching thread has taken this job and is ending the process; a second settlement must not follow."""
+    while True:
+        time.sleep(3600)

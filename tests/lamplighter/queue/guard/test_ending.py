@@ -1,0 +1,126 @@
+"""The end of an overdue job. What is left of a real process is looked at in tests/kafka."""
+
+import faulthandler
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from lamplighter.queue.events import JobTimedOut
+from lamplighter.queue.guard.ending import Overdue
+from lamplighter.queue.jobs.job import Job
+from lamplighter.queue.jobs.retries import Policy
+from lamplighter.queue.worker.failing import Failing
+from lamplighter.queue.worker.runner import Runner, Start
+from tests.lamplighter.queue.conftest import Bench, ListDelivery
+
+
+@dataclass(frozen=True)
+class Hangs(Job):
+    """Never comes back, as far as these tests go."""
+
+    name = "hangs"
+
+    def handle(self) -> None:
+        """Not called here."""
+
+
+@dataclass
+class End:
+    """What came of an overdue job."""
+
+    status: int | None = None
+    closed: bool = False
+    had: float = field(default=0, compare=False)
+    flushed: bool = False
+
+
+def overdue(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, delivery: ListDelivery, *, shutdown: float = 30, **wishes: Any
+) -> End:
+    """End a job that began long ago; with what its handler had asked for until then."""
+    end = End()
+
+    def exit_(status: int) -> None:
+        end.status = status
+
+    def close(*, timeout: float) -> bool:
+        end.closed, end.had = True, timeout
+        return True
+
+    def flush() -> None:
+        end.flushed = True
+
+    monkeypatch.setattr(os, "_exit", exit_)
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda *_, **__: None)
+    monkeypatch.setattr(bench.queue, "close", close, raising=False)
+    bench.registry.register(Hangs)
+    runner = Runner(bench.registry, bench.container, Policy(tries=1, backoff=(), timeout=1))
+    failing = Failing(bench.failed_jobs, runner)  # type: ignore[arg-type]
+    start: Start = runner.start(delivery)
+    runner.read(start)
+    start.began = time.monotonic() - 5
+    for wish, argument in wishes.items():
+        getattr(start.in_hand(), wish)(*argument)
+    thread = threading.get_ident()
+    Overdue(bench.queue, failing, bench.events, flush, thread_of=lambda _: thread, shutdown=shutdown)(start)
+    return end
+
+
+def test_a_job_without_tries_left_is_failed_and_committed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery = bench.queue.add("hangs")
+
+    end = overdue(bench, monkeypatch, delivery)
+
+    assert delivery.settled == [("fail", "JobTimedOut")]
+    assert end == End(status=137, closed=True, flushed=True)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "settled"),
+    [
+        ({"delete": ()}, [("delete",)]),
+        ({"release": (7,)}, [("release", 7, True)]),
+        ({"fail": (KeyError("asked"),)}, [("fail", "KeyError")]),
+    ],
+)
+def test_what_its_handler_had_asked_for_holds(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, wishes: dict[str, Any], settled: list[Any]
+) -> None:
+    delivery = bench.queue.add("hangs", maxTries=3)
+
+    overdue(bench, monkeypatch, delivery, **wishes)
+
+    assert delivery.settled == settled
+
+
+def test_a_listener_that_raises_keeps_nothing_from_ending(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def raises(event: object) -> None:
+        raise RuntimeError("a listener")
+
+    bench.events.listen(JobTimedOut, raises)
+    delivery = bench.queue.add("hangs")
+
+    end = overdue(bench, monkeypatch, delivery)
+
+    assert delivery.settled == [("fail", "JobTimedOut")]
+    assert end == End(status=137, closed=True, flushed=True)
+
+
+@pytest.mark.parametrize(("shutdown", "had"), [(3, 3), (30, 10)])
+def test_the_end_has_no_longer_than_the_shutdown(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, shutdown: float, had: float
+) -> None:
+    assert overdue(bench, monkeypatch, bench.queue.add("hangs"), shutdown=shutdown).had == had
+
+
+def test_an_end_that_fails_is_an_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery = bench.queue.add("hangs")
+    monkeypatch.setattr(delivery, "fail", lambda error: 1 / 0)
+
+    end = overdue(bench, monkeypatch, delivery)
+
+    assert end.status == 137

@@ -1,0 +1,41 @@
+"""Signals of a worker, and of the processes that its jobs fork. Real workers are signalled in tests/kafka."""
+
+import os
+import signal
+import time
+
+from lamplighter.queue.guard.signals import handled
+from tests.lamplighter.queue.conftest import Bench
+
+
+def test_a_signal_is_seen_once_by_whoever_looks_first(bench: Bench) -> None:
+    worker = bench.worker(stop_when_empty=False, grace=30)
+
+    with handled(worker) as look:
+        os.kill(os.getpid(), signal.SIGTERM)
+        limit = worker.hand.limit
+        look()
+
+    assert worker.hand.limit == limit < time.monotonic() + 30
+    assert worker.work() == 0
+
+
+def test_a_child_that_a_job_forks_can_be_terminated_and_its_signals_are_its_own(bench: Bench) -> None:
+    worker = bench.worker(grace=30)
+
+    with handled(worker) as look:
+        hears, tells = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(tells, b"ready")
+            time.sleep(20)
+            os._exit(0)
+        os.read(hears, 5)
+        os.kill(child, signal.SIGTERM)
+        _, status = os.waitpid(child, 0)
+        look()
+    os.close(hears)
+    os.close(tells)
+
+    assert os.WTERMSIG(status) == signal.SIGTERM
+    assert worker.hand.limit == float("inf")
