@@ -1,6 +1,6 @@
 """The application: what it is called, where it runs, which time it keeps."""
 
-from lamplighter.support.env import env
+from lamplighter import env
 
 config = {
     "name": env("APP_NAME", "Data Store"),

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from lamplighter.support.env import env
+from lamplighter import env
 
 
 def slug(name: str) -> str:

@@ -1,6 +1,6 @@
 """Database connections."""
 
-from lamplighter.support.env import env
+from lamplighter import env
 
 server = {
     "url": env("DB_URL"),

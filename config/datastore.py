@@ -1,6 +1,6 @@
 """The Data Store."""
 
-from lamplighter.support.env import env
+from lamplighter import env
 
 config = {
     # The topic that answers go to.

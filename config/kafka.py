@@ -1,6 +1,6 @@
 """The Kafka connection, merged into config/queue.py by the Kafka queue provider."""
 
-from lamplighter.support.env import env
+from lamplighter import env
 
 # Further keys, such as ordering, retry_in_place, prefetch and stall_after: docs/kafka.md, "Settings".
 config = {

@@ -1,6 +1,6 @@
 """Where log lines go, from which level on, and in which form."""
 
-from lamplighter.support.env import env
+from lamplighter import env
 
 default = env("LOG_CHANNEL", "stderr")
 

@@ -1,6 +1,6 @@
 """Queue connections, and where failed jobs are kept."""
 
-from lamplighter.support.env import env
+from lamplighter import env
 
 default = env("QUEUE_CONNECTION", env("QUEUE_DRIVER", "sync"))
 

@@ -10,7 +10,7 @@ from app.Services.refusal import invalid, not_found
 from app.Services.rows import Rows
 from app.Services.tables import PAIR
 from app.Services.values import is_storable_id
-from lamplighter.contracts import Delivery
+from lamplighter import Delivery
 
 DEFAULT_LIMIT, MAX_LIMIT = 50, 500
 

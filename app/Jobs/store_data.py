@@ -10,7 +10,7 @@ from app.Services.refusal import Refusal, invalid
 from app.Services.rows import Create, Rows
 from app.Services.tables import PAIR
 from app.Services.values import MAX_ID, checked, is_storable_id
-from lamplighter.contracts import Delivery
+from lamplighter import Delivery
 from lamplighter.errors import InvalidPayload, MessageTooLarge
 
 

@@ -3,8 +3,8 @@
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from lamplighter import CommandEntry, ServiceProvider
 from lamplighter.contracts import Config
-from lamplighter.support.provider import CommandEntry, ServiceProvider
 
 COMMANDS = (
     CommandEntry(
@@ -32,7 +32,7 @@ class DataStoreServiceProvider(ServiceProvider):
 
     def _answers(self) -> Any:
         from app.Services.answers import Answers
-        from lamplighter.queue.dispatching.dispatcher import Dispatcher
+        from lamplighter import Dispatcher
 
         return Answers(self.app.make(Dispatcher), self.app.make(Config).string("datastore.answers", "api"))
 

@@ -7,9 +7,8 @@ import msgspec
 from app.Services.refusal import Refusal
 from app.Services.tables import place_of
 from app.Services.written import written
-from lamplighter.contracts import Delivery
+from lamplighter import Delivery, Dispatcher
 from lamplighter.errors import InvalidPayload, MessageTooLarge
-from lamplighter.queue.dispatching.dispatcher import Dispatcher
 
 DATA = "job.api.data"
 ERROR = "job.api.error"

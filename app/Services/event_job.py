@@ -8,8 +8,7 @@ from typing import Any, Self
 from app.Services.answers import Answers
 from app.Services.refusal import Refusal
 from app.Services.rows import Rows
-from lamplighter.contracts import Delivery
-from lamplighter.queue.jobs.job import Job
+from lamplighter import Delivery, Job
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from sqlalchemy import Table
 from app.Services.refusal import invalid
 from app.Services.tables import TABLES, known_types
 from app.Services.values import as_object
-from lamplighter.contracts import Delivery
+from lamplighter import Delivery
 
 INDEX, SELECT = "index", "select"
 

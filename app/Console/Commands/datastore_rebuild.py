@@ -14,7 +14,8 @@ from app.Jobs.update_data import UpdateData
 from app.Services.event_job import EventJob
 from app.Services.rows import Rows
 from app.Services.tables import TABLES
-from lamplighter.console.command import Command, confirm_in_production
+from lamplighter import Command
+from lamplighter.console.command import confirm_in_production
 from lamplighter.contracts import Application
 from lamplighter.errors import ConsoleError, PayloadError
 from lamplighter.kafka.reading.replay import Record, Replay

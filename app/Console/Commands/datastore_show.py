@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.Services.tables import TABLES, known_types
-from lamplighter.console.command import Command
+from lamplighter import Command
 from lamplighter.database.sqlite import READ_ONLY
 from lamplighter.errors import ConsoleError
 

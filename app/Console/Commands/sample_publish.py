@@ -5,9 +5,8 @@ from typing import Annotated
 import typer
 
 from database.seeders.sample_events import sample_events
-from lamplighter.console.command import Command
+from lamplighter import Command, Dispatcher
 from lamplighter.contracts import Application, Config
-from lamplighter.queue.dispatching.dispatcher import Dispatcher
 
 CONNECTION = "kafka"
 EMBEDDED = "embedded"

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from lamplighter.console.command import Command
+from lamplighter import Command
 
 Name = Annotated[str, typer.Argument(help="Whom to greet")]
 Shout = Annotated[bool, typer.Option(help="Say it louder")]
@@ -34,7 +34,7 @@ class {{ class }}(Command):
 
 PROVIDER_STUB = '''"""What {{ class }} brings to the application."""
 
-from lamplighter.support.provider import ServiceProvider
+from lamplighter import ServiceProvider
 
 
 class {{ class }}(ServiceProvider):

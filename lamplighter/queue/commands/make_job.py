@@ -13,8 +13,7 @@ STUB = '''"""{{ class }}: what it is for, in one line."""
 import logging
 from dataclasses import dataclass
 
-from lamplighter.contracts import Delivery
-from lamplighter.queue.jobs.job import Job
+from lamplighter import Delivery, Job
 
 log = logging.getLogger(__name__)
 
