@@ -16,7 +16,7 @@ class Intake:
         count, size: records that were handed over to run, and their bytes.
     """
 
-    __slots__ = ("_epochs", "_latest_ms", "at_end", "count", "expected", "size")
+    __slots__ = ("_epochs", "_has_read", "_latest_ms", "at_end", "count", "expected", "size")
 
     def __init__(self) -> None:
         self.expected = NONE
@@ -25,6 +25,7 @@ class Intake:
         self.size = 0
         self._epochs: list[tuple[int, int]] = []  # from which offset on which leader epoch (KIP-101) was read
         self._latest_ms = NONE  # when the last record was written
+        self._has_read = False
 
     @property
     def has_begun(self) -> bool:
@@ -36,11 +37,16 @@ class Intake:
         """The leader epoch of the last record, for commits; -1 where the brokers tell none."""
         return self._epochs[-1][1] if self._epochs else NONE
 
+    def epoch_before(self, offset: int) -> int:
+        """The leader epoch of the last record before an offset, as far as it was read; -1 if not."""
+        return next((epoch for since, epoch in reversed(self._epochs) if since < offset), NONE)
+
     def move(self, messages: Sequence[Any]) -> None:
         """These were read, up to the last of them."""
         last = messages[-1]
         self.expected = last.offset() + 1
         self._latest_ms = last.timestamp()[1]
+        self._has_read = True
         if last.leader_epoch() in (None, self.epoch):
             return
         for message in messages:
@@ -66,7 +72,8 @@ class Intake:
             if offset >= self.expected:
                 break
             if epoch is None or not self._epochs:
-                return offset if is_short else NONE
+                # Where nothing was read, the client has come to an end that is none any more.
+                return offset if is_short or not self._has_read else NONE
             if self._is_other_epoch(offset, epoch) or (is_short and message.timestamp()[1] > self._latest_ms):
                 return int(offset)
         return NONE

@@ -60,9 +60,12 @@ class Marks:
         """The careful window is worked off, or nothing can have been begun in it."""
         self.careful_until = NO_WINDOW
 
-    def bound_window(self, end: int) -> None:
-        """The log ends here: what is not written yet, an owner that is gone can't have begun."""
+    def bound(self, end: int) -> None:
+        """What stands at this offset and beyond was written later, if at all: an owner that is gone has begun none."""
         self.careful_until = min(self.careful_until, end)
+        for offset in [offset for offset in self._by_offset if offset >= end]:
+            del self._by_offset[offset]
+            self.suspects.discard(offset)
 
     def forget_gone(self, there: Iterable[int], *, since: int, until: int) -> None:
         """Of the offsets from `since` up to `until` only these are there: retention may have deleted marked jobs."""

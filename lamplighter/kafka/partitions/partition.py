@@ -68,6 +68,7 @@ class Partition:
 
     __slots__ = (
         "_floor",
+        "_left_epoch",
         "acked",
         "backlog",
         "committed",
@@ -87,7 +88,10 @@ class Partition:
         "wants_commit",
     )
 
-    def __init__(self, connection: str, topic: str, number: int, *, offset: int, metadata: str | None) -> None:
+    def __init__(
+        self, connection: str, topic: str, number: int, *, offset: int, metadata: str | None, epoch: int = -1
+    ) -> None:
+        """Takes what was committed of it: an offset, its metadata, and its leader epoch, -1 where that is not told."""
         left = OffsetMap.decode(metadata, offset) or OffsetMap()
         self.connection = connection
         self.topic = topic
@@ -104,6 +108,7 @@ class Partition:
         self.position = offset
         self.committed = (offset, metadata or "")
         self._floor = -1  # up to here all was finished when nothing was in hand
+        self._left_epoch = epoch  # the latest one of the records that the metadata tell of
         self.version = self.acked = 0
         self.wants_commit = False
 
@@ -127,6 +132,8 @@ class Partition:
             self._begin_at(offsets[0])
             tracker.forget_known()
             self.marks.clear()
+        if self._left_epoch >= 0:
+            self._forget_newer(messages)
         intake.move(messages)
         tracker.deliver(offsets)
         if offsets[0] < tracker.known_until:
@@ -144,6 +151,7 @@ class Partition:
         if self.intake.has_begun:
             self.intake.move_to(offset)
             return
+        self.bound(offset)
         marks.forget_gone((), since=0, until=offset)
         if (offset > max(self.position, 0) or marks.careful_until >= 0) and not marks:
             # What is not written yet, an owner that is gone can't have begun.
@@ -151,10 +159,21 @@ class Partition:
             self.begin_at(offset)
 
     def bound(self, end: int) -> None:
-        """The log ends here: what an earlier owner has told beyond that, is about another log or about nothing."""
-        self.marks.bound_window(end)
+        """The log ends here: what an earlier owner has told beyond that, is about another log or about nothing.
+
+        Without leader epochs nobody can say where the other log began.
+        """
+        self.marks.bound(end)
         if end < self.tracker.known_until:
-            self.tracker.forget_known()
+            self.tracker.forget_known(end if self._left_epoch >= 0 else 0)
+
+    def _forget_newer(self, messages: list[Any]) -> None:
+        """Records of a later leader than those that an earlier owner has told of are others: the log was cut off."""
+        for message in messages if (messages[-1].leader_epoch() or 0) > self._left_epoch else ():
+            if (message.leader_epoch() or 0) > self._left_epoch:
+                self.bound(message.offset())
+                self._left_epoch = -1
+                return
 
     def begin_at(self, offset: int) -> None:
         """Have it committed where this owner begins, though nothing has come: the next owner's end is a later one."""
@@ -182,7 +201,7 @@ class Partition:
         # An earlier owner may have committed the very same text. Its reach was told of that owner, not of this one.
         if (position, text) == self.committed and self.acked >= version and reach.told >= left.reach:
             return None
-        return News(position, text, self.intake.epoch, left.reach, version)
+        return News(position, text, max(self.intake.epoch, self._left_epoch), left.reach, version)
 
     def _told(self, *, is_last: bool) -> tuple[int, OffsetMap]:
         tracker, marks = self.tracker, self.marks
@@ -204,8 +223,8 @@ class Partition:
         self.reach.acknowledge(news.reach)
         self.acked = news.version
 
-    def left_before(self, end: int) -> tuple[int, str]:
-        """What the next owner is told, as offset and metadata, where the log was cut off at the offset `end`."""
+    def left_before(self, end: int) -> tuple[int, str, int]:
+        """What the next owner is told where the log was cut off at the offset `end`: offset, metadata, leader epoch."""
         position, left = self._told(is_last=True)
         left = replace(
             left,
@@ -215,7 +234,7 @@ class Partition:
             marks={offset: mark for offset, mark in left.marks.items() if offset < end},
         )
         position = min(position, end)
-        return position, left.encode(position)
+        return position, left.encode(position), max(self.intake.epoch_before(end), self._left_epoch)
 
     # telling: the thread that pops ─────────────────────────────────────────────────────────────────────────────────
 

@@ -33,9 +33,9 @@ class Tracker:
             self._finished.update(filter(self.is_known, offsets))
         self._open.extend(offsets)
 
-    def forget_known(self) -> None:
-        """What an earlier owner has finished was in another log."""
-        self.known_until = -1
+    def forget_known(self, since: int = 0) -> None:
+        """What an earlier owner has finished at this offset and beyond, was in another log."""
+        self.known_until = min(self.known_until, since) if since > 0 else -1
 
     def is_known(self, offset: int) -> bool:
         """Whether an earlier owner has finished this one."""

@@ -138,8 +138,14 @@ class Assignment:
         self._scheduling.look_at(partition)
 
     def _partition(self, found: TopicPartition) -> Partition:
+        epoch = found.leader_epoch
         return Partition(
-            self._connection, found.topic, found.partition, offset=found.offset, metadata=metadata_of(found)
+            self._connection,
+            found.topic,
+            found.partition,
+            offset=found.offset,
+            metadata=metadata_of(found),
+            epoch=-1 if epoch is None else epoch,
         )
 
     # records ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -220,9 +226,9 @@ class Assignment:
             extra={"partition": str(partition), "read_to": partition.intake.expected, "cut_off_at": offset},
         )
         self._let_go(partition)
-        position, left = partition.left_before(offset)
+        position, left, epoch = partition.left_before(offset)
         place = partition.topic, partition.number
-        self.partitions[place] = self._partition(TopicPartition(*place, position, left))
+        self.partitions[place] = self._partition(TopicPartition(*place, position, left, epoch))
         self.partitions[place].begin_at(position)
         self.ends.forget(place)
         self._sought.add(place)

@@ -15,7 +15,7 @@ from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.kafka.scheduling.scheduler import Scheduler
 from tests.raw import RawHeaders, send_raw
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture

@@ -93,10 +93,10 @@ def test_what_is_finished_before_the_cut_stays_finished(end: int, position: int)
     partition = Partition("kafka", "t", 0, offset=10, metadata=left.encode(10))
     partition.receive(list(log(10, 60)))
 
-    found, text = partition.left_before(end)
+    found, text, epoch = partition.left_before(end)
 
     told = OffsetMap.decode(text, found)
-    assert found == position
+    assert (found, epoch) == (position, 0 if end > 10 else -1)
     assert told is not None
     assert told.frontier == max(end, position)
     assert told.unfinished == tuple(offset for offset in (10, 30) if offset < end)
@@ -111,3 +111,30 @@ def test_a_commit_tells_the_leader_epoch_of_what_was_read() -> None:
 
     assert news is not None
     assert news.epoch == 7
+
+
+def test_what_was_finished_of_a_log_that_was_cut_off_says_nothing_of_the_new_records() -> None:
+    left = OffsetMap(reach=90, is_clean=False, frontier=80, unfinished=(10,), marks={10: Mark(1), 60: Mark(4)})
+    partition = Partition("kafka", "t", 0, offset=10, metadata=left.encode(10), epoch=5)
+
+    chunk = partition.receive(list(log(10, 49, epoch=5) + log(50, 70, epoch=6)))
+
+    assert [record.offset() for record in reversed(chunk)] == [10, *range(50, 71)]
+    assert (10 in partition.marks, 60 in partition.marks) == (True, False)
+    assert partition.marks.careful_until == 50
+
+
+def test_marks_of_records_that_are_gone_with_the_end_of_the_log_meet_no_later_record() -> None:
+    left = OffsetMap(marks={0: Mark(1)})
+    partition = Partition("kafka", "t", 0, offset=0, metadata=left.encode(0), epoch=0)
+
+    partition.read_to(0)
+
+    assert not partition.marks
+
+
+def test_records_before_an_end_at_which_nothing_was_read_are_new() -> None:
+    intake = Intake()
+    intake.move_to(100)
+
+    assert intake.rewritten_from(log(50, 60), end=200) == 50

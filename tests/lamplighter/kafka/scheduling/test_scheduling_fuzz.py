@@ -159,7 +159,7 @@ class Owners(RuleBasedStateMachine):
         log = self.logs[number]
         offset, text = log.committed
         log.fetched = log.start(offset, log.committed_epoch)
-        return Partition("kafka", "t", number, offset=offset, metadata=text)
+        return Partition("kafka", "t", number, offset=offset, metadata=text, epoch=log.committed_epoch)
 
     def record_of(self, delivery: KafkaDelivery) -> Record:
         """What a delivery is about."""
@@ -239,9 +239,9 @@ class Owners(RuleBasedStateMachine):
         """The log was written anew from here on."""
         log, partition = self.logs[number], self.partitions[number]
         self.lose(number)
-        position, text = partition.left_before(offset)
+        position, text, epoch = partition.left_before(offset)
         log.told &= set(log.records)
-        self.partitions[number] = Partition("kafka", "t", number, offset=position, metadata=text)
+        self.partitions[number] = Partition("kafka", "t", number, offset=position, metadata=text, epoch=epoch)
         self.partitions[number].begin_at(position)
         log.fetched = position
 

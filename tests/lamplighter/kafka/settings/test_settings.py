@@ -204,7 +204,7 @@ def test_queues_without_a_weight_have_eight_times_that_of_the_next() -> None:
 
 
 def test_every_setting_is_in_the_guide() -> None:
-    guide = (Path(__file__).parents[3] / "docs/kafka.md").read_text()
+    guide = (Path(__file__).parents[4] / "docs/kafka.md").read_text()
 
     told = re.findall(r"`(\w+)`", guide.partition("## Settings")[2])
 

@@ -13,7 +13,7 @@ import pytest
 from lamplighter.errors import UnreadablePayload
 from lamplighter.queue.jobs.payload import MAX_BYTES, MAX_DEPTH, new_id, new_uuid, read, write
 
-GOLDEN = Path(__file__).parents[2] / "golden"
+GOLDEN = Path(__file__).parents[3] / "golden"
 
 
 def laravel_12_string_jobs() -> list[str]:
