@@ -20,6 +20,7 @@ from benchmarks.peers import peers
 from benchmarks.report import HEAD, NotMeasured, Row
 
 PARTS = (
+    "fields",
     "worker",
     "guarantees",
     "partitions",
@@ -61,7 +62,7 @@ def arguments() -> argparse.Namespace:
         prog="python -m benchmarks", description="Lamplighter beside a bare loop and peers."
     )
     parser.add_argument("--only", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
-    parser.add_argument("--jobs", type=int, default=300_000, help="no-op jobs; memory takes 10/3 of them")
+    parser.add_argument("--jobs", type=int, default=300_000, help="jobs without work; memory takes 10/3 of them")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--events", type=int, default=5_000, help="of the Data Store")
     parser.add_argument("--nodes", type=int, choices=(1, 3), default=1, help="brokers, and replicas of each topic")
@@ -80,6 +81,7 @@ def measured(bench: Bench, name: str, options: argparse.Namespace) -> list[Row]:
     """The rows of one part; one with the reason where it came to nothing."""
     few = min(options.runs, 3)
     parts: dict[str, Callable[[], list[Row]]] = {
+        "fields": lambda: measures.fields(bench, jobs=options.jobs, runs=options.runs),
         "worker": lambda: measures.throughput(bench, jobs=options.jobs, runs=options.runs),
         "guarantees": lambda: measures.guarantees(bench, jobs=options.jobs, runs=few),
         "partitions": lambda: slots.partitions(bench, jobs=options.jobs, runs=few),

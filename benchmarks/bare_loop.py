@@ -20,8 +20,13 @@ def run(brokers: str, topic: str, group: str, count: int) -> None:
     consumer = Consumer(settings.consumer_config())
     consumer.subscribe([topic], on_assign=lambda *_: stamps.stamp_assigned())
     decode = msgspec.json.Decoder().decode
+
+    def four(number: int, text: str, price: float, parts: list[int]) -> None:
+        stamps.stamp()
+
     handlers: dict[str, Callable[[Any], None]] = {
         "bench.noop": lambda data: stamps.stamp(),
+        "bench.four": lambda data: four(data["number"], data["text"], data["price"], data["parts"]),
         "bench.sent": lambda data: stamps.stamp_latency(data["at"]),
         "bench.timed": lambda data: stamps.stamp_number(data["number"]),
     }

@@ -297,6 +297,13 @@ def many(job: str, count: int) -> Iterator[tuple[bytes, bytes]]:
         yield b"%d" % number, payload(job, {})
 
 
+def fours(count: int) -> Iterator[tuple[bytes, bytes]]:
+    """So many jobs with four fields, each with values of its own."""
+    for number in range(count):
+        fields = {"number": number, "text": f"order {number}", "price": number / 4, "parts": [number, 1, 2]}
+        yield b"%d" % number, payload("bench.four", fields)
+
+
 def noops(count: int) -> Iterator[tuple[bytes, bytes]]:
     """So many no-op jobs."""
     return many("bench.noop", count)

@@ -3,26 +3,45 @@
 import json
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from confluent_kafka import Producer
 
-from benchmarks.bench import Bench, noops, payload
+from benchmarks.bench import Bench, fours, noops, payload
 from benchmarks.process import Process, Sample
 from benchmarks.report import NotMeasured, Row, quantile, ratio, spread
 from benchmarks.stamps import ASSIGNED, COUNT, FIRST, START
 
 MIB = 2**20
 DRAIN = ("--stop-when-empty", "--sleep=1")
-GOALS = {"-q": 0.5, "lines": 0.4}  # of the loop
+NOOP_GOALS = {"-q": 0.5, "lines": 0.4}  # of the loop
+FIELDS_GOALS = {"-q": 0.55, "lines": 0.45}
 KINDS = {"bare": "the loop", "-q": "-q", "lines": "lines to a file"}
 
 
+def fields(bench: Bench, *, jobs: int, runs: int) -> list[Row]:
+    """Jobs of four fields (int, text, float, list of ints), beside the loop that calls a function with the same."""
+    return _throughput(bench, "four-field", fours(jobs), FIELDS_GOALS, jobs=jobs, runs=runs)
+
+
 def throughput(bench: Bench, *, jobs: int, runs: int) -> list[Row]:
-    """No-op jobs per second, alternating: the bare loop, the worker with -q, the worker with its lines in a file."""
-    topic = bench.topic("noop")
-    bench.fill(topic, noops(jobs))
+    """Jobs without fields, of which nothing is decoded but the envelope."""
+    return _throughput(bench, "no-op", noops(jobs), NOOP_GOALS, jobs=jobs, runs=runs)
+
+
+def _throughput(
+    bench: Bench,
+    what: str,
+    payloads: Iterable[tuple[bytes, bytes]],
+    goals: Mapping[str, float],
+    *,
+    jobs: int,
+    runs: int,
+) -> list[Row]:
+    """Jobs per second, alternating: the bare loop, the worker with -q, the worker with its lines in a file."""
+    topic = bench.topic(what)
+    bench.fill(topic, payloads)
     rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
     cpu: dict[str, list[float]] = {kind: [] for kind in KINDS}
     for run in range(runs):
@@ -35,18 +54,19 @@ def throughput(bench: Bench, *, jobs: int, runs: int) -> list[Row]:
             _expect(bench, jobs)
             rates[kind].append(bench.stamps.rate())
             cpu[kind].append(ended.cpu_per_job(jobs))
-            bench.record("worker", kind=kind, run=run, jobs=jobs, rate=rates[kind][-1], cpu_us=cpu[kind][-1])
+            bench.record(what, kind=kind, run=run, jobs=jobs, rate=rates[kind][-1], cpu_us=cpu[kind][-1])
     ours = {kind: name for kind, name in KINDS.items() if kind != "bare"}
     return [
         Row(
-            f"no-op jobs/s, {name}",
+            f"{what} jobs/s, {name}",
             spread(rates[kind]),
             spread(rates["bare"]),
-            f"{ratio(rates[kind], rates['bare'])} of the loop; at least {GOALS[kind]}",
+            f"{ratio(rates[kind], rates['bare'])} of the loop; at least {goals[kind]}",
         )
         for kind, name in ours.items()
     ] + [
-        Row(f"CPU µs/job, {name}", spread(cpu[kind], ".1f"), spread(cpu["bare"], ".1f")) for kind, name in ours.items()
+        Row(f"CPU µs/{what} job, {name}", spread(cpu[kind], ".1f"), spread(cpu["bare"], ".1f"))
+        for kind, name in ours.items()
     ]
 
 

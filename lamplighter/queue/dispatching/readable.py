@@ -20,7 +20,7 @@ from lamplighter.errors import (
 from lamplighter.queue.dispatching.difference import difference, is_plainly_same
 from lamplighter.queue.jobs.definition import check, maker, path_of, reads_by_itself
 from lamplighter.queue.jobs.job import Job
-from lamplighter.queue.jobs.payload import CLAIM_JOB, MAX_BYTES, read, read_json, write
+from lamplighter.queue.jobs.payload import CLAIM_JOB, MAX_BYTES, Envelope, read, read_json, write
 from lamplighter.queue.jobs.policy import OF_ONE_JOB, check_values
 from lamplighter.queue.jobs.retries import format_backoff
 
@@ -44,7 +44,7 @@ class Shape:
     """
 
     path: str
-    make: Callable[[object], Job]
+    make: Callable[[Envelope], Job]
     takes: Mapping[str, str]
     reads_by_itself: bool
 
@@ -124,19 +124,19 @@ class ReadablePayloads:
         return shape
 
 
-def _read(told: str, payload: bytes) -> object:
-    """The data of a payload, as a worker decodes them."""
+def _read(told: str, payload: bytes) -> Envelope:
+    """A payload as a worker reads it."""
     if len(payload) > MAX_BYTES:
         told = f"{told} has a payload of {len(payload):,} bytes; a worker reads at most {MAX_BYTES:,}."
         raise MessageTooLarge(told, size=len(payload), limit=MAX_BYTES)
     try:
-        return read(payload).data
+        return read(payload)
     except UnreadablePayload as error:
         raise _refusal(told, str(error)) from error
 
 
-def _made(told: str, make: Callable[[object], Job], data: object, arrived: object) -> Job:
-    """What a worker makes of the data that have arrived."""
+def _made(told: str, make: Callable[[Envelope], Job], data: object, arrived: Envelope) -> Job:
+    """What a worker makes of the payload that has arrived."""
     try:
         return make(arrived)
     except Unavailable:
@@ -148,21 +148,22 @@ def _made(told: str, make: Callable[[object], Job], data: object, arrived: objec
         raise _refusal(told, f"making a job of its data has raised {type(error).__name__}: {error}") from error
 
 
-def _refuse_loss(told: str, data: object, arrived: object) -> None:
+def _refuse_loss(told: str, data: object, arrived: Envelope) -> None:
     lost = _lost(data, arrived)
     if lost is not None:
         raise _refusal(told, lost)
 
 
-def _lost(data: object, arrived: object) -> str | None:
+def _lost(data: object, envelope: Envelope) -> str | None:
     """What JSON has lost of some data, leaving aside what it writes as text; None where that is nothing."""
     try:
+        arrived = envelope.data
         if arrived == data:
             return None
         plain = msgspec.to_builtins(data, enc_hook=_decoded)
     except RecursionError:
         return TOO_DEEP
-    except UNWRITABLE as error:
+    except (*UNWRITABLE, UnreadablePayload) as error:
         return str(error)
     return difference(plain, arrived, "" if isinstance(plain, dict) else "data", by_type=False)
 

@@ -9,9 +9,10 @@ import msgspec
 
 from lamplighter.errors import ConfigError
 from lamplighter.queue.jobs.job import Job, own_fields
-from lamplighter.queue.jobs.payload import CLAIM_JOB
+from lamplighter.queue.jobs.payload import CLAIM_JOB, Envelope
 from lamplighter.queue.jobs.policy import check_values
 
+UNFIT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 IN_PLACE = "Make it a plain method that does its work before it returns, by `asyncio.run(...)` where that has to be."
 
 
@@ -35,11 +36,25 @@ def check(cls: type[Job], *, runs_here: bool = True) -> None:
     _check_fields(cls)
 
 
-def maker(cls: type[Job]) -> Callable[[object], Job]:
-    """How the data of a payload become a job; one without fields needs to look at nothing."""
-    if reads_by_itself(cls) or dataclasses.is_dataclass(cls):
-        return cls.from_data
-    return lambda data: cls()
+def maker(cls: type[Job]) -> Callable[[Envelope], Job]:
+    """How a payload becomes a job.
+
+    The fields of a class are decoded by their types, from the JSON. What does not fit, or is written in another way, as
+    PHP writes no fields as an empty list, is left to `from_data`. A class without fields looks at nothing.
+    """
+    if not dataclasses.is_dataclass(cls) and not reads_by_itself(cls):
+        return lambda envelope: cls()
+    if reads_by_itself(cls) or cls.aliases:
+        return lambda envelope: cls.from_data(envelope.data)
+    decode = msgspec.json.Decoder(cls).decode
+
+    def make(envelope: Envelope) -> Job:
+        try:
+            return decode(envelope.raw)
+        except UNFIT:
+            return cls.from_data(envelope.data)
+
+    return make
 
 
 def reads_by_itself(cls: type[Job]) -> bool:

@@ -21,11 +21,18 @@ CLAIM_JOB = "lamplighter.claim"
 BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
+NULL = msgspec.Raw(b"null")
+
+
 class Envelope(msgspec.Struct, rename="camel", gc=False):
-    """What a worker reads of a payload; null stands for "not said" in every one of its optional keys."""
+    """What a worker reads of a payload; null stands for "not said" in every one of its optional keys.
+
+    Attributes:
+        raw: the job's data as JSON, which a class with fields reads by its own types.
+    """
 
     job: str
-    data: Any = None
+    raw: msgspec.Raw = msgspec.field(default=NULL, name="data")
     uuid: str | None = None
     id: str | int | None = None
     display_name: str | None = None
@@ -33,6 +40,18 @@ class Envelope(msgspec.Struct, rename="camel", gc=False):
     max_tries: int | None = None
     backoff: str | float | list[float] | None = None
     timeout: float | None = None
+
+    @property
+    def data(self) -> Any:
+        """The job's data, decoded anew each time.
+
+        Raises:
+            UnreadablePayload: they are no JSON.
+        """
+        try:
+            return read_json(self.raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UnreadablePayload(f"The payload's data can't be read: {error}.") from error
 
     def own_id(self) -> str:
         """What a message without a key is called by: the `id`, or the `uuid` where that is null; empty without both."""
@@ -102,7 +121,13 @@ def read_json(text: bytes | msgspec.Raw) -> Any:
 
 def _read_leniently(payload: bytes) -> Envelope:
     """With halves of surrogate pairs in its texts, which a job may want to answer itself."""
-    return msgspec.convert(_loads(payload), Envelope)
+    fields = _loads(payload)
+    if not isinstance(fields, dict):
+        return msgspec.convert(fields, Envelope)  # which says why not
+    data = fields.pop("data", None)
+    envelope = msgspec.convert(fields, Envelope)
+    envelope.raw = msgspec.Raw(json.dumps(data).encode())
+    return envelope
 
 
 def _loads(text: bytes) -> Any:

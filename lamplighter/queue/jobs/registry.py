@@ -11,6 +11,7 @@ from lamplighter.errors import ConfigError, UnknownJob
 from lamplighter.queue.jobs.definition import check, maker, path_of
 from lamplighter.queue.jobs.handlers import ManyAtOnce, OneOfMany
 from lamplighter.queue.jobs.job import Job
+from lamplighter.queue.jobs.payload import Envelope
 from lamplighter.queue.jobs.retries import parse_backoff
 
 BATCH_SIZE = 100
@@ -27,7 +28,7 @@ class Entry:
     """
 
     cls: type[Job]
-    make: Callable[[object], Job]
+    make: Callable[[Envelope], Job]
     handle: Invoker[object]
     failed: Invoker[object] | None
     wants_delivery: bool

@@ -128,7 +128,7 @@ class Runner:
             return
         context = copy_context()  # the data may be read by code of the job's own
         try:
-            start.job = context.run(entry.make, envelope.data)
+            start.job = context.run(entry.make, envelope)
         finally:
             if context.get(self._scope):
                 context.run(self._container.end_scope)
