@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from lamplighter.errors import CircularDependency, ContainerError
+from lamplighter.support.forking import watch
 
 T = TypeVar("T")
 Key = type[Any] | str
@@ -53,6 +54,7 @@ class Container:
         self._scope: ContextVar[dict[Key, Any] | None] = ContextVar("lamplighter_scope", default=None)
         self._building: ContextVar[tuple[Any, ...]] = ContextVar("lamplighter_building", default=())
         self._lock = threading.RLock()
+        watch(self, in_child=Container._begin_as_child, locks=lambda container: (container._lock,))
 
     # binding ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -185,6 +187,16 @@ class Container:
                 binding = self._bindings.get(key)
                 if binding is not None and binding.end is not None:
                     ends.callback(binding.end, value)
+
+    def _begin_as_child(self) -> None:
+        """Leave what was built for the job at hand to the parent, which ends it."""
+        self._lock = threading.RLock()
+        scope = self._scope.get()
+        if scope:
+            from lamplighter.support.immortal import keep_for_ever  # in a worker the database has imported it
+
+            keep_for_ever(dict(scope))
+            scope.clear()
 
     def _build_scoped(self, key: Key, binding: Binding) -> Any:
         value = self._build(key, binding, {})

@@ -6,6 +6,7 @@ from typing import Any
 
 from lamplighter.contracts import Config, Queue
 from lamplighter.errors import ConfigError
+from lamplighter.support.forking import watch
 
 Factory = Callable[[str, Mapping[str, Any]], Queue]
 
@@ -18,6 +19,7 @@ class QueueManager:
         self._factories: dict[str, Factory] = {}
         self._connections: dict[str, Queue] = {}
         self._lock = threading.RLock()
+        watch(self, in_child=QueueManager._begin_as_child, locks=lambda manager: (manager._lock,))
 
     def extend(self, driver: str, factory: Factory) -> None:
         """Make connections of `driver` by `factory(name, options)`."""
@@ -49,6 +51,9 @@ class QueueManager:
             for connection in self._connections.values():
                 connection.close(timeout=timeout)
             self._connections.clear()
+
+    def _begin_as_child(self) -> None:
+        self._lock = threading.RLock()  # each connection begins anew by itself
 
     def _make(self, name: str) -> Queue:
         connections = self._config.mapping("queue.connections", {})

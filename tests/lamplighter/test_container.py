@@ -10,6 +10,7 @@ import pytest
 
 from lamplighter.container import Container
 from lamplighter.errors import CircularDependency, ContainerError
+from tests.programs import run
 
 
 class Mailer:
@@ -352,3 +353,58 @@ def test_threads_build_one_singleton(container: Container) -> None:
         thread.join()
 
     assert len(set(map(id, found))) == 1
+
+
+def test_a_child_makes_what_another_thread_was_building_at_the_fork() -> None:
+    said = run(
+        """
+from lamplighter.container import Container
+
+class Mailer:
+    def __init__(self):
+        self.letters = []
+        building.set()
+        time.sleep(0.3)
+        self.letters.append("first")
+
+building, container = threading.Event(), Container()
+container.singleton(Mailer)
+thread = threading.Thread(target=container.make, args=(Mailer,))
+thread.start()
+building.wait()
+child = os.fork()
+if child == 0:
+    os._exit(0 if container.make(Mailer).letters == ["first"] else 1)
+thread.join()
+print(outcome(child), container.make(Mailer).letters)
+"""
+    )
+
+    assert said == "0 ['first']\n"
+
+
+def test_a_child_does_not_end_what_was_built_for_its_parents_job() -> None:
+    said = run(
+        """
+from lamplighter.container import Container
+
+class Session:
+    ended = 0
+    def end(self):
+        self.ended += 1
+
+container = Container()
+container.scoped(Session, end=Session.end)
+session = container.make(Session)
+child = os.fork()
+if child == 0:
+    own = container.make(Session)
+    container.end_scope()
+    os._exit(0 if (own is session, own.ended, session.ended) == (False, 1, 0) else 1)
+print(outcome(child))
+container.end_scope()
+print(session.ended)
+"""
+    )
+
+    assert said == "0\n1\n"
