@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from lamplighter.errors import LockTimeout
+from lamplighter.support.forking import watch
 
 POLL = 0.25  # seconds between two tries of `block`
 
@@ -27,6 +28,8 @@ class StoreLock:
         self._owner = owner or secrets.token_hex(8)
         self._acquire = acquire
         self._release = release
+        if owner is None:
+            watch(self, in_child=StoreLock._begin_as_child)
 
     @property
     def owner(self) -> str:
@@ -54,6 +57,10 @@ class StoreLock:
             if left <= 0:
                 raise LockTimeout(f"The lock {self._name!r} was not free within {seconds:g} s.")
             pause.wait(min(POLL, left))
+
+    def _begin_as_child(self) -> None:
+        """What the parent has taken is not the child's to give back."""
+        self._owner = secrets.token_hex(8)
 
     def __enter__(self) -> Self:
         if not self.acquire():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,17 +105,18 @@ class CacheManager:
             from lamplighter.cache.stores.redis import RedisStore, connect
         except ImportError as error:
             raise ConfigError(f"{where} needs the package redis: pip install 'lamplighter[redis]'.") from error
+        make = partial(
+            connect,
+            url=options.url,
+            host=options.host,
+            port=options.port,
+            username=options.username,
+            password=options.password,
+            database=options.database,
+            timeout=options.timeout if timeout is None else timeout,
+        )
         try:
-            client = connect(
-                url=options.url,
-                host=options.host,
-                port=options.port,
-                username=options.username,
-                password=options.password,
-                database=options.database,
-                timeout=options.timeout if timeout is None else timeout,
-            )
+            return RedisStore(make, options.prefix + str(self._config.get("cache.prefix") or ""))
         except ValueError:
             # Its text may hold the password.
             raise ConfigError(f"{where} has a url that is no address, such as redis://127.0.0.1:6379/1.") from None
-        return RedisStore(client, options.prefix + str(self._config.get("cache.prefix") or ""))

@@ -67,4 +67,6 @@ class Cache:
     def lock(self, name: str, seconds: float = 0, owner: str | None = None) -> StoreLock:
         """A lock of this name, which can be waited for; it ends by itself after `seconds`, 0 is never."""
         lock = self.store.lock(name, seconds, owner)
+        if isinstance(lock, StoreLock):
+            return lock
         return StoreLock(name, owner=lock.owner, acquire=lambda _: lock.acquire(), release=lambda _: lock.release())

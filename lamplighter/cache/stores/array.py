@@ -7,6 +7,9 @@ from typing import Any
 from lamplighter.cache.locks import StoreLock
 from lamplighter.cache.serialization import as_number
 from lamplighter.contracts import Reach
+from lamplighter.support.forking import watch
+
+LOCK = "lock:"  # before the name of a lock
 
 
 class ArrayStore:
@@ -17,6 +20,7 @@ class ArrayStore:
     def __init__(self) -> None:
         self._values: dict[str, tuple[Any, float]] = {}
         self._mutex = threading.RLock()
+        watch(self, in_child=ArrayStore._begin_as_child, locks=lambda store: (store._mutex,))
 
     def get(self, key: str) -> Any:
         """The value; None is a miss."""
@@ -51,13 +55,18 @@ class ArrayStore:
 
     def lock(self, name: str, seconds: float, owner: str | None = None) -> StoreLock:
         """A lock of this name; it ends by itself after `seconds`, 0 is never."""
-        key = f"lock:{name}"
+        key = LOCK + name
         return StoreLock(
             name,
             owner=owner,
             acquire=lambda who: self.add(key, who, seconds or None),
             release=lambda who: self._release(key, who),
         )
+
+    def _begin_as_child(self) -> None:
+        # Nobody in this process would ever give back what the parent's threads have taken.
+        self._mutex = threading.RLock()
+        self._values = {key: value for key, value in self._values.items() if not key.startswith(LOCK)}
 
     def _release(self, key: str, who: str) -> bool:
         with self._mutex:

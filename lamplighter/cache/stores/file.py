@@ -1,19 +1,18 @@
 """Values in files, laid out as Laravel's: what a PHP application on this host has written is read, and the reverse."""
 
-import fcntl
 import hashlib
 import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lamplighter.cache.locks import StoreLock
 from lamplighter.cache.serialization import as_number, dump, load
 from lamplighter.contracts import Reach
+from lamplighter.support.filelock import FileLock
 
 FOREVER = 9_999_999_999  # Laravel's ten digits for a value without an end
 DIGITS = 10
@@ -27,6 +26,7 @@ class FileStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._lock = FileLock(folder / ".lock")
 
     def get(self, key: str) -> Any:
         """The value; None is a miss."""
@@ -39,12 +39,12 @@ class FileStore:
 
     def add(self, key: str, value: object, ttl: float | None) -> bool:
         """Keep a value if there is none; whether it was kept."""
-        with self._alone():
+        with self._lock.held():
             return self.get(key) is None and self.put(key, value, ttl)
 
     def increment(self, key: str, by: int = 1) -> int:
         """Add to a number, which begins at 0 and keeps its time to live; what it is then."""
-        with self._alone():
+        with self._lock.held():
             value, until = self._read(key)
             number = as_number(key, value) + by
             self._write(key, number, until)
@@ -60,7 +60,7 @@ class FileStore:
 
     def flush(self) -> None:
         """Let go of all values; what else lies in the folder stays, in case the settings name a wrong one."""
-        with self._alone():
+        with self._lock.held():
             # Folders stay: another process may be about to write into one.
             for path in self._folder.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"):
                 if NAME.fullmatch(path.name):
@@ -77,7 +77,7 @@ class FileStore:
         )
 
     def _release(self, key: str, who: str) -> bool:
-        with self._alone():
+        with self._lock.held():
             return self.get(key) == who and self.forget(key)
 
     def _read(self, key: str) -> tuple[Any, int]:
@@ -106,11 +106,3 @@ class FileStore:
     def _path(self, key: str) -> Path:
         name = hashlib.sha1(key.encode(), usedforsecurity=False).hexdigest()
         return self._folder / name[:2] / name[2:4] / name
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Only one process at a time reads and writes."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield

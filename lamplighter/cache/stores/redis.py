@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,8 @@ from lamplighter.cache.locks import StoreLock
 from lamplighter.cache.serialization import load, load_json
 from lamplighter.contracts import Reach
 from lamplighter.errors import CacheError, CacheUnavailable, ConfigError
+from lamplighter.support.forking import watch
+from lamplighter.support.immortal import keep_for_ever
 
 RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end"
 SERIALIZED = re.compile(r"([ib]:-?\d+;|s:\d+:|N;|[aOC]:\d+:)")
@@ -51,9 +53,12 @@ class RedisStore:
 
     reach: Reach = "shared"
 
-    def __init__(self, client: "redis.Redis", prefix: str) -> None:
-        self._client = client
+    def __init__(self, connect: Callable[[], "redis.Redis"], prefix: str) -> None:
+        """`connect` makes a client; called now, so that it may refuse, and once in each child that is forked."""
+        self._connect = connect
+        self._made: redis.Redis | None = connect()
         self._prefix = prefix
+        watch(self, in_child=RedisStore._begin_as_child)
 
     def get(self, key: str) -> Any:
         """The value; None is a miss."""
@@ -109,6 +114,18 @@ class RedisStore:
             acquire=lambda who: self._acquire(key, who, seconds),
             release=lambda who: self._release(key, who),
         )
+
+    def _begin_as_child(self) -> None:
+        """Connect anew, when it is needed. The client does so itself, but may wait 5 s for a lock of the parent's."""
+        keep_for_ever(self._made)
+        self._made = None
+
+    @property
+    def _client(self) -> "redis.Redis":
+        client = self._made
+        if client is None:
+            client = self._made = self._connect()
+        return client
 
     def _acquire(self, key: str, who: str, seconds: float) -> bool:
         with self._asking():

@@ -35,7 +35,7 @@ def redis_store(prefix: str) -> Store:
 
     from lamplighter.cache.stores.redis import RedisStore
 
-    return RedisStore(redis.Redis.from_url(url), prefix)
+    return RedisStore(lambda: redis.Redis.from_url(url), prefix)
 
 
 @pytest.fixture(params=["array", "file", pytest.param("redis", marks=pytest.mark.redis)])
