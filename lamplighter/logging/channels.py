@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from lamplighter.errors import ConfigError
 from lamplighter.logging.formatters import JsonFormatter, LineFormatter
+from lamplighter.support.forking import Lock, watch
 from lamplighter.support.options import parse_options
 
 FILE = "config/logging.py"
@@ -37,6 +38,7 @@ def configure(settings: Mapping[str, Any], path: Callable[[str], Path]) -> None:
         raise ConfigError(f"{FILE} has no channel {name!r}; it has {', '.join(sorted(channels)) or 'none'}.")
     options = parse_options(ChannelOptions, channels[name], where=f"{FILE} (channels.{name})")
     handler = _handler(options, path)
+    watch(handler, in_child=_nothing, locks=_writing)
     handler.setFormatter(JsonFormatter() if options.format == "json" else LineFormatter())
     for logger_name in LOGGERS:
         logger = logging.getLogger(logger_name)
@@ -56,6 +58,41 @@ def _handler(options: ChannelOptions, path: Callable[[str], Path]) -> logging.Ha
     file = path(options.path)
     file.parent.mkdir(parents=True, exist_ok=True)
     return logging.FileHandler(file, encoding="utf-8", errors="backslashreplace", delay=True)
+
+
+class Writing:
+    """Nobody writes into a handler's stream.
+
+    `logging` gives a child new locks, but a stream has one of its own, for a moment in each write: in a child that was
+    forked meanwhile the next line would wait for ever, and so would the end of the interpreter.
+    """
+
+    def __init__(self, lock: Lock) -> None:
+        # In this order, as `logging` takes the first one of them before a fork, too, however long that takes.
+        self._locks: tuple[Lock, Lock] = (logging._lock, lock)  # type: ignore[attr-defined]
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Take both, or none."""
+        first, second = self._locks
+        if not first.acquire(blocking, timeout):
+            return False
+        if second.acquire(blocking, timeout):
+            return True
+        first.release()
+        return False
+
+    def release(self) -> None:
+        """Give both back."""
+        for lock in self._locks:
+            lock.release()
+
+
+def _writing(handler: logging.Handler) -> tuple[Lock, ...]:
+    return () if handler.lock is None else (Writing(handler.lock),)
+
+
+def _nothing(handler: logging.Handler) -> None:
+    """Its lock is new by then."""
 
 
 def _level(name: str) -> int:

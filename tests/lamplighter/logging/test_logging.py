@@ -17,6 +17,7 @@ from lamplighter.queue.drivers.sync import SyncDelivery
 from lamplighter.queue.jobs.payload import Envelope
 from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.worker.runner import Start
+from tests.programs import run
 
 
 @pytest.fixture(autouse=True)
@@ -150,3 +151,45 @@ def test_configuring_again_writes_each_line_once(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_named(wrong: dict[str, Any], why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         configure(wrong, Path)
+
+
+def test_children_log_while_threads_of_their_parent_do(tmp_path: Path) -> None:
+    said = run(
+        """
+import logging
+from pathlib import Path
+from lamplighter.logging.channels import configure
+
+configure({"default": "file", "channels": {"file": {"driver": "single", "path": sys.argv[1]}}}, Path)
+log = logging.getLogger("app")
+ended = threading.Event()
+
+def work(number):
+    count = 0
+    while not ended.is_set():
+        log.info("thread %s %s", number, count)
+        count += 1
+
+threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+for thread in threads:
+    thread.start()
+ends = []
+for number in range(12):
+    time.sleep(0.002)
+    child = os.fork()
+    if child == 0:
+        log.info("child %s", number)
+        sys.exit(0)
+    ends.append(outcome(child))
+ended.set()
+for thread in threads:
+    thread.join()
+print(set(ends))
+""",
+        tmp_path / "app.log",
+    )
+
+    lines = [line.partition("app: ")[2] for line in (tmp_path / "app.log").read_text().splitlines()]
+    assert said == "{0}\n"
+    assert len(set(lines)) == len(lines)
+    assert {f"child {number}" for number in range(12)} <= set(lines)
