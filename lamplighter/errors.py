@@ -8,6 +8,7 @@ LamplighterError
 ├── CacheError                  a cache can't do what it was asked
 │   └── CacheUnavailable        it does not answer
 ├── LockTimeout                 a lock was not free in time
+├── ForkError                   what the parent process has made can't be used in a child that was forked
 ├── MigrationError              the database is not in the state that a migration needs
 ├── PayloadError                a message can't become a job; retrying would not help
 │   ├── UnreadablePayload
@@ -67,6 +68,10 @@ class CacheUnavailable(CacheError):
 
 class LockTimeout(LamplighterError):
     """A lock was not free in time."""
+
+
+class ForkError(LamplighterError):
+    """What the parent process has made can't be used in a child that was forked from it; the message says what can."""
 
 
 class MigrationError(LamplighterError):

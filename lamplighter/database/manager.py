@@ -1,6 +1,5 @@
 """SQLAlchemy engines and sessions of the configured connections, each made when it is first used."""
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,8 +12,11 @@ from sqlalchemy.orm import Session
 
 from lamplighter.contracts import Config
 from lamplighter.database import sqlite
+from lamplighter.database.connections import Connections
+from lamplighter.database.pool import FilePool, ServerPool
 from lamplighter.database.statements import Statements
 from lamplighter.errors import ConfigError
+from lamplighter.support.forking import Lock, notice_fork, watch
 from lamplighter.support.options import parse_options
 
 FILE = "config/database.py"
@@ -55,9 +57,14 @@ class DatabaseManager:
         self._path = path
         self._engines: dict[str, Engine] = {}
         self._statements: dict[str, Statements] = {}
-        self._inherited: list[dict[str, Engine]] = []
-        self._pid = os.getpid()
+        self._connections: dict[str, Connections] = {}
         self._lock = threading.Lock()
+        watch(
+            self,
+            in_child=DatabaseManager._begin_as_child,
+            locks=DatabaseManager._locks,
+            before=DatabaseManager._before_fork,
+        )
 
     @property
     def default(self) -> str:
@@ -70,15 +77,16 @@ class DatabaseManager:
         Raises:
             ConfigError: there is no such connection, or its settings are wrong.
         """
-        if self._pid != os.getpid():
-            self._begin_as_child()
+        notice_fork()
         name = name or self.default
         found = self._engines.get(name)
         if found is not None:
             return found
         with self._lock:
             if name not in self._engines:
-                self._engines[name] = self._make(name)
+                engine = self._make(name)
+                self._connections[name] = Connections(engine)
+                self._engines[name] = engine
             return self._engines[name]
 
     def session(self, name: str | None = None) -> Session:
@@ -87,8 +95,6 @@ class DatabaseManager:
 
     def statements(self, name: str | None = None) -> Statements:
         """Where single statements run, each a transaction by itself."""
-        if self._pid != os.getpid():
-            self._begin_as_child()
         name = name or self.default
         with self._lock:
             if name not in self._statements:
@@ -102,12 +108,25 @@ class DatabaseManager:
         for engine in self._engines.values():
             engine.dispose()
         self._engines.clear()
+        self._connections.clear()
+
+    def _locks(self) -> list[Lock]:
+        return [self._lock, *(lock for connections in list(self._connections.values()) for lock in connections.locks)]
+
+    def _before_fork(self, until: float) -> None:
+        for connections in list(self._connections.values()):
+            connections.before_fork(until, self._let_go)
+
+    def _let_go(self) -> None:
+        for statements in list(self._statements.values()):
+            statements.let_go()
 
     def _begin_as_child(self) -> None:
-        # A parent's connections must not be used by its child, nor closed by it: so they are kept, and left alone.
-        # Its lock may have been held by a thread that is not there any more.
-        self._inherited.append(self._engines)
-        self._engines, self._lock, self._pid = {}, threading.Lock(), os.getpid()
+        self._lock = threading.Lock()
+        for statements in self._statements.values():
+            statements.begin_as_child()
+        for connections in self._connections.values():
+            connections.begin_as_child()
 
     def _make(self, name: str) -> Engine:
         connections = self._config.mapping("database.connections", {})
@@ -132,7 +151,8 @@ class DatabaseManager:
         url = URL.create(sqlite.DRIVER, database=database)
         arguments = {"timeout": sqlite.BUSY_TIMEOUT, "factory": sqlite.SqliteConnection}
         # An error's text would hold the parameters, and the failed-job store and the log keep that text.
-        return create_engine(url, connect_args=arguments, hide_parameters=True)
+        pool = None if options.database == ":memory:" else FilePool
+        return create_engine(url, connect_args=arguments, hide_parameters=True, poolclass=pool)
 
 
 def _server(options: ServerOptions, where: str) -> Engine:
@@ -145,7 +165,13 @@ def _server(options: ServerOptions, where: str) -> Engine:
     arguments = {name: value for name, value in arguments.items() if name not in url.query}
     try:
         # No ping before each use: it costs a round trip a job, and the worker deals with a connection that is lost.
-        return create_engine(url, pool_size=options.pool_size, connect_args=arguments, hide_parameters=True)
+        return create_engine(
+            url,
+            poolclass=ServerPool,
+            pool_size=options.pool_size,
+            connect_args=arguments,
+            hide_parameters=True,
+        )
     except ModuleNotFoundError as error:
         extra = "postgresql" if is_postgres else "mysql"
         raise ConfigError(f"{where} needs the package {error.name}: pip install 'lamplighter[{extra}]'.") from error

@@ -9,6 +9,8 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.characteristics import ConnectionCharacteristic
 
+from lamplighter.errors import ForkError
+
 DRIVER = "sqlite+lamplighter"
 BUSY_TIMEOUT = 30  # seconds that a writer waits for another
 
@@ -28,6 +30,24 @@ class SqliteConnection(sqlite3.Connection):
     WRITER = "BEGIN IMMEDIATE"
 
     begin = WRITER
+
+
+class ParentsConnection(sqlite3.Connection):
+    """What a connection is in a child that was forked while it was open: SQLite is not to be called with it."""
+
+    def _refuse(self, *arguments: object, **options: object) -> Any:
+        raise ForkError("This connection to SQLite was opened before the process was forked, and is the parent's.")
+
+    def _nothing(self, *arguments: object) -> None:
+        """The parent ends its own transaction."""
+
+    cursor = execute = executemany = executescript = commit = backup = _refuse
+    rollback = close = _nothing
+
+
+def leave_to_parent(connection: SqliteConnection) -> None:
+    """Called in a child: whoever has this connection can't use it any more."""
+    connection.__class__ = ParentsConnection  # type: ignore[assignment]
 
 
 class Begin(ConnectionCharacteristic):

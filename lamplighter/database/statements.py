@@ -1,6 +1,5 @@
 """Single statements, each of which is a transaction by itself."""
 
-import os
 import threading
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -8,6 +7,8 @@ from types import TracebackType
 from sqlalchemy import Connection, Engine
 
 from lamplighter.contracts import Databases
+from lamplighter.database.pool import FilePool
+from lamplighter.support.immortal import keep_for_ever
 
 # Those that are told so without a round trip.
 AUTOCOMMITTING = ("postgresql", "sqlite")
@@ -26,7 +27,6 @@ class Statements:
         self._databases = databases
         self._database = database
         self._kept: Kept | None = None
-        self._inherited: list[Kept] = []
 
     @property
     def engine(self) -> Engine:
@@ -50,33 +50,65 @@ class Statements:
     def close(self) -> None:
         """Give back what is kept."""
         kept, self._kept = self._kept, None
-        if kept is None or kept.is_over:
-            return
-        if kept.pid == os.getpid():
+        if kept is not None and not kept.is_over:
             kept.close()
-        else:
-            self._inherited.append(kept)  # a parent's: neither to be used by a child, nor to be closed by it
+
+    def let_go(self) -> None:
+        """Give back what is kept of a file, unless it is in use; before a fork, from any thread."""
+        if self._kept is not None:
+            self._kept.let_go()
+
+    def begin_as_child(self) -> None:
+        """What is kept is the parent's."""
+        keep_for_ever(self._kept)
+        self._kept = None
 
 
 class Kept:
-    """A connection that stays open from one `with` to the next, unless one has ended with an error."""
+    """A connection that stays open from one `with` to the next, unless one has ended with an error.
+
+    Before a fork another thread may take a file's connection away. Each of the two first says what it does, and looks
+    then: the one that it is in use, the other that it has to go, so that at least one sees the other.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.pid = os.getpid()
         self.is_over = False
+        self._is_used = False
+        self._has_to_go = False
         self._connection = _open(engine)
 
     def __enter__(self) -> Connection:
+        self._is_used = True
+        if self._has_to_go:
+            self._open_again()
         return self._connection
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self._connection.commit()  # the statement is; this ends the transaction that SQLAlchemy sees
-        else:
-            self.close()
+        try:
+            if error is None:
+                self._connection.commit()  # the statement is; this ends the transaction that SQLAlchemy sees
+            else:
+                self.close()
+        finally:
+            self._is_used = False
+
+    def let_go(self) -> None:
+        """Close the connection to a file, unless it is in use; it is opened again when it is needed."""
+        if isinstance(self.engine.pool, FilePool):
+            self._has_to_go = True
+            if not self._is_used:
+                self._connection.close()
+
+    def _open_again(self) -> None:
+        pool = self.engine.pool
+        assert isinstance(pool, FilePool)  # no other has to go
+        with pool.gate:  # which is held until the fork is over
+            self._has_to_go = False
+            self._connection.close()
+            self._connection = _open(self.engine)
 
     def close(self) -> None:
         """Give it back to the pool, which looks whether it still works."""

@@ -107,27 +107,6 @@ def test_a_reader_waits_for_no_writer(make: Make) -> None:
     assert count == 0
 
 
-def test_a_child_process_has_connections_of_its_own(make: Make) -> None:
-    manager = make(database="test.sqlite")
-    parents = manager.engine()
-    with parents.connect():
-        pass
-
-    pid = os.fork()
-    if pid == 0:
-        # Nothing of pytest's may run in the child, not even on an error.
-        is_own = False
-        try:
-            with manager.engine().connect() as connection:
-                is_own = manager.engine() is not parents and connection.scalar(text("SELECT 1")) == 1
-        finally:
-            os._exit(0 if is_own else 1)
-    _, status = os.waitpid(pid, 0)
-
-    assert os.waitstatus_to_exitcode(status) == 0
-    assert manager.engine() is parents
-
-
 def test_threads_that_ask_at_once_get_one_engine(make: Make) -> None:
     manager = make(database="test.sqlite")
     barrier = threading.Barrier(8)

@@ -1,6 +1,5 @@
 """Single statements: each committed at once, on a connection that the main thread keeps."""
 
-import os
 import threading
 from typing import Any
 
@@ -72,25 +71,3 @@ def test_a_connection_of_an_engine_that_is_gone_is_not_used(databases: DatabaseM
         count = second.scalar(COUNT)
 
     assert (count, first.closed) == (1, True)
-
-
-def test_a_child_process_leaves_its_parents_connection_alone(databases: DatabaseManager) -> None:
-    statements = databases.statements()
-    with statements.connection() as parents:
-        parents.execute(INSERT)
-
-    pid = os.fork()
-    if pid == 0:
-        # Nothing of pytest's may run in the child, not even on an error.
-        is_own = False
-        try:
-            with statements.connection() as connection:
-                is_own = connection is not parents and not parents.closed and connection.scalar(COUNT) == 1
-        finally:
-            os._exit(0 if is_own else 1)
-    _, status = os.waitpid(pid, 0)
-    with statements.connection() as connection:
-        count = connection.scalar(COUNT)
-
-    assert os.waitstatus_to_exitcode(status) == 0
-    assert (connection is parents, count) == (True, 1)
