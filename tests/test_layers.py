@@ -66,6 +66,25 @@ def test_the_framework_never_imports_the_application(path: Path) -> None:
     assert [name for name in imports(path) if name.split(".")[0] in APPLICATION] == []
 
 
+@pytest.mark.parametrize("path", rooms(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_clients_of_kafka_are_made_as_a_fork_wants_them(path: Path) -> None:
+    """Those of kafka/settings/native.py; the classes of confluent_kafka only stand in annotations."""
+    if path == ROOT / "lamplighter/kafka/settings/native.py":
+        return
+    tree = ast.parse(path.read_text())
+    foreign = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("confluent_kafka")
+        for alias in node.names
+        if alias.name in ("Consumer", "Producer", "AdminClient")
+    }
+
+    made = [node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+
+    assert foreign & set(made) == set()
+
+
 def test_every_room_has_a_line() -> None:
     found = {
         path.name.removesuffix(".py")

@@ -1,6 +1,7 @@
 """The Kafka connection: what a worker pops from and everybody pushes to."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ from lamplighter.queue.claims.claims import refuse_claim
 from lamplighter.queue.delivery import DriverDelivery, HasFurtherStart
 from lamplighter.queue.measuring import HeldJob, Sizes
 from lamplighter.queue.worker.runner import pushes_ahead
+from lamplighter.support.forking import watch
 
 ARRIVED = object()  # the token of an arrival; any other token makes `pop` return
 ANY_PARTITION = -1
@@ -65,6 +67,7 @@ class KafkaQueue:
         self._address = address
         self._place = place
         self._is_gone = is_gone
+        self._making = threading.Lock()
         self._producer: KafkaProducer | None = None
         self._poller: PollingThread | None = None
         self.served_by = 0
@@ -83,6 +86,16 @@ class KafkaQueue:
             names=names,
             known=known,
         )
+        watch(self, in_child=KafkaQueue._begin_as_child, locks=lambda queue: (queue._making,))
+
+    def _begin_as_child(self) -> None:
+        """Push as anybody does: the worker, its thread and what it has fetched are the parent's."""
+        self._making = threading.Lock()
+        self.served_by = 0
+        self._poller = None
+        self._stall = None
+        self._bell = SimpleQueue()
+        self._scheduler = Scheduler({self.default_queue: 1})
 
     # pushing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -103,7 +116,7 @@ class KafkaQueue:
             self._get_producer().look_for(queue)
             queue, message = self.delays.holding.record(message, queue, delay)
         place = self._place(queue, message)
-        pushes = pushes_ahead() if self.served_by == os.getpid() else None
+        pushes = pushes_ahead() if self.served_by else None
         if pushes is None:
             self._get_producer().send(queue, [(message, place)], bulk=False)
         else:
@@ -135,10 +148,14 @@ class KafkaQueue:
         return message
 
     def _get_producer(self) -> KafkaProducer:
-        if self._producer is None:
-            config = self._settings.producer_config(self._address())
-            self._producer = KafkaProducer(config, timeout=self._settings.dispatch_timeout)
-        return self._producer
+        producer = self._producer
+        if producer is not None:
+            return producer
+        with self._making:
+            if self._producer is None:
+                config = self._settings.producer_config(self._address())
+                self._producer = KafkaProducer(config, timeout=self._settings.dispatch_timeout)
+            return self._producer
 
     # popping ───────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -14,6 +14,7 @@ from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.queue.failed import FailedJob, FailedJobs, FailedRecord, Failure
 from lamplighter.queue.failed.naming import chosen_id
+from lamplighter.support.forking import watch
 
 FRESH = 1.0  # seconds for which records that were listed are read without another look at the topic
 # The topic's own limit decides, not the client's: what came from a topic may be larger than what we push.
@@ -41,6 +42,13 @@ class DeadLetters(FailedJobs):
         self._log: TopicLog | None = None
         self._shelf = Shelf(connection)
         self._read_at = 0.0
+        watch(self, in_child=DeadLetters._begin_as_child)
+
+    def _begin_as_child(self) -> None:
+        """Read the topic anew: the file of the shelf is the parent's, and so is the place in it."""
+        self._log = None
+        self._shelf = Shelf(self._connection)
+        self._read_at = 0.0
 
     def record(self, failure: Failure, *, id: str | None = None) -> str:
         """Write a letter; its id, when the brokers have it: the one that is given, unless another letter claims it.
@@ -66,7 +74,7 @@ class DeadLetters(FailedJobs):
 
     def forget(self, records: Sequence[FailedRecord]) -> int:
         """Mark these as dealt with, up to the letters that were read; how many there were."""
-        shelf = self._shelf
+        shelf = self._fresh(float("inf"))  # as it was read, by this process
         found = [
             (record.version.identity, number, until)
             for record in records

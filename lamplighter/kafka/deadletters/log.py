@@ -5,11 +5,12 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.polling.commit_errors import is_fatal
+from lamplighter.kafka.settings.native import Consumer
 from lamplighter.kafka.topics.metadata import missing_text
 
 TIMEOUT = 8.0  # seconds for one question to the brokers

@@ -12,6 +12,8 @@ import msgspec
 
 from lamplighter.kafka.deadletters.letter import Letter
 from lamplighter.queue.failed import FailedJob, FailedRecord
+from lamplighter.support.forking import watch
+from lamplighter.support.immortal import keep_for_ever
 
 IN_MEMORY = 16 * 1024 * 1024  # bytes of letters until they go into a temporary file
 
@@ -62,7 +64,8 @@ class Shelf:
     def __init__(self, connection: str) -> None:
         self._connection = connection
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  # ends with us
-        weakref.finalize(self, self._file.close)
+        self._finalizer = weakref.finalize(self, self._file.close)
+        watch(self, in_child=Shelf._leave_the_file)
         self._end = 0
         self._letters: dict[str, dict[int, Kept]] = {}
         self._claims: Counter[tuple[int, str]] = Counter()
@@ -125,6 +128,11 @@ class Shelf:
             failed_at=kept.failed_at,
             version=LetterVersion(identity, kept.id, _offsets(letters)),
         )
+
+    def _leave_the_file(self) -> None:
+        """In a child: closing the file would write once more what the parent has in its buffer."""
+        self._finalizer.detach()
+        keep_for_ever(self._file)
 
     # what a letter is called ───────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,6 +1,7 @@
 """All that a connection has for jobs that run later: where they wait, and the threads that move them."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.kafka.topics.retention import Retention
 from lamplighter.queue.measuring import HeldJob, Sizes
+from lamplighter.support.forking import watch
 
 if TYPE_CHECKING:
     from lamplighter.kafka.delays.row_mover import RowMover
@@ -70,6 +72,8 @@ class Delays:
         self._is_there = self._is_store  # the table was found
         self._mover: Mover | None = None
         self._row_mover: RowMover | None = None
+        self._making = threading.Lock()
+        watch(self, in_child=Delays._begin_as_child, locks=lambda delays: (delays._making,))
         self.holding = Holding(
             connection,
             settings,
@@ -85,22 +89,31 @@ class Delays:
         Raises:
             ConfigError: no database is configured for it.
         """
-        if self._table is None:
-            if self._databases is None:
-                raise ConfigError(
-                    f"The connection {self._connection!r} keeps its long delays in a database (delay_store), and "
-                    f"config/database.py has none. Set delay_store to kafka (KAFKA_DELAY_STORE), or configure one."
-                )
-            from lamplighter.kafka.delays.table import DelayedJobs
+        with self._making:
+            if self._table is None:
+                self._table = self._make_table()
+            return self._table
 
-            settings = self._settings
-            self._table = DelayedJobs(
-                self._databases(),
-                connection=self._connection,
-                database=settings.delay_database,
-                table=settings.delay_table,
+    def _make_table(self) -> "DelayedJobs":
+        if self._databases is None:
+            raise ConfigError(
+                f"The connection {self._connection!r} keeps its long delays in a database (delay_store), and "
+                f"config/database.py has none. Set delay_store to kafka (KAFKA_DELAY_STORE), or configure one."
             )
-        return self._table
+        from lamplighter.kafka.delays.table import DelayedJobs
+
+        settings = self._settings
+        return DelayedJobs(
+            self._databases(),
+            connection=self._connection,
+            database=settings.delay_database,
+            table=settings.delay_table,
+        )
+
+    def _begin_as_child(self) -> None:
+        """The threads that move jobs are the parent's, and so is their name."""
+        self._making = threading.Lock()
+        self._mover = self._row_mover = self._name = None
 
     def _rows(self) -> "DelayedJobs | None":
         """The table where jobs may wait in it, whatever the store is now; None where there is none."""

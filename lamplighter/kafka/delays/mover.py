@@ -21,6 +21,7 @@ from lamplighter.kafka.delays.tiers import Tiers
 from lamplighter.kafka.polling.commit_errors import Verdict, judge
 from lamplighter.kafka.polling.validation import Validation
 from lamplighter.kafka.producing.producer import KafkaProducer
+from lamplighter.kafka.settings import native
 from lamplighter.kafka.settings.clientlog import client_logger
 from lamplighter.kafka.topics.metadata import missing_topics
 
@@ -112,7 +113,8 @@ class Mover(threading.Thread):
         self._producer.close(timeout=GO)
 
     def _move(self) -> None:
-        consumer = self._consumer = Consumer({**self._config, "on_commit": self._on_commit, "logger": client_logger()})
+        config = {**self._config, "on_commit": self._on_commit, "logger": client_logger()}
+        consumer = self._consumer = native.Consumer(config)
         try:
             # On the embedded broker this makes them; elsewhere the subscription tells which are missing.
             with suppress(KafkaException):

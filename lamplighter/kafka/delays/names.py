@@ -7,6 +7,8 @@ import re
 import uuid
 from pathlib import Path
 
+from lamplighter.support.forking import watch
+
 MOST = 256  # movers of one group on a host that get a name
 _A_NAME = re.compile(rb"lamplighter-[0-9a-f]{32}")
 
@@ -22,6 +24,8 @@ class HeldName:
         text = os.read(handle, 100)
         self.text = text.decode() if _A_NAME.fullmatch(text) else ""
         self._handle = handle
+        # A child holds the lock as long as it has the file open, also when this process is gone.
+        watch(self, in_child=HeldName.release)
         if not self.text:
             self.change()
 

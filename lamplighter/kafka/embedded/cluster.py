@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import confluent_kafka
-from confluent_kafka import Producer
 
 from lamplighter.errors import BrokerUnavailable
+from lamplighter.kafka.settings.native import Producer
 
 JOIN_DELAY_MS = 100  # what a group waits for further members; the mock's own 3 s would hold up every first job
 PRODUCER = 0  # rd_kafka_type_t

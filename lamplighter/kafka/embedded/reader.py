@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.contracts import Headers
 from lamplighter.errors import BrokerUnavailable
 from lamplighter.kafka.partitions.headers import headers_of
+from lamplighter.kafka.settings.native import Consumer
 
 TIMEOUT = 5.0  # seconds for one question
 BATCH = 500

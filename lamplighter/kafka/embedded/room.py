@@ -1,7 +1,6 @@
 """Keeps the embedded broker from dropping what nobody has read."""
 
 import itertools
-import os
 import random
 import threading
 import time
@@ -16,6 +15,7 @@ from lamplighter.errors import EmbeddedBrokerFull
 from lamplighter.kafka.embedded.partitioner import partition_for
 from lamplighter.kafka.embedded.pushes import ARRIVAL, LARGE, LargePushes
 from lamplighter.kafka.embedded.reader import Reader, size_of
+from lamplighter.support.forking import notice_fork, watch
 
 # The mock drops the oldest message sets of a partition beyond 5 MiB; its other limit, 100,000 sets, is not met before,
 # as none counts as less than 100 bytes here. The rest is for a set that is read in part (1 MB at most), and for the
@@ -83,10 +83,9 @@ class Room:
         self._unread: dict[tuple[str, int, str], Unread] = {}
         self._counts: dict[str, int] = {}
         self._readers: dict[str, Reader] = {}
-        self._forsaken: list[Reader] = []
         self._turn = itertools.count(random.randrange(1000))
-        self._pid = os.getpid()
         self._lock = threading.Lock()
+        watch(self, in_child=Room._begin_as_child, locks=lambda room: (room._lock,))
 
     def place(self, topic: str, message: Message) -> int:
         """The partition for a message, which is to be pushed then; -1 leaves it to the client.
@@ -95,6 +94,7 @@ class Room:
             EmbeddedBrokerFull: its group has to read first.
             BrokerUnavailable: the broker does not answer.
         """
+        notice_fork()
         with self._lock:
             count = self._counts.get(topic) or self._count(topic)
             if count == 0:
@@ -104,6 +104,12 @@ class Room:
             for group in self._groups_of(topic):
                 self._await_room(topic, number, group, size)
             return number
+
+    def _begin_as_child(self) -> None:
+        """Look anew, with clients of one's own: what the parent has placed, and not seen yet, it may never push."""
+        self._lock = threading.Lock()
+        self._readers = {}
+        self._unread = {}
 
     def _groups_of(self, topic: str) -> Sequence[str]:
         return self._groups.get(topic, (self._group,))
@@ -160,11 +166,6 @@ class Room:
         return count
 
     def _reader(self, group: str) -> Reader:
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            # Kept, because their end would wait for threads that a fork does not copy.
-            self._forsaken += self._readers.values()
-            self._readers = {}
         reader = self._readers.get(group)
         if reader is None:
             reader = self._readers[group] = Reader(self._config, group)

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaException, TopicPartition
 
 from lamplighter.errors import BrokerUnavailable
 from lamplighter.kafka.embedded.topics import TopicReaders
+from lamplighter.kafka.settings.native import Consumer
 
 TIMEOUT = 5.0  # seconds for one question
 NO_GROUP = "lamplighter-unread"

@@ -7,15 +7,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
-from confluent_kafka.admin import AdminClient
 
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.delays.targets import targets_of
 from lamplighter.kafka.delays.tiers import BY_GROUP, Tiers, Waiting, is_question
 from lamplighter.kafka.partitions.offset_map import OffsetMap
 from lamplighter.kafka.polling.commit_errors import is_fatal
+from lamplighter.kafka.settings.native import AdminClient, Consumer
 from lamplighter.kafka.settings.settings import MOVERS, KafkaSettings
 from lamplighter.kafka.topics.metadata import metadata_of, missing_text
 

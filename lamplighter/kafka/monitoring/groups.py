@@ -7,15 +7,16 @@ from typing import Any
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the stubs name only the client as exported
-    AdminClient,
     OffsetSpec,
 )
 
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.monitoring.lag import PartitionLag, measure
 from lamplighter.kafka.reading.records import Records
+from lamplighter.kafka.settings.native import AdminClient
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.kafka.topics.metadata import metadata_of, missing_text
+from lamplighter.support.forking import watch
 
 TIMEOUT = 8.0  # seconds for one question to the brokers
 AWAY = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE)
@@ -70,10 +71,10 @@ class GroupReader:
         self._settings = settings
         self._group = group or settings.consumer_group_id
         self._brokers = str(config["bootstrap.servers"])
-        quiet: dict[str, Any] = {**config, "log_level": 0}  # what goes wrong is raised
-        # Futures of the client end with it, so it is kept.
-        self._admin = AdminClient(quiet)
+        self._config: dict[str, Any] = {**config, "log_level": 0}  # what goes wrong is raised
+        self._made: AdminClient | None = None
         self._records = Records(config)
+        watch(self, in_child=GroupReader._begin_as_child)
 
     def read(self, topics: Sequence[str] = ()) -> GroupLag:
         """The group with these topics, or with those that it works.
@@ -100,6 +101,16 @@ class GroupReader:
     def close(self) -> None:
         """Let go of the clients."""
         self._records.close()
+
+    @property
+    def _admin(self) -> AdminClient:
+        # Futures of the client end with it, so it is kept.
+        if self._made is None:
+            self._made = AdminClient(self._config)
+        return self._made
+
+    def _begin_as_child(self) -> None:
+        self._made = None
 
     def _describe(self) -> GroupLag:
         try:

@@ -6,9 +6,9 @@ from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
 
 from lamplighter.errors import QueueError
+from lamplighter.kafka.settings.native import AdminClient
 
 PATIENCE = 15.0  # seconds until a group without us says that its brokers don't know the protocol
 EVERY = 1.0  # seconds between two questions

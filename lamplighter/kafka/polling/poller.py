@@ -30,6 +30,7 @@ from lamplighter.kafka.polling.start_offsets import (
     read_new_topics,
     start_of,
 )
+from lamplighter.kafka.settings import native
 from lamplighter.kafka.settings.clientlog import client_logger
 from lamplighter.kafka.topics.identity import Identity
 
@@ -140,7 +141,7 @@ class PollingThread(threading.Thread):
     def run(self) -> None:
         """Poll until told to stop, or until polling makes no sense any more."""
         try:
-            consumer = Consumer(
+            consumer = native.Consumer(
                 {
                     **self._config,
                     "error_cb": self._on_error,

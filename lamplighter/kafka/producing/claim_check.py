@@ -8,6 +8,7 @@ from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.queue.claims.claims import HEADER, FileClaims, Reference, envelope_of, reference_in
 from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.jobs.payload import MAX_BYTES
+from lamplighter.support.forking import watch
 
 
 class KafkaClaims:
@@ -22,6 +23,7 @@ class KafkaClaims:
         self._above = above
         self._limit = limit
         self._read: list[tuple[KafkaDelivery, Reference]] = []
+        watch(self, in_child=KafkaClaims._begin_as_child)
 
     def fit(self, message: Message) -> Message:
         """The message that travels: with a claim in place of a payload that is too large for it.
@@ -76,6 +78,9 @@ class KafkaClaims:
             elif not delivery.keeps_claim:
                 self._store.delete(reference)
         self._read = left
+
+    def _begin_as_child(self) -> None:
+        self._read = []  # the parent deletes what its jobs have read
 
     def _renew(self, message: Message) -> None:
         """A job that is retried after weeks must not lose its payload to its age."""

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import ConfigResource, ResourceType  # type: ignore[attr-defined]
+
+from lamplighter.kafka.settings.native import AdminClient
 
 TIMEOUT = 2.0  # seconds; a text may be without its number
 

@@ -1,13 +1,12 @@
 """Pushes that return when the broker has acknowledged them."""
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.contracts import Message
@@ -16,8 +15,10 @@ from lamplighter.kafka.partitions.headers import to_send
 from lamplighter.kafka.polling.commit_errors import is_fatal
 from lamplighter.kafka.producing.limits import too_large_text, too_large_to_send_text
 from lamplighter.kafka.settings.clientlog import client_logger
+from lamplighter.kafka.settings.native import Producer
 from lamplighter.kafka.topics.metadata import missing_text
 from lamplighter.queue.dispatching.pushes import Pushes
+from lamplighter.support.forking import notice_fork, watch
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +74,8 @@ class KafkaProducer:
         self._refusal: KafkaError | None = None
         self.ahead = 0
         self.is_leaving = False
-        self._pid = os.getpid()
         self._lock = threading.Lock()
+        watch(self, in_child=KafkaProducer._begin_as_child, locks=lambda producer: (producer._lock,))
 
     @property
     def brokers(self) -> str:
@@ -89,6 +90,7 @@ class KafkaProducer:
             MessageTooLarge: a message is larger than the topic takes.
             QueueError: the topic is missing, or the broker refuses.
         """
+        notice_fork()
         deadline = time.monotonic() + self._timeout
         producer = self._producer_for(topic, BULK_LINGER if bulk else SINGLE_LINGER)
         self._know(producer, topic, deadline)
@@ -185,10 +187,6 @@ class KafkaProducer:
         return left == 0
 
     def _producer(self, linger: int) -> Producer:
-        # librdkafka's threads don't survive a fork: a child makes producers of its own.
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._producers = {}
         producer = self._producers.get(linger)
         if producer is not None:
             return producer
@@ -203,6 +201,15 @@ class KafkaProducer:
                 config["logger"] = client_logger()
                 self._producers[linger] = Producer(config)
             return self._producers[linger]
+
+    def _begin_as_child(self) -> None:
+        """Make producers of one's own, when they are needed: what waits in the parent's is sent by the parent."""
+        self._producers = {}
+        self._known = set()  # a new producer is to be warmed
+        self._refusal = None
+        self.ahead = 0
+        self.is_leaving = False
+        self._lock = threading.Lock()
 
     def _producer_for(self, topic: str, linger: int) -> Producer:
         return self._producer(ALONE if topic in self._small else linger)

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka import Message as KafkaMessage
+from confluent_kafka import TopicPartition
 
 from lamplighter.kafka.monitoring.lag import PartitionLag
+from lamplighter.kafka.settings.native import Consumer
+from lamplighter.support.forking import watch
 
 PATIENCE = 3.0  # seconds for all of them; what does not come has no age
 
@@ -24,6 +26,7 @@ class Records:
         self._config = config
         self._consumer: Consumer | None = None
         self._known: dict[tuple[str, int, int], Seen] = {}
+        watch(self, in_child=Records._begin_as_child)
 
     def look(self, lags: Sequence[PartitionLag]) -> list[PartitionLag]:
         """The same, with `blocking` and `since`."""
@@ -38,6 +41,9 @@ class Records:
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
+
+    def _begin_as_child(self) -> None:
+        self._consumer = None
 
     def _told(self, lag: PartitionLag, seen: Seen | None) -> PartitionLag:
         return replace(lag, blocking=seen[0], since=seen[1]) if seen is not None else lag

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.contracts import Headers
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.partitions.headers import headers_of
 from lamplighter.kafka.polling.commit_errors import is_fatal
+from lamplighter.kafka.settings.native import Consumer
 from lamplighter.kafka.topics.metadata import missing_text
 
 TIMEOUT = 8.0  # seconds for one question to the brokers

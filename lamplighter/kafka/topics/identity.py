@@ -6,9 +6,9 @@ from concurrent.futures import Future
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
 
 from lamplighter.kafka.settings.clientlog import client_logger
+from lamplighter.kafka.settings.native import AdminClient
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the stubs name only the client as exported
-    AdminClient,
     ConfigResource,
     ResourceType,
 )
+
+from lamplighter.kafka.settings.native import AdminClient
 
 TIMEOUT = 2.0  # seconds for the brokers' answer: whoever dispatches waits for it
 ASK_AGAIN = 60.0  # seconds until brokers are asked again

@@ -8,18 +8,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the stubs name only the client as exported
-    AdminClient,
     ConfigResource,
     NewTopic,
     ResourceType,
 )
 
 from lamplighter.errors import BrokerUnavailable, QueueError
+from lamplighter.kafka.settings.native import AdminClient, Consumer
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.kafka.topics import delay_topics
 from lamplighter.kafka.topics.metadata import missing_topics
+from lamplighter.support.forking import watch
 
 TIMEOUT = 8.0  # seconds for one question to the brokers
 WARM_UP = 15.0  # seconds for a first group at most
@@ -63,9 +64,8 @@ class Topics:
         self._config: dict[str, Any] = {**config, "log_level": 0}
         self._brokers = str(config["bootstrap.servers"])
         self._reason = ""
-        # Futures of the client end with it, so it is kept.
-        options: dict[str, Any] = {**self._config, "error_cb": self._on_error}
-        self._admin = AdminClient(options)
+        self._made: AdminClient | None = None
+        watch(self, in_child=Topics._begin_as_child)
 
     def missing(self, names: Sequence[str]) -> list[str]:
         """Which of the topics are not there; on the embedded broker this makes them.
@@ -161,6 +161,17 @@ class Topics:
         if self._settings.tiers.has(topic.name):
             found += delay_topics.problems(self._settings, topic.name, topic.config)
         return found
+
+    @property
+    def _admin(self) -> AdminClient:
+        # Futures of the client end with it, so it is kept.
+        if self._made is None:
+            options: dict[str, Any] = {**self._config, "error_cb": self._on_error}
+            self._made = AdminClient(options)
+        return self._made
+
+    def _begin_as_child(self) -> None:
+        self._made = None
 
     def _partitions_of(self, name: str) -> int:
         if name in self._settings.tiers.topics():

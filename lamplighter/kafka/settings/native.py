@@ -1,0 +1,92 @@
+"""The clients of confluent_kafka: a child of a fork neither uses nor frees those of its parent."""
+
+from typing import Any
+
+import confluent_kafka
+from confluent_kafka import admin
+
+from lamplighter.errors import ForkError
+from lamplighter.support.forking import watch
+from lamplighter.support.immortal import keep_for_ever
+
+
+class Producer(confluent_kafka.Producer):
+    """As confluent_kafka's."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        watch(self, in_child=_leave_producer)
+
+
+class Consumer(confluent_kafka.Consumer):
+    """As confluent_kafka's."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        watch(self, in_child=_leave_consumer)
+
+
+class AdminClient(admin.AdminClient):
+    """As confluent_kafka's."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        watch(self, in_child=_leave_admin)
+
+
+# In a child a client becomes one of these, since code that was under way may still have it in a variable: a push that
+# was taking its messages from a generator, a reading that is closed when its generator is freed. A call would wait for
+# a lock that was held by a thread which is not there.
+
+_HARMLESS = frozenset({"close", "unassign", "unsubscribe"})  # what a `finally` calls
+
+
+def _refuse(client: object, name: str) -> Any:
+    if name in _HARMLESS:
+        return _nothing
+    if name.startswith("__"):
+        return object.__getattribute__(client, name)
+    raise ForkError(
+        "This client of Kafka was made before the process was forked, and is the parent's. What was under way with it "
+        "goes on in the parent alone; dispatch or read again, with a client of this process."
+    )
+
+
+def _nothing(*arguments: object) -> None:
+    """The parent does it."""
+
+
+class _ParentsProducer(confluent_kafka.Producer):
+    __getattribute__ = _refuse
+    __exit__ = _nothing
+
+    def __len__(self) -> int:
+        return 0
+
+
+class _ParentsConsumer(confluent_kafka.Consumer):
+    __getattribute__ = _refuse
+    __exit__ = _nothing
+
+
+class _ParentsAdminClient(admin.AdminClient):
+    __getattribute__ = _refuse
+    __exit__ = _nothing
+
+    def __len__(self) -> int:
+        return 0
+
+
+def _leave_producer(client: Producer) -> None:
+    keep_for_ever(client)
+    client.__class__ = _ParentsProducer  # type: ignore[assignment]
+
+
+def _leave_consumer(client: Consumer) -> None:
+    keep_for_ever(client)
+    client.__class__ = _ParentsConsumer  # type: ignore[assignment]
+
+
+def _leave_admin(client: AdminClient) -> None:
+    keep_for_ever(client)
+    client.__class__ = _ParentsAdminClient  # type: ignore[assignment]
