@@ -14,6 +14,7 @@ from lamplighter.contracts import Events
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased, WorkerIdle
 from lamplighter.queue.failed.trace import message
 from lamplighter.queue.worker.runner import Start
+from lamplighter.support.forking import watch
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Lines:
         self._ends: dict[tuple[str, int], str] = {}
         self._running = self._paint(YELLOW, "RUNNING")
         self._is_plain = output.verbosity < 1
+        watch(self, in_child=Lines._begin_as_child, locks=lambda lines: (lines._lock,))
 
     def listen(self, events: Events) -> None:
         """Print what these events tell."""
@@ -67,6 +69,10 @@ class Lines:
                 if not self._is_cut:
                     log.error("the lines of jobs can't be written", extra={"reason": str(error)})
                 self._is_cut = True
+
+    def _begin_as_child(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting = []  # the parent writes them
 
     def on_processing(self, event: JobProcessing) -> None:
         """A job begins."""

@@ -11,6 +11,7 @@ import psutil
 from lamplighter.contracts import Events
 from lamplighter.errors import ConsoleError
 from lamplighter.queue.delivery import WorkQueue
+from lamplighter.queue.guard.children import only_in_the_parent
 from lamplighter.queue.guard.ending import Overdue, bounded
 from lamplighter.queue.guard.garbage import spare_the_collector
 from lamplighter.queue.guard.health import Heartbeat
@@ -60,7 +61,8 @@ class WorkerProcess:
             spare_the_collector()
             self.restart.begin(lambda: self.worker.ask_to_stop(StopReason.RESTART_SIGNAL))
             try:
-                status = self.worker.work()
+                with only_in_the_parent():
+                    status = self.worker.work()
             finally:
                 self.restart.end()
                 watch.end()

@@ -3,7 +3,8 @@
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -54,7 +55,7 @@ def handled(worker: Worker) -> Iterator[Callable[[], None]]:
         before_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         handling = [True]
-        os.register_at_fork(after_in_child=lambda: leave_to_their_defaults(handlers) if handling else None)
+        leave_to_their_defaults(handlers, as_long_as=handling)
         try:
             yield look
         finally:
@@ -64,8 +65,29 @@ def handled(worker: Worker) -> Iterator[Callable[[], None]]:
             signal.set_wakeup_fd(before_fd)
 
 
-def leave_to_their_defaults(numbers: Iterable[int]) -> None:
-    """In a child that a job has forked: its signals are not the worker's, whose socket it shares."""
-    signal.set_wakeup_fd(-1)
-    for number in numbers:
-        signal.signal(number, signal.SIG_DFL)
+def leave_to_their_defaults(numbers: Iterable[int], *, as_long_as: Sequence[object] = (True,)) -> None:
+    """Give the children that jobs fork the defaults: their signals are not the worker's, whose socket they share.
+
+    A signal that reaches a child before that waits for it. Without this it would be told to the worker, which would
+    stop, and the child would go on.
+    """
+    numbers = set(numbers)
+    masks: dict[int, set[int]] = {}  # by the thread that forks
+
+    def block() -> None:
+        if as_long_as:
+            masks[threading.get_ident()] = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+
+    def unblock() -> None:
+        mask = masks.pop(threading.get_ident(), None)
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def reset() -> None:
+        if as_long_as:
+            signal.set_wakeup_fd(-1)
+            for number in numbers:
+                signal.signal(number, signal.SIG_DFL)
+        unblock()
+
+    os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=reset)

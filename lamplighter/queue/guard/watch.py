@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lamplighter.queue.worker.runner import Start
+from lamplighter.support.forking import watch
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ class Hand:
 
     Attributes:
         limit: a deadline for whatever is in hand, on the monotonic clock.
+        is_parents: this is a child that a job has forked; nothing is in its hand.
     """
 
     def __init__(self) -> None:
@@ -30,6 +32,8 @@ class Hand:
         self._armed = -NEVER  # the deadline that the C timer is set for
         self._arming = threading.Lock()
         self.limit = NEVER
+        self.is_parents = False
+        watch(self, in_child=Hand._begin_as_child, locks=lambda hand: (hand._arming,))
 
     def put(self, start: Start, deadline: float) -> None:
         """Begin a job that must be done by `deadline` on the monotonic clock."""
@@ -74,7 +78,15 @@ class Hand:
         if first is not None and not self._armed - 1 <= first <= self._armed + 1:
             self._arm(first)
 
+    def _begin_as_child(self) -> None:
+        self._arming = threading.Lock()
+        self._armed = -NEVER
+        self._held = Nothing()
+        self.is_parents = True
+
     def _arm(self, deadline: float) -> None:
+        if self.is_parents:
+            return  # its timer is not set in a child, where stopping it would wait for its thread for ever
         with self._arming:
             self._armed = deadline
             seconds = max(deadline + DEAD_MAN - time.monotonic(), 0.001)
@@ -82,6 +94,13 @@ class Hand:
                 faulthandler.cancel_dump_traceback_later()
                 return
             faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or 2)
+
+
+class Nothing(dict[Start, float]):
+    """What is in hand in a child that a job has forked, whatever is put into it."""
+
+    def __setitem__(self, start: Start, deadline: float) -> None:
+        """Nobody takes it out again, so that nobody settles it."""
 
 
 @dataclass(frozen=True, slots=True)

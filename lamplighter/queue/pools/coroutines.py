@@ -6,15 +6,19 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import thread as executors
 from contextvars import Context
+from typing import Any
 
 from lamplighter.errors import JobTimedOut
 from lamplighter.logging.context import job_context
 from lamplighter.queue.failed.trace import read_text
+from lamplighter.queue.guard.children import leave
 from lamplighter.queue.pools import Ended
 from lamplighter.queue.pools.precise import precise_selector
 from lamplighter.queue.pools.threads import run_here
 from lamplighter.queue.worker.runner import Runner, Start
+from lamplighter.support.forking import watch
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +38,14 @@ class CoroutinePool:
         self._inbox: deque[Start] = deque()
         self._is_called = False
         self._is_closed = False
+        self._is_parents = False
         self._overdue: set[Start] = set()
         self._tasks: dict[Start, asyncio.Task[None]] = {}
         self._ended: Ended = lambda start, outcome: None
         self._plain = ThreadPoolExecutor(slots, thread_name_prefix="lamplighter-slot")
         self._threads: dict[Start, int] = {}
         self._thread = threading.Thread(target=self._serve, name="lamplighter-loop", daemon=True)
+        watch(self, in_child=CoroutinePool._begin_as_child)
 
     def open(self, ended: Ended) -> None:
         """Start the loop."""
@@ -70,11 +76,22 @@ class CoroutinePool:
         self._is_closed = True
         self._loop.call_soon_threadsafe(self._loop.stop)
 
+    def _begin_as_child(self) -> None:
+        self._is_parents = True
+        # A child that waits in the loop would go on with the jobs of all others: it ends before any of them.
+        loop: Any = self._loop
+        loop._ready.appendleft(asyncio.Handle(leave, (), loop))
+        # At its end a process of `multiprocessing` waits for the threads of executors, and here it would be one itself.
+        queues: Any = executors._threads_queues
+        queues.pop(threading.current_thread(), None)
+
     def _serve(self) -> None:
         while not self._is_closed:
             try:
                 self._loop.run_forever()
-            except (SystemExit, KeyboardInterrupt):
+            except (SystemExit, KeyboardInterrupt) as error:
+                if self._is_parents:
+                    leave(error)
                 # These two leave a loop at once, when a task or a callback raises them that a job has made beside its
                 # own. Whoever awaits the task gets the error; the other jobs of this loop go on.
                 log.exception("a task or a callback beside a job has raised; the loop goes on")

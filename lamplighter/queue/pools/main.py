@@ -13,6 +13,7 @@ from lamplighter.queue.claims.claims import reader_of
 from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.events import JobFailed, JobReleased
 from lamplighter.queue.failed import FailedJobs
+from lamplighter.queue.guard.children import only_in_the_parent
 from lamplighter.queue.guard.garbage import spare_the_collector
 from lamplighter.queue.jobs.registry import Registry
 from lamplighter.queue.jobs.retries import Policy
@@ -61,7 +62,8 @@ def main(arguments: list[str]) -> int:
     worker = _worker(app, queue, target, defaults, handling)
     queue.open((), worker.bell)
     spare_the_collector()
-    status = worker.work()
+    with only_in_the_parent():
+        status = worker.work()
     queue.close(timeout=10)
     return status
 

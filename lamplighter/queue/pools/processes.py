@@ -36,6 +36,7 @@ from lamplighter.queue.pools.wire import (
 from lamplighter.queue.worker.many import Many
 from lamplighter.queue.worker.runner import Start
 from lamplighter.queue.worker.settling import ErrorElsewhere, Verdict, time_to_fail
+from lamplighter.support.forking import watch
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ class ProcessPool:
         self._is_closing = threading.Event()
         self._next_number = 0
         self._thread = threading.Thread(target=self._serve, name="lamplighter-slots", daemon=True)
+        watch(self, in_child=ProcessPool._begin_as_child)
 
     def open(self, ended: EndedCall) -> None:
         """Begin to start the processes."""
@@ -256,6 +258,11 @@ class ProcessPool:
                 if slot.kill_at and now >= slot.kill_at:
                     slot.kill_at = 0.0
                     _signal(slot, signal.SIGKILL)
+
+    def _begin_as_child(self) -> None:
+        """A slot sees that its worker is gone when nobody has the other end of its socket any more."""
+        for slot in self._slots:
+            slot.connection.close()
 
     # under the lock ────────────────────────────────────────────────────────────────────────────────────────────────
 

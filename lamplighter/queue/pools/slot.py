@@ -332,7 +332,7 @@ def leave_signals_to_the_worker(told: threading.Event, handling: Handling) -> No
     handled = (*QUIT, signal.SIGUSR2)
     for number in handled:
         signal.signal(number, obey)
-    os.register_at_fork(after_in_child=lambda: leave_to_their_defaults(handled))
+    leave_to_their_defaults(handled)
     if sys.platform == "linux":
         import ctypes
 

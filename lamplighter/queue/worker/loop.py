@@ -218,7 +218,7 @@ class Worker:
                 error = raised
                 read_text(error)
             if not self.hand.take(start):
-                never_return()
+                never_return(self.hand, error)
             self._end(start, error, time.monotonic() - began)
         self.beaten_at = self._last_job_at = time.monotonic()
 
@@ -283,7 +283,7 @@ class Worker:
             error = raised
             read_text(error)
         if not self.hand.take(many):
-            never_return()
+            never_return(self.hand, error)
         self._end_many(many, error, time.monotonic() - many.began)
         return True
 

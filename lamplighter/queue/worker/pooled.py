@@ -9,6 +9,7 @@ from typing import Any
 from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.events import JobProcessing, WorkerIdle
+from lamplighter.queue.guard.children import leave
 from lamplighter.queue.guard.watch import NEVER
 from lamplighter.queue.pools import Outcome, Pool
 from lamplighter.queue.worker.loop import TURN, Worker
@@ -195,7 +196,9 @@ class PooledWorker(Worker):
             self._end_many(many, None, 0.0)
 
     def _on_ended(self, start: Start, outcome: Outcome) -> None:
-        """A slot has done its work; called from any thread."""
+        """A slot has done its work; called from any thread, and in a child that a job has forked in one."""
+        if self.hand.is_parents:
+            leave(outcome if isinstance(outcome, BaseException) else None)
         self._ended.put((start, outcome))
         if self._is_waiting:
             self._is_waiting = False

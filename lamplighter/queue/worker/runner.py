@@ -17,6 +17,8 @@ from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.payload import CLAIM_JOB, Envelope, read
 from lamplighter.queue.jobs.registry import Entry, Registry
 from lamplighter.queue.jobs.retries import Policy, parse_backoff
+from lamplighter.queue.worker.eventloop import KeptLoop
+from lamplighter.support.forking import watch
 
 if TYPE_CHECKING:
     from lamplighter.queue.delivery import Deleted, Failed, Released
@@ -98,6 +100,7 @@ class Runner:
         self._read_claim = read_claim
         self._policies: dict[Entry, Policy] = {}
         self._local = threading.local()
+        watch(self, in_child=Runner._begin_as_child)
 
     def start(self, delivery: DriverDelivery) -> Start:
         """A start that knows nothing yet; `read` fills it, so that one which fails half way can be named."""
@@ -191,7 +194,7 @@ class Runner:
         """Run a handler that is `async def` to its end, in an event loop that this thread keeps."""
         loops = getattr(self._local, "loops", None)
         if loops is None:
-            loops = self._local.loops = asyncio.Runner()
+            loops = self._local.loops = KeptLoop()
         left: list[BaseException] = []
         coroutine = self._run_within(start, left)
         try:
@@ -200,8 +203,7 @@ class Runner:
             if inspect.getcoroutinestate(coroutine) == inspect.CORO_SUSPENDED:
                 # A task beside it has raised SystemExit, or somebody has stopped the loop: what is left of this job
                 # would go on beside the next one.
-                del self._local.loops
-                loops.close()
+                self._forget(loops)
             raise
         if left:
             raise left[0]
@@ -214,6 +216,14 @@ class Runner:
             raise
         except BaseException as error:
             left.append(error)
+
+    def _forget(self, loops: KeptLoop) -> None:
+        if getattr(self._local, "loops", None) is loops:  # else this is a child, and they are its parent's
+            del self._local.loops
+            loops.close()
+
+    def _begin_as_child(self) -> None:
+        self._local = threading.local()
 
     def run_failed(self, start: Start, error: BaseException) -> None:
         """Call the job's `failed` method, where it has one, in a context of its own."""

@@ -12,6 +12,7 @@ from lamplighter.errors import JobFailed as JobFailedError
 from lamplighter.errors import LamplighterError, OrderBlocked, PayloadError, Unavailable
 from lamplighter.queue.delivery import Deleted, Failed, Released, WorkQueue
 from lamplighter.queue.events import JobFailed, JobProcessed, JobReleased
+from lamplighter.queue.guard.children import leave
 from lamplighter.queue.guard.watch import NEVER, Hand
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Settling:
         self._hand.put(start, time.monotonic() + time_to_fail(start.policy.timeout))
         refusal = self._failing.write_down(start, error)
         if not self._hand.take(start):
-            never_return()
+            never_return(self._hand)
         is_over = self._failing.settle(start, error, refusal)
         if is_over and self._events.listeners(JobFailed):
             self.tell(JobFailed(start, duration, error))
@@ -186,7 +187,12 @@ def time_to_fail(timeout: float) -> float:
     return max(timeout, LEAST_END) if timeout else NEVER
 
 
-def never_return() -> None:
-    """The watching thread has taken this job and is ending the process; a second settlement must not follow."""
+def never_return(hand: Hand, error: BaseException | None = None) -> None:
+    """This job is another's to settle: of the watching thread, which is ending the process, or of the parent.
+
+    `error` is what the job has raised; a child that a job has forked ends with it.
+    """
+    if hand.is_parents:
+        leave(error)
     while True:
         time.sleep(3600)

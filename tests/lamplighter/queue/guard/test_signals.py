@@ -39,3 +39,29 @@ def test_a_child_that_a_job_forks_can_be_terminated_and_its_signals_are_its_own(
 
     assert os.WTERMSIG(status) == signal.SIGTERM
     assert worker.hand.limit == float("inf")
+
+
+def test_a_signal_that_reaches_a_child_at_once_ends_it_and_not_the_worker(bench: Bench) -> None:
+    worker = bench.worker(grace=30)
+    has_been_told = os.pipe()
+    slow = [True]
+    # Whatever else is done in a child may come first.
+    os.register_at_fork(after_in_child=lambda: os.read(has_been_told[0], 1) if slow else None)
+
+    with handled(worker) as look:
+        child = os.fork()
+        if child == 0:
+            time.sleep(20)
+            os._exit(0)
+        os.kill(child, signal.SIGTERM)
+        os.write(has_been_told[1], b"!")
+        _, status = os.waitpid(child, 0)
+        look()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    slow.clear()
+    for end in has_been_told:
+        os.close(end)
+
+    assert os.WTERMSIG(status) == signal.SIGTERM
+    assert worker.hand.limit == float("inf")
+    assert signal.SIGTERM not in mask
