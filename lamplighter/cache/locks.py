@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from lamplighter.errors import LockTimeout
-from lamplighter.support.forking import watch
+from lamplighter.support.forking import notice_fork, watch
 
 POLL = 0.25  # seconds between two tries of `block`
 
@@ -38,10 +38,12 @@ class StoreLock:
 
     def acquire(self) -> bool:
         """Take it if it is free."""
+        notice_fork()
         return self._acquire(self._owner)
 
     def release(self) -> bool:
         """Give it back; False when it is not ours any more."""
+        notice_fork()
         return self._release(self._owner)
 
     def block(self, seconds: float) -> None:

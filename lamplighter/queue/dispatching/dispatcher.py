@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from lamplighter.contracts import Events, Headers, Message
 from lamplighter.errors import InvalidPayload, MessageTooLarge, QueueError
+from lamplighter.logging.context import job_context
 from lamplighter.queue.dispatching.readable import ReadablePayloads
 from lamplighter.queue.events import JobQueued
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.payload import new_id
+from lamplighter.support.forking import notice_fork
 
 if TYPE_CHECKING:
     from lamplighter.queue.jobs.registry import Registry
@@ -55,6 +57,7 @@ class Dispatcher:
             Unavailable: the queue did not acknowledge in time.
             UnsupportedDelay: a delay, on a connection that can't hold jobs back.
         """
+        _look_for_fork()
         own = job.key() if key is UNSET and isinstance(job, Job) else key
         key = UNSET if own is None and key is UNSET else own
         id, raw = _id_and_key(key, type(job).__qualname__)
@@ -92,6 +95,7 @@ class Dispatcher:
             MessageTooLarge: the payload is larger than the queue takes.
             Unavailable: the queue did not acknowledge in time.
         """
+        _look_for_fork()
         id, raw = _id_and_key(key, name)
         message = Message(self._payloads.of_data(name, data, id=id), raw, headers)
         self._push(message, id, connection, queue, delay)
@@ -111,6 +115,7 @@ class Dispatcher:
             MessageTooLarge: the payload of one is larger than a worker reads, or than the queue takes.
             Unavailable: the queue did not acknowledge in time.
         """
+        _look_for_fork()
         target = self._queues.connection(connection)
         refused: list[QueueError] = []
         count = target.bulk(self._messages(jobs, refused), queue=queue or target.default_queue)
@@ -138,6 +143,12 @@ class Dispatcher:
         target.push(message, queue=name, delay=delay)
         if self._events.listeners(JobQueued):
             self._events.dispatch(JobQueued(target.connection, name, id, message.payload))
+
+
+def _look_for_fork() -> None:
+    """Before an id is taken. In a job it was looked for: workers are not forked by what Python does not know of."""
+    if job_context.get() is None:
+        notice_fork()
 
 
 def _id_and_key(key: Key, job: str) -> tuple[str, bytes | None]:

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from lamplighter.errors import UnreadablePayload
+from lamplighter.support.forking import watch
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 512
@@ -64,7 +65,7 @@ class Entropy:
 
     def __init__(self) -> None:
         self._unused: list[bytes] = []
-        os.register_at_fork(after_in_child=self._unused.clear)
+        watch(self, in_child=lambda entropy: entropy._unused.clear())
 
     def take(self) -> bytes:
         """Sixteen bytes that nobody else is given."""

@@ -105,8 +105,9 @@ def test_children_use_a_cache_that_threads_of_their_parent_use_at_the_fork(store
     assert run(BUSY + THREADS, *store) == "{0}\n"
 
 
-def test_a_child_that_leaves_the_block_gives_back_no_lock_of_its_parents(store: tuple[str, str]) -> None:
-    assert run(BUSY + LOCKED, *store) == "0 False\n"
+@pytest.mark.parametrize("fork", ["os.fork()", "__import__('ctypes').PyDLL(None).fork()"], ids=["python", "c"])
+def test_a_child_that_leaves_the_block_gives_back_no_lock_of_its_parents(store: tuple[str, str], fork: str) -> None:
+    assert run(BUSY + LOCKED.replace("os.fork()", fork), *store) == "0 False\n"
 
 
 def test_children_that_share_a_lock_object_do_not_give_back_each_others(store: tuple[str, str]) -> None:
