@@ -170,13 +170,12 @@ class Multi(Job):
 # By what a child does: its exit code.
 WAYS = {"return": 1, "raise": 1, "exit": 3, "text": 1, "dispatch": 4}
 PROGRAM = """
-import sys
 from bootstrap.app import create_app
 create_app().bootstrap()
 from app.Jobs import probe
 from lamplighter.foundation.shortcuts import dispatch
-for n, how in enumerate(sys.argv[2:]):
-    dispatch(getattr(probe, sys.argv[1])(n=n, how=how))
+for n, (job, how) in enumerate(ways):
+    dispatch(getattr(probe, job)(n=n, how=how))
 """
 
 
@@ -190,10 +189,9 @@ def project(tmp_path: Path) -> Iterator[Project]:
     project.close()
 
 
-def run(project: Project, pool: tuple[str, int], job: str, *ways: str, others: int = 0) -> dict[str, object]:
-    """Dispatch such a job for each way, and work all of it; how the children have ended."""
-    program = f"import sys; sys.argv[1:] = {[job, *ways]!r}\n{PROGRAM}"
-    done = project.python(program)
+def run(project: Project, pool: tuple[str, int], *ways: tuple[str, str], others: int = 0) -> list[object]:
+    """Dispatch such jobs, each for one way, and work all of it; how their children have ended."""
+    done = project.python(f"ways = {ways!r}\n{PROGRAM}")
     assert done.returncode == 0, done.stderr
     options = (f"--pool={pool[0]}", f"--concurrency={pool[1]}", "--timeout=40")
     worker = project.worker(*options)
@@ -211,40 +209,40 @@ def run(project: Project, pool: tuple[str, int], job: str, *ways: str, others: i
     address = json.loads((project.folder / "storage/framework/embedded-broker.json").read_text())["address"]
     kafka = Broker(address)
     assert kafka.committed("dos_data_store", "store") == kafka.ends("store")
-    return {line["how"]: line["code"] for line in project.events("child")}
+    return [line["code"] for line in sorted(project.events("child"), key=lambda line: int(line["n"]))]
 
 
 @pytest.mark.parametrize("pool", POOLS, ids=lambda pool: pool[0])
-@pytest.mark.parametrize("job", ["Forks", "AsyncForks"])
-def test_a_child_that_comes_back_from_a_job_ends_and_settles_nothing(
-    project: Project, pool: tuple[str, int], job: str
-) -> None:
-    codes = run(project, pool, job, *WAYS, others=1)
+def test_a_child_that_comes_back_from_a_job_ends_and_settles_nothing(project: Project, pool: tuple[str, int]) -> None:
+    ways = [(job, how) for job in ("Forks", "AsyncForks") for how in WAYS]
 
-    assert codes == WAYS
-    assert project.numbers("joined") == [2]
-    assert "a word on stderr" in project.log()
-    assert project.log().count("came back from it") == 2  # once by `return`, once by an error
+    codes = run(project, pool, *ways, others=2)
+
+    assert codes == [*WAYS.values(), *WAYS.values()]
+    assert sorted(project.numbers("joined")) == [2, 7]
+    assert project.log().count("a word on stderr") == 2
+    assert project.log().count("came back from it") == 4  # of each job once by `return`, once by an error
     assert "No failed jobs" in project.artisan("queue:failed").stdout
 
 
 def test_a_child_that_comes_back_from_the_hook_of_a_failed_job_ends(project: Project) -> None:
-    codes = run(project, POOLS[0], "FailsAndForks", "return")
+    codes = run(project, POOLS[0], ("FailsAndForks", "return"))
 
-    assert codes == {"return": 1}
+    assert codes == [1]
     assert project.artisan("queue:failed").stdout.count("forks.failed") == 1
 
 
 def test_a_child_does_not_go_on_with_the_other_jobs_of_its_loop(project: Project) -> None:
-    codes = run(project, ("async", 2), "Awaits", "return", "return")
+    codes = run(project, ("async", 2), ("Awaits", "return"), ("Awaits", "return"))
 
     ticks = Counter(line["pid"] for line in project.events("tick"))
-    assert codes == {"return": 1}
+    assert codes == [1, 1]
     assert list(ticks.values()) == [40]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS, ids=lambda pool: pool[0])
 def test_jobs_may_have_processes_of_multiprocessing(project: Project, pool: tuple[str, int]) -> None:
-    ways = ("fork", "forkserver", "spawn")
+    ways = [("Multi", how) for how in ("fork", "forkserver", "spawn")]
 
-    assert run(project, pool, "Multi", *ways, others=3) == dict.fromkeys(ways, 0)
+    assert run(project, pool, *ways, others=3) == [0, 0, 0]

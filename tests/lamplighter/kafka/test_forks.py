@@ -174,7 +174,7 @@ def is_whole():
 
 before = is_whole()
 child = os.fork()
-found = [letters.find(f"u{n % 5}").payload[-5:-2] == str(n % 5).encode() * 3 for n in range(2000)]
+found = [letters.find(f"u{n % 5}").payload[-5:-2] == str(n % 5).encode() * 3 for n in range(200)]
 if child == 0:
     record(7)
     all(found) and is_whole() == 6 or os._exit(7)
@@ -231,7 +231,13 @@ def broker_of(project: Project) -> Broker:
     return Broker(said.strip())
 
 
-@pytest.mark.parametrize("options", [(), ("-X", "dev", "-W", "ignore::DeprecationWarning")], ids=["plain", "dev"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param((), id="plain"),
+        pytest.param(("-X", "dev", "-W", "ignore::DeprecationWarning"), id="dev", marks=pytest.mark.slow),
+    ],
+)
 def test_children_of_a_program_that_has_dispatched_dispatch_and_end(
     project: Project, queue: str, options: tuple[str, ...]
 ) -> None:
@@ -266,7 +272,7 @@ def test_a_fork_that_python_was_not_told_of_does_no_harm(project: Project, queue
     assert len(uuids) == len(set(uuids)) == 4
 
 
-@pytest.mark.parametrize("pool", ["solo", "thread", "async", "process"])
+@pytest.mark.parametrize("pool", ["solo", "process"])
 def test_a_worker_runs_in_a_child_of_a_program_that_has_dispatched(project: Project, queue: str, pool: str) -> None:
     said = program(project, WORKER, f"--pool={pool}")
 
