@@ -5,7 +5,8 @@ PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3 py
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $(name))))
 BIN := $(VENV)/bin
 ARTISAN := $(BIN)/python artisan.py
-FAULTS_TESTS := tests/faults tests/lamplighter/test_hostile_bytes.py tests/lamplighter/test_hostile_files.py
+FAULTS_TESTS := tests/faults tests/lamplighter/test_hostile_bytes.py tests/lamplighter/test_hostile_files.py \
+	tests/lamplighter/kafka/scheduling/test_scheduling_fuzz.py
 
 .PHONY: help install work test shell lint bench faults clean
 .DEFAULT_GOAL := help
