@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from lamplighter.errors import BrokerUnavailable
-from lamplighter.kafka import topics as topics_module
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.settings.settings import KafkaSettings
+from lamplighter.kafka.topics import topics as topics_module
 from lamplighter.kafka.topics.topics import Topic, Topics
 from tests.harness import Project
 
