@@ -18,6 +18,7 @@ from confluent_kafka import (
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.partitions.partition import Partition
 from lamplighter.kafka.polling.assignment import Assignment, Scheduling
+from lamplighter.kafka.polling.batches import runs_and_errors
 from lamplighter.kafka.polling.commit_errors import is_fatal
 from lamplighter.kafka.polling.committer import Committer
 from lamplighter.kafka.polling.end_offsets import Ends
@@ -261,16 +262,15 @@ class PollingThread(threading.Thread):
     def _hand_over(self, consumer: Consumer, batch: list[Message]) -> None:
         self._looks_for_end = False
         self._assignment.begin_batch()
-        messages = [message for message in batch if message.error() is None]
         # Of one topic only the partitions differ, and asking for them is all that groupby needs to do.
         only = self._topics[0] if len(self._topics) == 1 else None
         key: Callable[[Message], Any] = Message.partition if only else _place
-        for found, run in groupby(messages, key=key):
-            self._assignment.receive(consumer, (only, found) if only else found, list(run))
-        if len(messages) < len(batch):
-            for message in batch:
-                if message.error() is not None:
-                    self._on_message_error(consumer, message)
+        for part in runs_and_errors(batch):
+            if isinstance(part, Message):
+                self._on_message_error(consumer, part)
+                continue
+            for found, run in groupby(part, key=key):
+                self._assignment.receive(consumer, (only, found) if only else found, list(run))
 
     def _on_message_error(self, consumer: Consumer, message: Message) -> None:
         error = message.error()
