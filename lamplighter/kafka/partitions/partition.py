@@ -188,13 +188,13 @@ class Partition:
 
     # committing: the polling thread ────────────────────────────────────────────────────────────────────────────────
 
-    def news(self, *, is_last: bool = False) -> News | None:
+    def news(self, *, is_last: bool = False, pace: int = 0) -> News | None:
         """What a commit has to say; None without news. `is_last` is the word of an owner that leaves in order.
 
         It hands on what it has not finished of the careful window that it was given.
         """
         version, reach = self.version, self.reach
-        position, left = self._told(is_last=is_last)
+        position, left = self._told(is_last=is_last, pace=pace)
         if position < 0 or not self.intake.has_begun:
             return None  # nothing of it has come to this owner
         text = left.encode(position)
@@ -203,13 +203,14 @@ class Partition:
             return None
         return News(position, text, max(self.intake.epoch, self._left_epoch), left.reach, version)
 
-    def _told(self, *, is_last: bool) -> tuple[int, OffsetMap]:
+    def _told(self, *, is_last: bool, pace: int = 0) -> tuple[int, OffsetMap]:
         tracker, marks = self.tracker, self.marks
         if tracker.first_open < 0:
             self._floor = self.intake.expected
         position, frontier, unfinished = tracker.beyond() if tracker.ahead else (tracker.position, 0, ())
         position = max(self.position if position is None else position, self._floor)
-        reach = max(self.reach.begun if is_last else self.reach.announce(), marks.careful_until)
+        reach = self.reach.begun if is_last else self.reach.announce(arrived=self.intake.expected, pace=pace)
+        reach = max(reach, marks.careful_until)
         is_clean = is_last and not 0 <= tracker.first_open < marks.careful_until
         snapshot = marks.snapshot(position, is_last=is_last)
         return position, OffsetMap(reach, is_clean, frontier, unfinished, snapshot)

@@ -7,7 +7,7 @@ class Reach:
     """The offset before which jobs may begin, since the broker has acknowledged a commit that announces it.
 
     The next owner starts each job below that offset carefully if this owner dies. So the distance is kept short: twice
-    as far as jobs came between the last two commits.
+    as far as jobs came between the last two commits, in this partition, or where its records have arrived in all.
 
     The thread that pops calls `may_begin`, `begin` and `want`; the polling thread calls `announce` and `acknowledge`.
 
@@ -19,10 +19,10 @@ class Reach:
         margin: how far beyond `begun` the last commit has announced.
     """
 
-    __slots__ = ("_begun_then", "begun", "margin", "told", "wanted")
+    __slots__ = ("_begun_then", "_counted", "begun", "margin", "told", "wanted")
 
     def __init__(self, offset: int) -> None:
-        self.begun = self._begun_then = offset
+        self.begun = self._begun_then = self._counted = offset
         self.wanted = -1
         self.told = -1
         self.margin = LEAST
@@ -48,12 +48,22 @@ class Reach:
 
     # the polling thread ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def announce(self) -> int:
-        """The offset that the next commit announces; the same as before while that is far enough."""
+    def count(self) -> int:
+        """How many offsets were begun since this was asked before."""
+        before, self._counted = self._counted, self.begun
+        return self._counted - before
+
+    def announce(self, *, arrived: int = -1, pace: int = 0) -> int:
+        """The offset that the next commit announces; the same as before while that is far enough.
+
+        Args:
+            arrived: the offset behind the last record that is here.
+            pace: how many jobs of it the worker may begin until the next commit, if it works this partition alone.
+        """
         begun, wanted = self.begun, self.wanted
         if wanted < self.told and not self.is_short:
             return self.told
-        self.margin = min(MOST, max(LEAST, 2 * (begun - self._begun_then)))
+        self.margin = min(MOST, max(LEAST, 2 * (begun - self._begun_then), min(pace, 2 * (arrived - begun))))
         self._begun_then = begun
         return max(begun, wanted) + self.margin
 

@@ -171,6 +171,8 @@ class Assignment:
                 self._begin_from(consumer, partition, rewritten)
                 return
         chunk = partition.receive(records)
+        if partition.reach.is_short:
+            partition.wants_commit = True  # while others are worked, before a job has to wait for it
         if chunk or partition.marks:
             self._scheduling.arrived(partition, chunk)
             self._changed()

@@ -61,6 +61,23 @@ def test_what_is_announced_is_twice_the_pace_up_to_a_limit() -> None:
     assert margins[-1] == MOST
 
 
+def test_what_has_arrived_is_announced_at_the_pace_of_the_whole_worker() -> None:
+    margins = []
+    for arrived, pace in [(0, 2000), (10, 2000), (400, 2000), (3_000, 2000), (3_000, 9_000), (9_000, 9_000)]:
+        reach = Reach(0)
+        reach.announce(arrived=arrived, pace=pace)
+        margins.append(reach.margin)
+
+    assert margins == [LEAST, LEAST, 800, 2000, MOST, MOST]
+
+
+def test_what_was_begun_is_counted_once() -> None:
+    reach = Reach(100)
+    reach.begin(107)
+
+    assert [reach.count(), reach.count()] == [7, 0]
+
+
 @given(steps=st.lists(st.tuples(st.integers(0, 10_000), st.sampled_from(["begin", "want", "lost", "taken"]))))
 def test_whatever_is_wanted_is_told_with_the_next_commit_that_is_taken(steps: list[tuple[int, str]]) -> None:
     reach, at = Reach(0), 0

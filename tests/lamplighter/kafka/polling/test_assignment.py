@@ -131,6 +131,22 @@ def test_what_is_fetched_once_more_is_handed_over_once() -> None:
     assert bench.consumer.sought == []
 
 
+def test_a_commit_is_wanted_as_soon_as_records_arrive_that_no_commit_has_announced() -> None:
+    bench = Bench()
+    partition = bench.take()
+    partition.begin_at(0)
+    partition.reach.acknowledge(100)
+    wanted = []
+
+    for records, begun in [(log(0, 9), 0), (log(10, 19), 100)]:
+        partition.reach.begin(begun)
+        partition.wants_commit = False
+        bench.batch(records)
+        wanted.append(partition.wants_commit)
+
+    assert wanted == [False, True]
+
+
 def test_a_log_that_was_written_anew_is_read_from_there_and_nothing_behind_it_is_passed_over() -> None:
     bench = Bench()
     old = bench.take()
