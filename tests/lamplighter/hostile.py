@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import confluent_kafka
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -19,7 +20,7 @@ from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.registry import Registry
 from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.worker.runner import Runner, Start
-from tests.lamplighter.kafka.records import Record
+from tests.lamplighter.kafka.records import record_of
 
 Test = TypeVar("Test", bound=Callable[..., None])
 
@@ -82,11 +83,11 @@ def headers(*names: str, values: SearchStrategy[bytes]) -> SearchStrategy[list[t
     return st.lists(st.tuples(name, st.one_of(st.none(), st.binary(max_size=20), values)), max_size=6)
 
 
-def records(headers: SearchStrategy[list[tuple[str, bytes | None]]]) -> SearchStrategy[Record]:
+def records(headers: SearchStrategy[list[tuple[str, bytes | None]]]) -> SearchStrategy[confluent_kafka.Message]:
     """Records of a topic with these headers, of any time."""
     messages = st.builds(Message, payloads, keys, headers)
     times = st.floats(-1e15, 1e15, allow_nan=False)
-    return st.builds(lambda message, kind, at: Record(message, kind=kind, at=at), messages, st.integers(0, 2), times)
+    return st.builds(lambda message, kind, at: record_of(message, kind=kind, at=at), messages, st.integers(0, 2), times)
 
 
 def hostile(*strategies: SearchStrategy[Any]) -> Callable[[Test], Test]:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import UTC
 from pathlib import Path
 
+import confluent_kafka
 import msgspec
 import pytest
 from hypothesis import strategies as st
@@ -50,7 +51,7 @@ from tests.lamplighter.hostile import (
     start_of,
     texts,
 )
-from tests.lamplighter.kafka.records import Record
+from tests.lamplighter.kafka.records import headers_in, record_of
 
 MIGRATIONS = Path(__file__).parents[2] / "database/migrations"
 TARGETS = targets_of(KafkaSettings(queue="store", dead_letter_topic="letters"))
@@ -115,21 +116,21 @@ delay_headers = st.tuples(numbers, numbers, numbers, targets).map(b" ".join)
 
 
 @hostile(records(headers(HEADER, CLOCK, values=delay_headers)))
-def test_a_record_of_a_delay_topic_is_ours_or_keeps_its_bytes(record: Record) -> None:
+def test_a_record_of_a_delay_topic_is_ours_or_keeps_its_bytes(record: confluent_kafka.Message) -> None:
     found = TARGETS.read(record)
 
     message = found.message
     assert (message.payload, message.key) == (record.value(), record.key())
     kept = [
         *message.headers,
-        *((HEADER, value) for name, value in record.headers() if found.is_ours and name == HEADER),
+        *((HEADER, value) for name, value in headers_in(record) if found.is_ours and name == HEADER),
     ]
-    assert len(message.headers) == len(record.headers()) - found.is_ours
-    assert all(header in kept for header in record.headers())
+    assert len(message.headers) == len(headers_in(record)) - found.is_ours
+    assert all(header in kept for header in headers_in(record))
     assert found.is_ours or found.topic == "store"
     assert not is_question(record) or not record.value()
     json.dumps(_fields(_held("store.delay.1[0]@0", found)), ensure_ascii=False).encode()
-    again = TARGETS.read(Record(wrap(message, "orders", due=9, sent=1), kind=1, at=1))
+    again = TARGETS.read(record_of(wrap(message, "orders", due=9, sent=1), kind=1, at=1))
     assert list(again.message.headers) == list(message.headers)
 
 
@@ -142,14 +143,14 @@ letter_names = [
 
 
 @hostile(records(headers(*letter_names, values=letter_values)))
-def test_a_dead_letter_is_read_with_its_bytes_or_nobodys(record: Record) -> None:
-    told = fields_of(record)  # type: ignore[arg-type]
-    letter = None if told is None else read_letter(record, *told)  # type: ignore[arg-type]
+def test_a_dead_letter_is_read_with_its_bytes_or_nobodys(record: confluent_kafka.Message) -> None:
+    told = fields_of(record)
+    letter = None if told is None else read_letter(record, *told)
 
     if letter is not None:
         job = letter.job
         assert (job.payload, job.key) == (record.value(), record.key())
-        assert list(job.headers) == list(record.headers()[: len(job.headers)])
+        assert list(job.headers) == headers_in(record)[: len(job.headers)]
         json.dumps([job.id, job.queue, job.exception], ensure_ascii=False).encode()
         assert job.failed_at.strftime("%Y-%m-%d")
 
@@ -159,20 +160,20 @@ def test_a_letter_of_any_job_brings_it_back(payload: bytes, key: bytes | None, h
     failure = failure_of(*start_of(payload, key, headers))
     written = write_letter(failure, chosen_id(failure.uuid, failure.identity), limit=1_000_000)
 
-    record = Record(written, kind=1, at=1)
-    told = fields_of(record)  # type: ignore[arg-type]
+    record = record_of(written, kind=1, at=1)
+    told = fields_of(record)
     assert told is not None
-    letter = read_letter(record, *told)  # type: ignore[arg-type]
+    letter = read_letter(record, *told)
 
     assert letter is not None
     assert (letter.job.payload, letter.job.key, list(letter.job.headers)) == (payload, key, list(headers))
 
 
 @hostile(records(headers("trace", values=any_bytes)))
-def test_a_replayed_record_has_its_bytes(record: Record) -> None:
-    found = _record(record)  # type: ignore[arg-type]
+def test_a_replayed_record_has_its_bytes(record: confluent_kafka.Message) -> None:
+    found = _record(record)
 
-    assert (found.value, found.key, list(found.headers)) == (record.value(), record.key(), list(record.headers()))
+    assert (found.value, found.key, list(found.headers)) == (record.value(), record.key(), headers_in(record))
 
 
 @hostile(payloads, keys, headers("trace", values=any_bytes))

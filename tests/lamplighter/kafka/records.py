@@ -1,42 +1,50 @@
-"""Records of Kafka as tests write them."""
+"""Records of Kafka as brokers hand them out."""
 
-from lamplighter.contracts import Headers, Message
+from collections.abc import Sequence
+from typing import Any, cast
+
+import confluent_kafka
+from confluent_kafka import TIMESTAMP_CREATE_TIME
+
+from lamplighter.contracts import Message
 
 
-class Record:
+def record(
+    offset: int,
+    value: bytes = b"0123456789",
+    key: bytes | None = None,
+    headers: Sequence[tuple[str, bytes | None]] = (),
+    *,
+    at: float | None = None,
+    kind: int = TIMESTAMP_CREATE_TIME,
+    epoch: int | None = None,
+) -> confluent_kafka.Message:
+    """A record of `store[0]`, written `at` seconds; by default its offset says when, in milliseconds."""
+    known: dict[str, Any] = {} if epoch is None else {"leader_epoch": epoch}
+    return confluent_kafka.Message(
+        topic="store",
+        partition=0,
+        offset=offset,
+        key=key,
+        value=value,
+        headers=list(headers),
+        timestamp=(kind, offset if at is None else round(at * 1000)),
+        **known,
+    )
+
+
+def record_of(
+    message: Message, *, at: float, kind: int = TIMESTAMP_CREATE_TIME, offset: int = 0
+) -> confluent_kafka.Message:
     """A message as it was appended to `store[0]`."""
+    return record(offset, message.payload, message.key, message.headers, at=at, kind=kind)
 
-    def __init__(self, message: Message, *, kind: int, at: float, offset: int = 0) -> None:
-        self._message, self._kind, self._at, self._offset = message, kind, at, offset
 
-    def value(self) -> bytes:
-        """What it says."""
-        return self._message.payload
+def log(first: int, last: int, *, epoch: int | None = 0, at: float | None = None) -> list[confluent_kafka.Message]:
+    """The records of a log without gaps, from one offset to another."""
+    return [record(offset, at=at, epoch=epoch) for offset in range(first, last + 1)]
 
-    def key(self) -> bytes | None:
-        """What it is kept in order by."""
-        return self._message.key
 
-    def headers(self) -> Headers:
-        """What it bears."""
-        return self._message.headers
-
-    def timestamp(self) -> tuple[int, int]:
-        """When it was appended, or sent."""
-        return self._kind, round(self._at * 1000)
-
-    def topic(self) -> str:
-        """The topic in which it stands."""
-        return "store"
-
-    def partition(self) -> int:
-        """The partition of the topic."""
-        return 0
-
-    def offset(self) -> int:
-        """Where it stands."""
-        return self._offset
-
-    def leader_epoch(self) -> int | None:
-        """Who led the partition."""
-        return None
+def headers_in(record: confluent_kafka.Message) -> list[tuple[str, bytes | None]]:
+    """The headers of a record as the client gives them."""
+    return cast(list[tuple[str, bytes | None]], record.headers() or [])

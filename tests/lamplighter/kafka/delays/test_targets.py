@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 
 import pytest
-from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException
 
 from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.delays import targets as targets_module
 from lamplighter.kafka.delays.targets import Targets
 from lamplighter.kafka.delays.tiers import SHORT, Tiers, wrap
-from tests.lamplighter.kafka.records import Record
+from tests.lamplighter.kafka.records import record_of
 
 
 def targets(*, makes_topics: bool = False) -> Targets:
@@ -32,7 +32,7 @@ def targets(*, makes_topics: bool = False) -> Targets:
     ],
 )
 def test_topics_that_no_job_belongs_to_are_no_targets(topic: str, is_taken: bool) -> None:
-    record = Record(wrap(Message(b"{}", b"key"), topic, due=1, sent=0), kind=TIMESTAMP_CREATE_TIME, at=0)
+    record = record_of(wrap(Message(b"{}", b"key"), topic, due=1, sent=0), at=0)
 
     found = targets().read(record)
 

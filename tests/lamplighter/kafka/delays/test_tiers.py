@@ -2,8 +2,9 @@
 
 from typing import Any
 
+import confluent_kafka
 import pytest
-from confluent_kafka import TIMESTAMP_CREATE_TIME, TIMESTAMP_LOG_APPEND_TIME
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,14 +17,14 @@ from lamplighter.kafka.delays.targets import targets_of
 from lamplighter.kafka.delays.tiers import CLOCK, HEADER, LONG, SHORT, Tiers, is_question, unwrap, wrap
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.kafka.topics.delay_topics import config_of, problems
-from tests.lamplighter.kafka.records import Record
+from tests.lamplighter.kafka.records import record_of
 
 TIERS = Tiers("shop.delay.", SHORT)
 
 
-def appended(message: Message, at: float, *, offset: int = 0) -> Record:
+def appended(message: Message, at: float, *, offset: int = 0) -> confluent_kafka.Message:
     """A record with the time of its append."""
-    return Record(message, kind=TIMESTAMP_LOG_APPEND_TIME, at=at, offset=offset)
+    return record_of(message, at=at, kind=TIMESTAMP_LOG_APPEND_TIME, offset=offset)
 
 
 def shelf_of(seconds: int) -> Shelf:
@@ -87,7 +88,7 @@ def test_a_later_hop_keeps_its_absolute_time() -> None:
 def test_where_brokers_keep_the_senders_time_its_word_is_taken() -> None:
     message = wrap(Message(b"{}"), "orders", due=105.0, sent=100.0, wait=5.0)
 
-    found = unwrap(Record(message, kind=TIMESTAMP_CREATE_TIME, at=3.0))
+    found = unwrap(record_of(message, at=3.0))
 
     assert found is not None
     assert (found.due, found.since) == (105.0, 100.0)
@@ -136,7 +137,7 @@ def test_a_sender_that_says_it_wrote_tomorrow_holds_up_its_partition_no_longer_t
     shelf = shelf_of(60)
     tomorrow = wrap(Message(b"{}"), "orders", due=200_000, sent=90_000)
 
-    shelf.receive(Record(tomorrow, kind=TIMESTAMP_CREATE_TIME, at=0), 1000.0)
+    shelf.receive(record_of(tomorrow, at=0), 1000.0)
 
     assert shelf.next_at() == 1060.0
 

@@ -1,44 +1,15 @@
 """What was handed over of a log, and how one is noticed that was cut off and written anew."""
 
-from dataclasses import dataclass
-
 import pytest
+from confluent_kafka import Message
 
 from lamplighter.kafka.partitions.intake import NONE, Intake
 from lamplighter.kafka.partitions.offset_map import Mark, OffsetMap
 from lamplighter.kafka.partitions.partition import Partition
+from tests.lamplighter.kafka.records import log
 
 
-@dataclass(frozen=True)
-class Record:
-    """A record: where it stands, who led the partition then, and when that was."""
-
-    at: int
-    epoch: int | None = 0
-    at_ms: int = 0
-
-    def offset(self) -> int:
-        """Where it stands."""
-        return self.at
-
-    def leader_epoch(self) -> int | None:
-        """Who led the partition."""
-        return self.epoch
-
-    def timestamp(self) -> tuple[int, int]:
-        """When it was written."""
-        return 1, self.at_ms
-
-    def __len__(self) -> int:
-        return 10
-
-
-def log(first: int, last: int, *, epoch: int | None = 0, at_ms: int | None = None) -> list[Record]:
-    """The records of a log from one offset to another."""
-    return [Record(at, epoch, at if at_ms is None else at_ms) for at in range(first, last + 1)]
-
-
-def read(*parts: list[Record]) -> Intake:
+def read(*parts: list[Message]) -> Intake:
     """What has read these records."""
     intake = Intake()
     for part in parts:
@@ -68,8 +39,8 @@ def test_restored_brokers_that_count_fewer_epochs_have_new_records_all_the_same(
 def test_in_a_log_that_ends_early_what_was_written_last_is_new() -> None:
     intake = read(log(0, 99, epoch=5))
 
-    assert intake.rewritten_from(log(0, 59, epoch=5) + log(60, 69, epoch=5, at_ms=1_000), end=70) == 60
-    assert intake.rewritten_from(log(0, 59, epoch=5) + log(60, 69, epoch=5, at_ms=1_000), end=170) == NONE
+    assert intake.rewritten_from(log(0, 59, epoch=5) + log(60, 69, epoch=5, at=1.0), end=70) == 60
+    assert intake.rewritten_from(log(0, 59, epoch=5) + log(60, 69, epoch=5, at=1.0), end=170) == NONE
 
 
 def test_what_an_earlier_owner_has_read_is_known_up_to_its_epoch() -> None:
@@ -91,7 +62,7 @@ def test_without_epochs_a_log_that_ends_early_is_worked_from_where_it_is_read() 
 def test_what_is_finished_before_the_cut_stays_finished(end: int, position: int) -> None:
     left = OffsetMap(reach=60, is_clean=False, frontier=60, unfinished=(10, 30, 50), marks={30: Mark(2), 50: Mark(1)})
     partition = Partition("kafka", "t", 0, offset=10, metadata=left.encode(10))
-    partition.receive(list(log(10, 60)))
+    partition.receive(log(10, 60))
 
     found, text, epoch = partition.left_before(end)
 
@@ -105,7 +76,7 @@ def test_what_is_finished_before_the_cut_stays_finished(end: int, position: int)
 
 def test_a_commit_tells_the_leader_epoch_of_what_was_read() -> None:
     partition = Partition("kafka", "t", 0, offset=0, metadata=None)
-    partition.receive(list(log(0, 3) + log(4, 5, epoch=7)))
+    partition.receive(log(0, 3) + log(4, 5, epoch=7))
 
     news = partition.news()
 
@@ -117,7 +88,7 @@ def test_what_was_finished_of_a_log_that_was_cut_off_says_nothing_of_the_new_rec
     left = OffsetMap(reach=90, is_clean=False, frontier=80, unfinished=(10,), marks={10: Mark(1), 60: Mark(4)})
     partition = Partition("kafka", "t", 0, offset=10, metadata=left.encode(10), epoch=5)
 
-    chunk = partition.receive(list(log(10, 49, epoch=5) + log(50, 70, epoch=6)))
+    chunk = partition.receive(log(10, 49, epoch=5) + log(50, 70, epoch=6))
 
     assert [record.offset() for record in reversed(chunk)] == [10, *range(50, 71)]
     assert (10 in partition.marks, 60 in partition.marks) == (True, False)

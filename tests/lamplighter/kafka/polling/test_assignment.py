@@ -9,36 +9,9 @@ from confluent_kafka import TopicPartition
 
 from lamplighter.kafka.partitions.partition import Chunk, Partition
 from lamplighter.kafka.polling.assignment import Assignment
+from tests.lamplighter.kafka.records import log
 
 PLACE = ("t", 0)
-
-
-@dataclass(frozen=True)
-class Record:
-    """A record: where it stands, and who led the partition then."""
-
-    at: int
-    epoch: int = 0
-
-    def offset(self) -> int:
-        """Where it stands."""
-        return self.at
-
-    def leader_epoch(self) -> int:
-        """Who led the partition."""
-        return self.epoch
-
-    def timestamp(self) -> tuple[int, int]:
-        """When it was written."""
-        return 1, self.at
-
-    def __len__(self) -> int:
-        return 10
-
-
-def log(first: int, last: int, *, epoch: int = 0) -> list[Any]:
-    """The records from one offset to another."""
-    return [Record(at, epoch) for at in range(first, last + 1)]
 
 
 @dataclass

@@ -3,11 +3,7 @@
 from confluent_kafka import KafkaError, Message
 
 from lamplighter.kafka.polling.batches import runs_and_errors
-
-
-def record(offset: int) -> Message:
-    """A record of one topic."""
-    return Message(topic="t", partition=0, offset=offset, value=b"{}")
+from tests.lamplighter.kafka.records import record
 
 
 def end(offset: int) -> Message:

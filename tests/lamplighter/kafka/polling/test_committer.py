@@ -7,8 +7,7 @@ from confluent_kafka import TopicPartition
 
 from lamplighter.kafka.partitions.partition import Partition
 from lamplighter.kafka.polling.committer import Committer
-
-from .test_assignment import log
+from tests.lamplighter.kafka.records import log
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable
-from typing import Any
 
 import pytest
 
@@ -14,33 +13,7 @@ from lamplighter.kafka.scheduling.backlog import MOST_AHEAD, Backlog
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.kafka.scheduling.order import MOST_HELD, Ordering
 from lamplighter.kafka.scheduling.scheduler import Scheduler
-
-
-class Record:
-    """A record, as far as anybody looks at it here."""
-
-    def __init__(self, offset: int, key: bytes | None) -> None:
-        self._offset = offset
-        self._key = key
-
-    def leader_epoch(self) -> int | None:
-        """Who led the partition."""
-        return 0
-
-    def timestamp(self) -> tuple[int, int]:
-        """When it was written."""
-        return 1, self._offset
-
-    def offset(self) -> int:
-        """Where it stands."""
-        return self._offset
-
-    def key(self) -> bytes | None:
-        """What it is kept in order by."""
-        return self._key
-
-    def __len__(self) -> int:
-        return 100
+from tests.lamplighter.kafka.records import record
 
 
 class Bench:
@@ -68,7 +41,7 @@ class Bench:
 
     def arrive(self, partition: Partition, start: int, *keys: str | None) -> None:
         """Further messages of a partition."""
-        messages: list[Any] = [Record(start + n, None if key is None else key.encode()) for n, key in enumerate(keys)]
+        messages = [record(start + n, key=None if key is None else key.encode(), epoch=0) for n, key in enumerate(keys)]
         chunk = partition.receive(messages)
         if chunk or partition.marks:
             self.scheduler.arrived(partition, chunk)
