@@ -23,7 +23,7 @@ from lamplighter.kafka.deadletters.letter import read as read_letter
 from lamplighter.kafka.deadletters.letter import write as write_letter
 from lamplighter.kafka.delays.delays import _held
 from lamplighter.kafka.delays.targets import targets_of
-from lamplighter.kafka.delays.tiers import CLOCK, HEADER, is_question, wrap
+from lamplighter.kafka.delays.waiting import CLOCK, HEADER, is_question, wrap
 from lamplighter.kafka.monitoring.counting import _done_beyond
 from lamplighter.kafka.monitoring.lag import measure
 from lamplighter.kafka.partitions.offset_map import PREFIX as HANDOVER

@@ -17,7 +17,7 @@ from lamplighter.kafka.delays.mover import Mover
 from lamplighter.kafka.delays.names import HeldName, take_name
 from lamplighter.kafka.delays.naming import told_by
 from lamplighter.kafka.delays.targets import targets_of
-from lamplighter.kafka.delays.tiers import Waiting
+from lamplighter.kafka.delays.waiting import Waiting
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.kafka.topics.retention import Retention

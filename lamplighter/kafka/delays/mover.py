@@ -17,7 +17,7 @@ from lamplighter.kafka.delays.names import HeldName
 from lamplighter.kafka.delays.passing import Passing, Place
 from lamplighter.kafka.delays.shelf import MOST_IN_HAND, Shelf
 from lamplighter.kafka.delays.targets import Targets
-from lamplighter.kafka.delays.tiers import Tiers
+from lamplighter.kafka.delays.waiting import Tiers
 from lamplighter.kafka.polling.commit_errors import Verdict, judge
 from lamplighter.kafka.polling.validation import Validation
 from lamplighter.kafka.producing.producer import KafkaProducer

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from lamplighter.kafka.delays.tiers import Waiting, is_question
+from lamplighter.kafka.delays.waiting import Waiting, is_question
 from lamplighter.kafka.partitions.intake import Intake
 from lamplighter.kafka.partitions.tracker import Tracker
 

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaException
 
 from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, QueueError
-from lamplighter.kafka.delays.tiers import Tiers, Waiting, unwrap
+from lamplighter.kafka.delays.waiting import Tiers, Waiting, unwrap
 from lamplighter.kafka.partitions.headers import headers_of
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.kafka.topics.metadata import missing_text

@@ -12,7 +12,7 @@ from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.delays.targets import targets_of
-from lamplighter.kafka.delays.tiers import BY_GROUP, Tiers, Waiting, is_question
+from lamplighter.kafka.delays.waiting import BY_GROUP, Tiers, Waiting, is_question
 from lamplighter.kafka.partitions.offset_map import OffsetMap
 from lamplighter.kafka.polling.commit_errors import is_fatal
 from lamplighter.kafka.settings.native import AdminClient, Consumer

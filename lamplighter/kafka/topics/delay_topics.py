@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lamplighter.kafka.delays.tiers import LONGEST, SHORT
+from lamplighter.kafka.delays.waiting import LONGEST, SHORT
 from lamplighter.kafka.settings.settings import KafkaSettings
 
 DAY_MS = 24 * 60 * 60 * 1000
