@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from lamplighter.kafka.delays.waiting import SHORT
+from lamplighter.kafka.settings.tiers import SHORT
 from tests.faults.conftest import MakeFleet
 from tests.faults.fleet import EMPTY, LONG, POOLS, TWO, alive, children
 from tests.faults.mock import INIT_PRODUCER_ID, Mock

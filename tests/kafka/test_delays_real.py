@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from lamplighter.kafka.delays.waiting import SHORT
+from lamplighter.kafka.settings.tiers import SHORT
 from lamplighter.kafka.topics.retention import ASK_AGAIN, Retention
 from tests.harness import Broker, Node, Project, free_ports, stop, wait_for
 

@@ -7,7 +7,7 @@ import typer
 from lamplighter.console.command import Command
 from lamplighter.errors import ConsoleError
 from lamplighter.kafka.connections import KafkaConnections
-from lamplighter.kafka.delays.waiting import LONGEST
+from lamplighter.kafka.settings.tiers import LONGEST
 from lamplighter.queue.claims.claims import reference_in
 from lamplighter.queue.failed import FailedJobs
 

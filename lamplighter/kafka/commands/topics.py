@@ -6,8 +6,8 @@ import typer
 
 from lamplighter.console.command import Command
 from lamplighter.kafka.connections import KafkaConnections
-from lamplighter.kafka.delays.waiting import LONG
 from lamplighter.kafka.monitoring.counting import Counting
+from lamplighter.kafka.settings.tiers import LONG
 from lamplighter.kafka.topics.metadata import missing_text
 from lamplighter.kafka.topics.topics import DAY_MS, Topic, Topics
 

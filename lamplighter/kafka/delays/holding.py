@@ -12,9 +12,10 @@ from confluent_kafka import Message as KafkaMessage
 from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, QueueError, UnsupportedDelay
 from lamplighter.kafka.delays.clock import BrokerClock
-from lamplighter.kafka.delays.waiting import CLOCK, LONGEST, wrap
+from lamplighter.kafka.delays.waiting import CLOCK, wrap
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.settings.settings import KafkaSettings
+from lamplighter.kafka.settings.tiers import LONGEST
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,9 @@ from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.holding import learn
 from lamplighter.kafka.delays.shelf import Shelf
 from lamplighter.kafka.delays.targets import Targets
-from lamplighter.kafka.delays.waiting import Tiers, Waiting, wrap
+from lamplighter.kafka.delays.waiting import Waiting, wrap
 from lamplighter.kafka.producing.producer import KafkaProducer
+from lamplighter.kafka.settings.tiers import Tiers
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,10 @@ from confluent_kafka import KafkaException
 
 from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, QueueError
-from lamplighter.kafka.delays.waiting import Tiers, Waiting, unwrap
+from lamplighter.kafka.delays.waiting import Waiting, unwrap
 from lamplighter.kafka.partitions.headers import headers_of
 from lamplighter.kafka.settings.settings import KafkaSettings
+from lamplighter.kafka.settings.tiers import Tiers
 from lamplighter.kafka.topics.metadata import missing_text
 
 LOOK_AGAIN = 5.0  # seconds until a topic that is missing is looked for again

@@ -12,11 +12,12 @@ from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.delays.targets import targets_of
-from lamplighter.kafka.delays.waiting import BY_GROUP, Tiers, Waiting, is_question
+from lamplighter.kafka.delays.waiting import Waiting, is_question
 from lamplighter.kafka.partitions.offset_map import OffsetMap
 from lamplighter.kafka.polling.commit_errors import is_fatal
 from lamplighter.kafka.settings.native import AdminClient, Consumer
 from lamplighter.kafka.settings.settings import MOVERS, KafkaSettings
+from lamplighter.kafka.settings.tiers import BY_GROUP, Tiers
 from lamplighter.kafka.topics.metadata import metadata_of, missing_text
 
 TIMEOUT = 8.0  # seconds for one question to the brokers

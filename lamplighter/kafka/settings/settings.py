@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lamplighter.errors import ConfigError
-from lamplighter.kafka.delays.waiting import BY_GROUP, LONG, SHORT, Tiers
+from lamplighter.kafka.settings.tiers import BY_GROUP, LONG, SHORT, Tiers
 from lamplighter.queue.claims.claims import FileClaims
 from lamplighter.support.options import parse_options
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from lamplighter.kafka.delays.waiting import LONGEST, SHORT
 from lamplighter.kafka.settings.settings import KafkaSettings
+from lamplighter.kafka.settings.tiers import LONGEST, SHORT
 
 DAY_MS = 24 * 60 * 60 * 1000
 SPARE_MS = 7 * DAY_MS  # for which every worker may be away beyond that

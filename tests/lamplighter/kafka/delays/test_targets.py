@@ -9,7 +9,8 @@ from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.delays import targets as targets_module
 from lamplighter.kafka.delays.targets import Targets
-from lamplighter.kafka.delays.waiting import SHORT, Tiers, wrap
+from lamplighter.kafka.delays.waiting import wrap
+from lamplighter.kafka.settings.tiers import SHORT, Tiers
 from tests.lamplighter.kafka.records import record_of
 
 

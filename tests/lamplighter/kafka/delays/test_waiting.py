@@ -14,8 +14,9 @@ from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.holding import DAY, Holding
 from lamplighter.kafka.delays.shelf import Shelf
 from lamplighter.kafka.delays.targets import targets_of
-from lamplighter.kafka.delays.waiting import CLOCK, HEADER, LONG, SHORT, Tiers, is_question, unwrap, wrap
+from lamplighter.kafka.delays.waiting import CLOCK, HEADER, is_question, unwrap, wrap
 from lamplighter.kafka.settings.settings import KafkaSettings
+from lamplighter.kafka.settings.tiers import LONG, SHORT, Tiers
 from lamplighter.kafka.topics.delay_topics import config_of, problems
 from tests.lamplighter.kafka.records import record_of
 
