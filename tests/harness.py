@@ -364,6 +364,14 @@ def lives(pid: int) -> bool:
         return False
 
 
+def command_of(process: psutil.Process) -> list[str]:
+    """The words of a process's command; none of one that has just ended."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # a zombie is one of these
+        return []
+
+
 def wait_for(condition: Callable[[], object], *, seconds: float = 30, what: str = "it") -> None:
     """Wait until the condition holds."""
     deadline = time.monotonic() + seconds

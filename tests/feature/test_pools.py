@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from lamplighter.queue.pools.processes import LEAVE
-from tests.harness import PROBE_JOBS, Broker, Project, stop, wait_for
+from tests.harness import PROBE_JOBS, Broker, Project, command_of, stop, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -173,7 +173,7 @@ def working(project: Project, *options: str, pool: str = "process", slots: int =
 def slots_of(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     """The processes of a worker's slots."""
     children = psutil.Process(process.pid).children()
-    return [child for child in children if "lamplighter.queue.pools.main" in child.cmdline()]
+    return [child for child in children if "lamplighter.queue.pools.main" in command_of(child)]
 
 
 def kept(project: Project) -> list[tuple[str, str]]:
@@ -424,7 +424,7 @@ def test_a_job_that_waits_for_a_slot_to_boot_has_all_its_time(project: Project) 
 @pytest.mark.parametrize(("pool", "slots"), POOLS)
 def test_a_worker_whose_slots_are_busy_is_healthy(project: Project, pool: str, slots: int) -> None:
     process = working(project, pool=pool, slots=slots)
-    broker(project).jobs("store", *({"n": n, "sleep": 8} for n in range(slots)))
+    broker(project).jobs("store", *({"n": n, "sleep": 60} for n in range(slots)))
     wait_for(lambda: len(project.events("start")) == slots)
     file = project.folder / f"storage/framework/workers/{process.pid}.json"
     began = time.time()

@@ -22,7 +22,7 @@ from lamplighter.queue.pools import Outcome
 from lamplighter.queue.pools.processes import LEAVE, MOST_FAILED_BOOTS, ProcessPool, SlotOptions
 from lamplighter.queue.worker.runner import Start
 from lamplighter.queue.worker.settling import Verdict
-from tests.harness import wait_for
+from tests.harness import command_of, wait_for
 from tests.lamplighter.queue.conftest import ListQueue
 
 SLOT = """
@@ -99,7 +99,7 @@ class Pooled:
     def children(self) -> list[int]:
         """The slots' processes."""
         mine = psutil.Process().children()
-        return sorted(child.pid for child in mine if SLOT in child.cmdline())
+        return sorted(child.pid for child in mine if SLOT in command_of(child))
 
 
 def refusing(refusals: list[Exception], *, after: threading.Event | None = None) -> Callable[..., object]:
