@@ -3,8 +3,6 @@
 import functools
 import inspect
 import threading
-import types
-import typing
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from contextvars import ContextVar
@@ -13,11 +11,10 @@ from typing import Any, Generic, TypeVar
 
 from lamplighter.errors import CircularDependency, ContainerError
 from lamplighter.support.forking import watch
+from lamplighter.support.needs import MISSING, Need, read_needs
 
 T = TypeVar("T")
 Key = type[Any] | str
-
-_EMPTY = inspect.Parameter.empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +24,6 @@ class Binding:
     factory: Callable[..., Any]
     life: str  # "new", "single", "scope"
     end: Callable[[Any], object] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """One parameter of a function: what it is called and which types would do, the first one first."""
-
-    name: str
-    kinds: tuple[Any, ...]
-    default: Any
-    allows_none: bool
 
 
 class Container:
@@ -236,7 +223,7 @@ class Container:
         for need in needs:
             if need.name not in arguments:
                 value = self._resolve_need(need, owner)
-                if value is not _EMPTY:
+                if value is not MISSING:
                     arguments[need.name] = value
         return arguments
 
@@ -249,8 +236,8 @@ class Container:
         for kind in need.kinds:
             if self._is_buildable(kind, need):
                 return self.make(kind)
-        if need.default is not _EMPTY:
-            return _EMPTY
+        if need.default is not MISSING:
+            return MISSING
         if need.allows_none:
             return None
         if not need.kinds:
@@ -266,7 +253,7 @@ class Container:
         if not isinstance(kind, type) or kind.__module__ == "builtins":
             return False
         # What is optional is given only when somebody has bound it.
-        return need.default is _EMPTY and not need.allows_none
+        return need.default is MISSING and not need.allows_none
 
     def _needs(self, function: Callable[..., Any]) -> tuple[Need, ...]:
         plan = self._plans.get(function)
@@ -349,49 +336,9 @@ class BoundInvoker(Generic[T]):
                 values[need.name] = arguments[leading + place]
                 continue
             value = self._container._resolve_need(need, self._function)
-            if value is not _EMPTY:
+            if value is not MISSING:
                 values[need.name] = value
         return self._function(*arguments[:leading], **values)
-
-
-def read_needs(function: Callable[..., Any]) -> tuple[Need, ...]:
-    """The parameters of a function or of a class's constructor that are still to be given.
-
-    Raises:
-        ValueError, TypeError, NameError: its annotations can't be read.
-    """
-    partial = isinstance(function, functools.partial)
-    target = _annotated(function.func if partial else function)  # type: ignore[attr-defined]
-    if target is object.__init__:
-        return ()
-    parameters = list(inspect.signature(function if partial else target).parameters.values())
-    hints = typing.get_type_hints(target)
-    if isinstance(function, type):
-        parameters = parameters[1:]
-    if partial:
-        parameters = [each for each in parameters if each.name not in function.keywords]  # type: ignore[attr-defined]
-    skipped = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return tuple(
-        _need(parameter, hints.get(parameter.name, _EMPTY)) for parameter in parameters if parameter.kind not in skipped
-    )
-
-
-def _annotated(function: Any) -> Any:
-    """Where the annotations of something that can be called stand."""
-    if isinstance(function, type):
-        return function.__init__  # type: ignore[misc]
-    return function if inspect.isroutine(function) else function.__call__
-
-
-def _need(parameter: inspect.Parameter, hint: Any) -> Need:
-    if hint is _EMPTY:
-        kinds: tuple[Any, ...] = ()
-    elif typing.get_origin(hint) in (typing.Union, types.UnionType):
-        kinds = typing.get_args(hint)
-    else:
-        kinds = (hint,)
-    allows_none = type(None) in kinds
-    return Need(parameter.name, tuple(kind for kind in kinds if kind is not type(None)), parameter.default, allows_none)
 
 
 def _giver(container: Container, value: Any) -> Callable[[], Any]:

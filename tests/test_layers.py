@@ -85,6 +85,11 @@ def test_clients_of_kafka_are_made_as_a_fork_wants_them(path: Path) -> None:
     assert foreign & set(made) == set()
 
 
+@pytest.mark.parametrize("path", rooms(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_module_is_longer_than_what_is_read_at_once(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
+
+
 def test_every_room_has_a_line() -> None:
     found = {
         path.name.removesuffix(".py")
