@@ -1,14 +1,14 @@
 """Environment variables, by Laravel's rules."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dotenv import load_dotenv
-from dotenv.parser import parse_stream
-
 from lamplighter.errors import ConfigError
+from lamplighter.support.dotenv import WrongLine, read_dotenv
+from lamplighter.support.strings import is_secret
 
 WORDS: dict[str, Any] = {
     "true": True,
@@ -20,6 +20,7 @@ WORDS: dict[str, Any] = {
     "empty": "",
     "(empty)": "",
 }
+_QUOTED = re.compile(r"(['\"])(.*)\1")  # on one line, as Laravel's
 
 
 def env(name: str, default: Any = None, *, cast: Callable[[str], Any] | None = None) -> Any:
@@ -31,19 +32,24 @@ def env(name: str, default: Any = None, *, cast: Callable[[str], Any] | None = N
     value = os.environ.get(name)
     if value is None:
         return default
+    read = meaning(value)
+    if cast is None or not isinstance(read, str) or value.lower() in WORDS:
+        return read
+    try:
+        return cast(read)
+    except ValueError as error:
+        shown = "" if is_secret(name) else f" is {read!r}, which"
+        kind = getattr(cast, "__name__", "value")
+        raise ConfigError(f"The variable {name}{shown} is no {kind}.") from (None if is_secret(name) else error)
+
+
+def meaning(value: str) -> Any:
+    """What the text of a variable stands for: true, null and the like, else the text without quotes around it."""
     word = value.lower()
     if word in WORDS:
         return WORDS[word]
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-        value = value[1:-1]
-    if cast is None:
-        return value
-    try:
-        return cast(value)
-    except ValueError as error:
-        raise ConfigError(
-            f"The variable {name} is {value!r}, which is no {getattr(cast, '__name__', 'value')}."
-        ) from error
+    quoted = _QUOTED.fullmatch(value)
+    return quoted[2] if quoted else value
 
 
 def load_environment(base_path: Path, name: str | None) -> str | None:
@@ -56,18 +62,20 @@ def load_environment(base_path: Path, name: str | None) -> str | None:
     for candidate in [*candidates, ".env"]:
         path = base_path / candidate
         if path.is_file():
-            try:
-                _check(path)
-                load_dotenv(path, override=False)
-            except UnicodeDecodeError as error:
-                raise ConfigError(f"{candidate} can't be read: {error}. Save it as UTF-8.") from error
+            for variable, value in _read(path).items():
+                os.environ.setdefault(variable, value)
             return candidate
     return None
 
 
-def _check(path: Path) -> None:
-    # What is left out would have its default: a worker would run, on other brokers than are written there.
-    with path.open(encoding="utf-8") as file:
-        wrong = next((binding.original.line for binding in parse_stream(file) if binding.error), None)
-    if wrong is not None:
-        raise ConfigError(f"{path.name} can't be read: line {wrong} is no NAME=value, or its quote has no end.")
+def _read(path: Path) -> dict[str, str]:
+    try:
+        return read_dotenv(path.read_bytes().decode("utf-8-sig"), os.environ)
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path.name} can't be read: {error.reason} at byte {error.start}. Save it as UTF-8."
+        ) from None
+    except WrongLine as error:
+        raise ConfigError(f"{path.name} can't be read: {error}.") from None
+    except OSError as error:
+        raise ConfigError(f"{path.name} can't be read: {error.strerror}.") from error

@@ -28,9 +28,14 @@ def studly(name: str) -> str:
     return "".join(word[:1].upper() + word[1:] for word in re.split(r"[_\-\s]+", name) if word)
 
 
+def is_secret(name: str) -> bool:
+    """Whether what goes by this name is nothing to show."""
+    return SECRET.search(name) is not None
+
+
 def mask_secrets(value: Any, key: str = "") -> Any:
     """A copy in which passwords, tokens, raw options and the credentials of URLs are hidden."""
-    if key and SECRET.search(key) and value not in (None, "", {}, []):
+    if key and is_secret(key) and value not in (None, "", {}, []):
         return MASK
     if isinstance(value, Mapping):
         return {name: mask_secrets(entry, str(name)) for name, entry in value.items()}

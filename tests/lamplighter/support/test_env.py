@@ -27,6 +27,10 @@ from lamplighter.support.env import env, load_environment
         ('"quoted"', "quoted"),
         ("'half", "'half"),
         ("  spaces  ", "  spaces  "),
+        ('"', '"'),
+        ('""', ""),
+        ("\"a'", "\"a'"),
+        ('"two\nlines"', '"two\nlines"'),
     ],
 )
 def test_words_have_laravels_meaning(monkeypatch: pytest.MonkeyPatch, text: str, value: Any) -> None:
@@ -53,6 +57,22 @@ def test_a_cast_that_has_no_name_fails_clearly_too(monkeypatch: pytest.MonkeyPat
 
     with pytest.raises(ConfigError, match=r"LAMP.*many"):
         env("LAMP", cast=functools.partial(int, base=16))
+
+
+def test_a_secret_that_can_not_be_cast_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMP_PASSWORD", "hunter2")
+
+    with pytest.raises(ConfigError, match="LAMP_PASSWORD") as caught:
+        env("LAMP_PASSWORD", cast=int)
+
+    assert "hunter2" not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("null", None)])
+def test_a_word_is_not_cast(monkeypatch: pytest.MonkeyPatch, text: str, value: object) -> None:
+    monkeypatch.setenv("LAMP", text)
+
+    assert env("LAMP", cast=int) is value
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
@@ -87,3 +107,13 @@ def test_an_environment_may_have_a_file_of_its_own(tmp_path: Path, name: str | N
     (tmp_path / ".env.testing").write_text("")
 
     assert load_environment(tmp_path, name) == file
+
+
+def test_a_mark_of_the_byte_order_is_skipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LAMP_A", "gone")
+    monkeypatch.delenv("LAMP_A")
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfLAMP_A=1\n")
+
+    load_environment(tmp_path, None)
+
+    assert os.environ["LAMP_A"] == "1"
