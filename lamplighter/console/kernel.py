@@ -40,8 +40,14 @@ class Kernel:
             return handler.render(error, verbosity=options.verbosity)
 
     def call(self, name: str, *arguments: str, output: Output) -> int:
-        """Run a command from code. Its errors are raised; how much it prints is the output's matter."""
+        """Run a command from code. Its errors are raised; how much it prints is the output's matter.
+
+        Raises:
+            ConsoleError: `--env` is among the arguments: the environment is the application's by now.
+        """
         options, argv = split_global_options([name, *arguments])
+        if options.env is not None:
+            raise ConsoleError(f"{name} can't be called with --env: the application has its environment by now.")
         return self._run(argv, options, output)
 
     def _run(self, argv: list[str], options: GlobalOptions, output: Output) -> int:

@@ -37,7 +37,7 @@ def split_global_options(argv: Sequence[str]) -> tuple[GlobalOptions, list[str]]
     Nothing behind a `--` is taken.
 
     Raises:
-        ConsoleError: `--env` stands last, without its value.
+        ConsoleError: `--env` has no value.
     """
     options = GlobalOptions()
     rest: list[str] = []
@@ -45,12 +45,11 @@ def split_global_options(argv: Sequence[str]) -> tuple[GlobalOptions, list[str]]
     for word in words:
         if word == "--":
             return options, [*rest, word, *words]
-        if word == "--env":
-            options = replace(options, env=next(words, None))
-            if options.env is None:
+        if word == "--env" or word.startswith("--env="):
+            name = next(words, "") if word == "--env" else word.removeprefix("--env=")
+            if not name or name.startswith("-"):
                 raise ConsoleError("The --env option needs a value, as in --env=testing.")
-        elif word.startswith("--env="):
-            options = replace(options, env=word.removeprefix("--env="))
+            options = replace(options, env=name)
         elif word in _LONG:
             options = _LONG[word](options)
         elif _is_short_cluster(word):

@@ -1,7 +1,7 @@
 """The application: a container that knows where it lies and which providers it has."""
 
 import importlib
-import os
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,8 +18,10 @@ from lamplighter.events import Dispatcher
 from lamplighter.foundation.exceptions import Handler
 from lamplighter.foundation.maintenance import FileMaintenance
 from lamplighter.logging.channels import configure
-from lamplighter.support.env import env, load_environment
+from lamplighter.support.environment import Environment, load_environment
 from lamplighter.support.provider import CommandTable, ServiceProvider
+
+log = logging.getLogger(__name__)
 
 INTERRUPTED = 130
 
@@ -53,7 +55,7 @@ class Application(Container):
 
     @property
     def environment(self) -> str:
-        """APP_ENV; `production` where it is missing or blank."""
+        """What `--env` names, else APP_ENV, else `production`; `production` wherever APP_ENV says so."""
         return self._environment
 
     def path(self, *parts: str) -> Path:
@@ -77,9 +79,10 @@ class Application(Container):
             return self
         if str(self._base_path) not in sys.path:
             sys.path.insert(0, str(self._base_path))
-        load_environment(self._base_path, self._requested or os.environ.get("APP_ENV"))
-        self._environment = self._requested or str(env("APP_ENV") or "production")
+        found = load_environment(self._base_path, self._requested)
+        self._environment = found.name
         self._load_config()
+        self._tell_missing_files(found)
         for declared in self._declared:
             provider = _provider_class(declared)(self)
             self._providers.append(provider)
@@ -121,8 +124,18 @@ class Application(Container):
         self.instance(FileMaintenance, maintenance)
         self.instance(contracts.Maintenance, maintenance)
 
+    def _tell_missing_files(self, found: Environment) -> None:
+        if found.is_inherited:
+            return
+        if found.missing is not None:
+            log.warning("the file of this environment is missing; .env was read", extra={"file": found.missing})
+        elif found.file is None and self.path(".env.example").is_file():
+            log.warning("there is no .env; settings have their defaults", extra={"advice": "cp .env.example .env"})
+
     def _load_config(self) -> None:
         config = load_config(self.path("config"))
+        if config.has("app.env"):
+            config.set("app.env", self._environment)  # it was read without --env
         self.instance(contracts.Config, config)
         name = config.get("app.timezone", "Europe/London")
         try:

@@ -3,11 +3,9 @@
 import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from lamplighter.errors import ConfigError
-from lamplighter.support.dotenv import WrongLine, read_dotenv
 from lamplighter.support.strings import is_secret
 
 WORDS: dict[str, Any] = {
@@ -50,32 +48,3 @@ def meaning(value: str) -> Any:
         return WORDS[word]
     quoted = _QUOTED.fullmatch(value)
     return quoted[2] if quoted else value
-
-
-def load_environment(base_path: Path, name: str | None) -> str | None:
-    """Read `.env.{name}` if it exists, else `.env`; what the real environment says wins. The file's name, if any.
-
-    Raises:
-        ConfigError: the file is no text, or has a line that says nothing.
-    """
-    candidates = [f".env.{name}"] if name else []
-    for candidate in [*candidates, ".env"]:
-        path = base_path / candidate
-        if path.is_file():
-            for variable, value in _read(path).items():
-                os.environ.setdefault(variable, value)
-            return candidate
-    return None
-
-
-def _read(path: Path) -> dict[str, str]:
-    try:
-        return read_dotenv(path.read_bytes().decode("utf-8-sig"), os.environ)
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path.name} can't be read: {error.reason} at byte {error.start}. Save it as UTF-8."
-        ) from None
-    except WrongLine as error:
-        raise ConfigError(f"{path.name} can't be read: {error}.") from None
-    except OSError as error:
-        raise ConfigError(f"{path.name} can't be read: {error.strerror}.") from error

@@ -50,6 +50,7 @@ def test_nothing_behind_two_dashes_is_taken() -> None:
     assert rest == ["say", "--", "-v", "--env=x"]
 
 
-def test_an_environment_without_a_name_is_an_error() -> None:
+@pytest.mark.parametrize("words", [["--env"], ["--env="], ["--env", ""], ["--env", "--force"], ["--env=-v"]])
+def test_an_environment_without_a_name_is_an_error(words: list[str]) -> None:
     with pytest.raises(ConsoleError, match="--env option needs a value"):
-        split_global_options(["list", "--env"])
+        split_global_options(["migrate", *words])

@@ -443,3 +443,8 @@ def test_running_a_command_does_not_load_rich() -> None:
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONWARNINGS": "error"}
+
+
+def test_a_command_called_from_code_can_not_change_the_environment(kernel: Kernel) -> None:
+    with pytest.raises(ConsoleError, match="called with --env"):
+        kernel.call("queue:retry", "7", "--env=testing", output=Output(io.StringIO()))

@@ -169,3 +169,65 @@ def test_light_commands_import_nothing_heavy(tmp_path: Path, command: str) -> No
     )
 
     assert done.stdout.strip().endswith("0 []"), done.stdout + done.stderr
+
+
+def test_the_configuration_and_the_application_have_one_environment(folder: Path) -> None:
+    (folder / "config/app.py").write_text(
+        "from lamplighter.support.env import env\nconfig = {'env': env('APP_ENV') or 'production', 'timezone': 'UTC'}"
+    )
+    app = Application(folder)
+
+    app.run(["list", "--env=staging", "-q"])
+
+    assert (app.environment, app.make(contracts.Config).get("app.env")) == ("staging", "staging")
+
+
+SHOW = """
+import subprocess, sys
+from lamplighter.foundation.application import Application
+app = Application(sys.argv[1])
+app.bootstrap() if len(sys.argv) == 2 else app.run(["list", "-q", *sys.argv[2:]])
+print(app.environment)
+subprocess.run([sys.executable, "-c", "import sys; from lamplighter.foundation.application import Application; "
+    "print(Application(sys.argv[1]).bootstrap().environment)", sys.argv[1]], check=True)
+"""
+
+
+def shown(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The environments of a program and of its child, and what they log."""
+    return subprocess.run(
+        [sys.executable, "-c", SHOW, str(folder), *words],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin", **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+
+@pytest.mark.parametrize("real", [{}, {"APP_ENV": "testing"}])
+def test_a_missing_env_file_is_told_once_where_there_is_an_example(folder: Path, real: dict[str, str]) -> None:
+    (folder / ".env.example").write_text("APP_ENV=local\n")
+
+    done = shown(folder, **real)
+
+    assert done.stdout.split() == [real.get("APP_ENV", "production")] * 2
+    assert done.stderr.count("there is no .env") == 1
+
+
+@pytest.mark.parametrize("files", [(), (".env", ".env.example")])
+def test_nothing_is_told_of_an_env_file_that_is_there_or_not_wanted(folder: Path, files: tuple[str, ...]) -> None:
+    for name in files:
+        (folder / name).write_text("APP_ENV=local\n")
+
+    assert shown(folder).stderr == ""
+
+
+def test_a_missing_file_of_an_environment_is_told_once(folder: Path) -> None:
+    (folder / ".env").write_text("APP_ENV=local\n")
+
+    done = shown(folder, "--env=staging")
+
+    assert done.stdout.split() == ["staging", "staging"]
+    assert done.stderr.count("the file of this environment is missing") == 1
