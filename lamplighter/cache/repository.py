@@ -1,16 +1,21 @@
 """A store, with what everybody wants of one."""
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from lamplighter.cache.locks import StoreLock
 from lamplighter.contracts import Reach, Store
+from lamplighter.errors import CacheError
 
 T = TypeVar("T")
 
 
 class Cache:
-    """Values by key; None is a miss, and a time to live of 0 or less forgets."""
+    """Values by key; None is a miss, and a time to live of 0 or less forgets.
+
+    What is kept for some seconds is there for so long at least: stores that count in larger units round up.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -31,12 +36,14 @@ class Cache:
 
     def put(self, key: str, value: object, ttl: float | None = None) -> bool:
         """Keep a value for `ttl` seconds, or for ever."""
+        ttl = _finite(key, ttl)
         if ttl is not None and ttl <= 0:
             return self.store.forget(key)
         return self.store.put(key, value, ttl)
 
     def add(self, key: str, value: object, ttl: float | None = None) -> bool:
         """Keep a value if there is none; whether it was kept."""
+        ttl = _finite(key, ttl)
         return (ttl is None or ttl > 0) and self.store.add(key, value, ttl)
 
     def forever(self, key: str, value: object) -> bool:
@@ -65,8 +72,22 @@ class Cache:
         self.store.flush()
 
     def lock(self, name: str, seconds: float = 0, owner: str | None = None) -> StoreLock:
-        """A lock of this name, which can be waited for; it ends by itself after `seconds`, 0 is never."""
+        """A lock of this name, which can be waited for; it ends by itself after `seconds`, 0 is never.
+
+        Raises:
+            CacheError: the seconds are negative, so that two would have it at once.
+        """
+        seconds = _finite(name, seconds) or 0
+        if seconds < 0:
+            raise CacheError(f"The lock {name!r} can't end by itself after {seconds:g} s; 0 is never.")
         lock = self.store.lock(name, seconds, owner)
         if isinstance(lock, StoreLock):
             return lock
         return StoreLock(name, owner=lock.owner, acquire=lambda _: lock.acquire(), release=lambda _: lock.release())
+
+
+def _finite(key: str, seconds: float | None) -> float | None:
+    """Seconds that a store can count; None, which is for ever, for an infinity of them."""
+    if seconds is not None and math.isnan(seconds):
+        raise CacheError(f"The cache can't keep {key!r} for {seconds} seconds.")
+    return None if seconds == math.inf else seconds

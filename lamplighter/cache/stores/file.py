@@ -1,6 +1,7 @@
 """Values in files, laid out as Laravel's: what a PHP application on this host has written is read, and the reverse."""
 
 import hashlib
+import math
 import os
 import re
 import tempfile
@@ -34,7 +35,8 @@ class FileStore:
 
     def put(self, key: str, value: object, ttl: float | None) -> bool:
         """Keep a value for `ttl` seconds, or for ever."""
-        self._write(key, value, FOREVER if ttl is None else min(FOREVER, int(time.time() + ttl)))
+        # Laravel's files have whole seconds: up, or a lock would end before its time.
+        self._write(key, value, FOREVER if ttl is None else min(FOREVER, math.ceil(time.time() + ttl)))
         return True
 
     def add(self, key: str, value: object, ttl: float | None) -> bool:

@@ -1,6 +1,7 @@
 """Values in Redis, under a prefix: integers as bare digits, so that a PHP fleet and we read each other's."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -150,7 +151,7 @@ class RedisStore:
 
 
 def _milliseconds(ttl: float | None) -> int | None:
-    return None if ttl is None else max(1, round(ttl * 1000))
+    return None if ttl is None else max(1, math.ceil(ttl * 1000))
 
 
 def _dump(value: object) -> str:

@@ -1,6 +1,7 @@
 """Every store, through the same cache."""
 
 import json
+import math
 import os
 import threading
 import time
@@ -81,6 +82,72 @@ def test_no_time_forgets(cache: Cache) -> None:
 
     assert not cache.has("key")
     assert not cache.add("key", 2, 0)
+
+
+@pytest.mark.parametrize("kind", ["array", "file"])
+@pytest.mark.parametrize(
+    ("now", "seconds"), [(1000.0, 1), (1000.9, 1), (1000.1, 0.3), (1000.999, 0.0001), (1000.5, 60)]
+)
+def test_a_value_and_a_lock_live_as_long_as_was_asked(
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, now: float, seconds: float
+) -> None:
+    clock = [now]
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    cache = Cache(ArrayStore() if kind == "array" else FileStore(tmp_path))
+    cache.put("key", 1, seconds)
+    cache.lock("key", seconds).acquire()
+
+    clock[0] = math.nextafter(now + seconds, 0)
+
+    assert cache.has("key")
+    assert not cache.lock("key", seconds).acquire()
+    clock[0] = now + seconds + 1
+    assert not cache.has("key")
+    assert cache.lock("key", seconds).acquire()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "milliseconds"), [(1, 1000), (0.0001, 1), (1.0004, 1001), (0.3, 300), (2.9999, 3000)]
+)
+def test_milliseconds_on_redis_are_rounded_up(seconds: float, milliseconds: int) -> None:
+    redis = pytest.importorskip("redis")
+    from lamplighter.cache.stores.redis import RedisStore
+
+    told: list[object] = []
+
+    class Recording(redis.Redis):  # type: ignore[misc, name-defined]
+        """A client that only tells what it would have sent."""
+
+        def execute_command(self, *words: object, **options: object) -> object:
+            told.append(words[words.index("PX") + 1])
+            return True
+
+    cache = Cache(RedisStore(Recording, "x-"))
+
+    cache.put("key", 1, seconds)
+    cache.add("key", 1, seconds)
+    cache.lock("key", seconds).acquire()
+
+    assert told == [milliseconds] * 3
+
+
+def test_a_time_without_an_end_is_for_ever(cache: Cache) -> None:
+    cache.put("key", 1, math.inf)
+
+    assert cache.get("key") == 1
+    assert cache.lock("door", math.inf).acquire()
+
+
+def test_a_time_that_is_no_number_is_refused(cache: Cache) -> None:
+    for refused in (cache.put, cache.add):
+        with pytest.raises(CacheError, match="'key' for nan seconds"):
+            refused("key", 1, math.nan)
+
+
+@pytest.mark.parametrize("seconds", [-1, -0.001, -math.inf])
+def test_a_lock_that_has_ended_before_it_begins_is_refused(cache: Cache, seconds: float) -> None:
+    with pytest.raises(CacheError, match="'door' can't end by itself"):
+        cache.lock("door", seconds)
 
 
 def test_only_the_first_adds(cache: Cache) -> None:
