@@ -31,6 +31,7 @@ config = {
             "username": env("REDIS_USERNAME"),
             "password": env("REDIS_PASSWORD"),
             "database": env("REDIS_CACHE_DB", 1),
+            "lock_database": env("REDIS_DB", 0),
             "prefix": env("REDIS_PREFIX", f"{name}-database-"),
         },
     },

@@ -31,7 +31,11 @@ class FileOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisOptions:
-    """A store in Redis; `prefix` stands before the cache's own. A URL wins over host, port and credentials."""
+    """A store in Redis; `prefix` stands before the cache's own. A URL wins over host, port and credentials.
+
+    Locks are in a database of their own, since on PHP's side a lock and a value of one name have one key; Laravel calls
+    it `lock_connection`. Where it is that of the values, or none is named, locks have other keys.
+    """
 
     driver: Literal["redis"]
     url: str | None = field(default=None, repr=False)
@@ -40,6 +44,7 @@ class RedisOptions:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     database: int = 1
+    lock_database: int | None = None
     prefix: str = ""
     timeout: float = 5.0
 
@@ -112,11 +117,12 @@ class CacheManager:
             port=options.port,
             username=options.username,
             password=options.password,
-            database=options.database,
             timeout=options.timeout if timeout is None else timeout,
         )
+        prefix = options.prefix + str(self._config.get("cache.prefix") or "")
+        locks = None if options.lock_database is None else partial(make, database=options.lock_database)
         try:
-            return RedisStore(make, options.prefix + str(self._config.get("cache.prefix") or ""))
+            return RedisStore(partial(make, database=options.database), prefix, locks)
         except ValueError:
             # Its text may hold the password.
             raise ConfigError(f"{where} has a url that is no address, such as redis://127.0.0.1:6379/1.") from None

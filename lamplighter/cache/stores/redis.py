@@ -1,11 +1,11 @@
-"""Values in Redis, under a prefix: integers as bare digits, so that a PHP fleet and we read each other's."""
+"""Values and locks in Redis, under a prefix, as Laravel's, so that a PHP fleet and we see each other's."""
 
 import json
 import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import redis
 from redis.backoff import NoBackoff
@@ -19,8 +19,19 @@ from lamplighter.support.forking import watch
 from lamplighter.support.immortal import keep_for_ever
 
 RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end"
+# For a lock beside the values. Where PHP keeps its locks there as well, the owner stands under the bare name: letters
+# and digits that are no JSON, which a value is.
+ACQUIRE_BESIDE = """
+local php = redis.pcall('get', KEYS[2])
+if type(php) == 'string' and string.match(php, '^[%w_-]+$') and not pcall(cjson.decode, php) then return false end
+if ARGV[2] == '' then return redis.call('set', KEYS[1], ARGV[1], 'NX') end
+return redis.call('set', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
+"""
+LOCK = "lock:"
 SERIALIZED = re.compile(r"([ib]:-?\d+;|s:\d+:|N;|[aOC]:\d+:)")
 BATCH = 500
+
+Connect: TypeAlias = Callable[[], "redis.Redis"]
 
 
 def connect(
@@ -44,6 +55,33 @@ def connect(
     return redis.Redis.from_url(url, **settings) if url else redis.Redis(host=host, port=port, **settings)
 
 
+class Client:
+    """A client that each process makes for itself."""
+
+    def __init__(self, connect: Connect) -> None:
+        self._connect = connect
+        self._made: redis.Redis | None = connect()
+        watch(self, in_child=Client._begin_as_child)
+
+    @property
+    def redis(self) -> "redis.Redis":
+        """The client of this process."""
+        client = self._made
+        if client is None:
+            client = self._made = self._connect()
+        return client
+
+    @property
+    def database(self) -> int:
+        """The number of its database."""
+        return int(self.redis.connection_pool.connection_kwargs.get("db") or 0)
+
+    def _begin_as_child(self) -> None:
+        """Connect anew, when it is needed. The client does so itself, but may wait 5 s for a lock of the parent's."""
+        keep_for_ever(self._made)
+        self._made = None
+
+
 class RedisStore:
     """Reaches every host that sees this Redis.
 
@@ -54,38 +92,47 @@ class RedisStore:
 
     reach: Reach = "shared"
 
-    def __init__(self, connect: Callable[[], "redis.Redis"], prefix: str) -> None:
-        """`connect` makes a client; called now, so that it may refuse, and once in each child that is forked."""
-        self._connect = connect
-        self._made: redis.Redis | None = connect()
+    def __init__(
+        self,
+        connect: Callable[[], "redis.Redis"],
+        prefix: str,
+        connect_locks: Callable[[], "redis.Redis"] | None = None,
+    ) -> None:
+        """A store; `connect_locks` makes a client of the database of the locks, where that is another one.
+
+        Either is called now, so that it may refuse, and once in each child that is forked.
+        """
+        self._values = Client(connect)
+        self._locks = self._values if connect_locks is None else Client(connect_locks)
+        # PHP's key of a lock is that of a value of the same name: both in one database would overwrite each other.
+        self._is_lock_beside = self._locks.database == self._values.database
         self._prefix = prefix
-        watch(self, in_child=RedisStore._begin_as_child)
 
     def get(self, key: str) -> Any:
         """The value; None is a miss."""
         with self._asking():
-            value = self._client.get(self._prefix + key)
+            value = self._values.redis.get(self._prefix + key)
         return None if value is None else _load(value)
 
     def put(self, key: str, value: object, ttl: float | None) -> bool:
         """Keep a value for `ttl` seconds, or for ever."""
         with self._asking():
-            return bool(self._client.set(self._prefix + key, _dump(value), px=_milliseconds(ttl)))
+            return bool(self._values.redis.set(self._prefix + key, _dump(value), px=_milliseconds(ttl)))
 
     def add(self, key: str, value: object, ttl: float | None) -> bool:
         """Keep a value if there is none; whether it was kept."""
         with self._asking():
-            return bool(self._client.set(self._prefix + key, _dump(value), px=_milliseconds(ttl), nx=True))
+            return bool(self._values.redis.set(self._prefix + key, _dump(value), px=_milliseconds(ttl), nx=True))
 
     def increment(self, key: str, by: int = 1) -> int:
         """Add to a number, which begins at 0 and keeps its time to live; what it is then."""
         with self._asking():
-            return int(self._client.incrby(self._prefix + key, by))
+            return int(self._values.redis.incrby(self._prefix + key, by))
 
     def forget(self, key: str) -> bool:
         """Let go of a value; whether there was one."""
         with self._asking():
-            return bool(self._client.delete(self._prefix + key))
+            return bool(self._values.redis.delete(self._prefix + key))
 
     def flush(self) -> None:
         """Let go of all values under the prefix; what others keep in the same database stays.
@@ -97,44 +144,33 @@ class RedisStore:
             raise ConfigError("config/cache.py has no prefix for Redis: clearing would delete what others keep there.")
         pattern = re.sub(r"([\\*?\[\]^-])", r"\\\1", self._prefix) + "*"
         with self._asking():
-            keys: list[Any] = []
-            for key in self._client.scan_iter(match=pattern, count=BATCH):
-                keys.append(key)
-                if len(keys) >= BATCH:
-                    self._client.unlink(*keys)
-                    keys.clear()
-            if keys:
-                self._client.unlink(*keys)
+            for client in [self._values] if self._is_lock_beside else [self._values, self._locks]:
+                _unlink(client.redis, pattern)
 
     def lock(self, name: str, seconds: float, owner: str | None = None) -> StoreLock:
         """A lock of this name; it ends by itself after `seconds`, 0 is never."""
-        key = self._prefix + name
+        key = self._prefix + (LOCK if self._is_lock_beside else "") + name
         return StoreLock(
             name,
             owner=owner,
-            acquire=lambda who: self._acquire(key, who, seconds),
+            acquire=lambda who: self._acquire(key, name, who, _milliseconds(seconds or None)),
             release=lambda who: self._release(key, who),
         )
 
-    def _begin_as_child(self) -> None:
-        """Connect anew, when it is needed. The client does so itself, but may wait 5 s for a lock of the parent's."""
-        keep_for_ever(self._made)
-        self._made = None
-
-    @property
-    def _client(self) -> "redis.Redis":
-        client = self._made
-        if client is None:
-            client = self._made = self._connect()
-        return client
-
-    def _acquire(self, key: str, who: str, seconds: float) -> bool:
+    def _acquire(self, key: str, name: str, who: str, milliseconds: int | None) -> bool:
         with self._asking():
-            return bool(self._client.set(key, who, px=_milliseconds(seconds or None), nx=True))
+            if not self._is_lock_beside:
+                return bool(self._locks.redis.set(key, who, px=milliseconds, nx=True))
+            keys = [key, self._prefix + name]
+            return bool(
+                self._locks.redis.eval(
+                    ACQUIRE_BESIDE, len(keys), *keys, who, "" if milliseconds is None else milliseconds
+                )
+            )
 
     def _release(self, key: str, who: str) -> bool:
         with self._asking():
-            return bool(self._client.eval(RELEASE, 1, key, who))
+            return bool(self._locks.redis.eval(RELEASE, 1, key, who))
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
@@ -146,12 +182,23 @@ class RedisStore:
             raise CacheError(f"The cache's Redis at {self._address()} refuses: {error}") from error
 
     def _address(self) -> str:
-        settings = self._client.connection_pool.connection_kwargs
+        settings = self._values.redis.connection_pool.connection_kwargs
         return str(settings.get("path") or f"{settings.get('host')}:{settings.get('port')}")
 
 
-def _milliseconds(ttl: float | None) -> int | None:
-    return None if ttl is None else max(1, math.ceil(ttl * 1000))
+def _unlink(client: "redis.Redis", pattern: str) -> None:
+    keys: list[Any] = []
+    for key in client.scan_iter(match=pattern, count=BATCH):
+        keys.append(key)
+        if len(keys) >= BATCH:
+            client.unlink(*keys)
+            keys.clear()
+    if keys:
+        client.unlink(*keys)
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else max(1, math.ceil(seconds * 1000))
 
 
 def _dump(value: object) -> str:

@@ -19,7 +19,16 @@ from lamplighter.queue.guard.restart import KEY, RestartSignal
 ROOT = Path(__file__).parents[3]
 GOLDEN = json.loads((ROOT / "tests/golden/queue_restart_cache.json").read_text())["cases"]
 ON_REDIS = [case for case in GOLDEN if case["store"] == "redis"]
-NAMES = ("APP_NAME", "CACHE_STORE", "CACHE_DRIVER", "CACHE_PREFIX", "REDIS_PREFIX", "REDIS_URL", "REDIS_CACHE_DB")
+NAMES = (
+    "APP_NAME",
+    "CACHE_STORE",
+    "CACHE_DRIVER",
+    "CACHE_PREFIX",
+    "REDIS_PREFIX",
+    "REDIS_URL",
+    "REDIS_CACHE_DB",
+    "REDIS_DB",
+)
 
 
 @pytest.fixture
@@ -87,6 +96,15 @@ def test_keys_on_redis_begin_as_those_of_php(monkeypatch: pytest.MonkeyPatch, ca
 
     key = config.string("cache.stores.redis.prefix") + config.string("cache.prefix") + KEY
     assert [f"db{config.integer('cache.stores.redis.database')} {key}"] == list(case["keys"])  # type: ignore[call-overload]
+
+
+def test_locks_are_in_the_database_of_laravels_default_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    databases = [
+        [config.integer(f"cache.stores.redis.{key}") for key in ("database", "lock_database")]
+        for config in (configured(monkeypatch), configured(monkeypatch, REDIS_DB="4", REDIS_CACHE_DB="5"))
+    ]
+
+    assert databases == [[1, 0], [5, 4]]
 
 
 @pytest.mark.parametrize(
@@ -171,6 +189,21 @@ def test_what_a_url_leaves_out_the_other_settings_say(tmp_path: Path, redis_url:
     cache.put("key", 1, 5)
 
     assert redis.Redis.from_url(bare, db=5).get("test-url-key") == b"1"
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize(("path", "key"), [("", b"test-locks-door"), ("/6", b"test-locks-lock:door")])
+def test_a_database_in_the_url_is_that_of_the_locks_too(tmp_path: Path, redis_url: str, path: str, key: bytes) -> None:
+    import redis
+
+    url = urlunsplit(urlsplit(redis_url)._replace(path=path))
+    cache = manager(tmp_path, driver="redis", url=url, database=5, lock_database=6, prefix="test-locks-").store()
+
+    cache.lock("door", 60).acquire()
+
+    found = redis.Redis.from_url(urlunsplit(urlsplit(redis_url)._replace(path="/6"))).keys("test-locks-*")
+    cache.flush()
+    assert found == [key]
 
 
 @pytest.mark.redis

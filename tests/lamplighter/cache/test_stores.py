@@ -6,7 +6,9 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +20,9 @@ from lamplighter.contracts import Store
 from lamplighter.errors import CacheError, ConfigError, LockTimeout
 from lamplighter.queue.guard.restart import KEY, RestartSignal
 
+if TYPE_CHECKING:
+    import redis
+
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden/queue_restart_cache.json").read_text())["cases"]
 
 
@@ -25,8 +30,8 @@ TOO_LONG = f"9999999999i:{'9' * 5000};"
 TOO_DEEP = "9999999999json:" + "[" * 200_000
 
 
-def redis_store(prefix: str) -> Store:
-    """A store on the Redis that CI promised."""
+def redis_client(database: int = 0) -> "redis.Redis":
+    """A client of the Redis that CI promised."""
     url = os.environ.get("REDIS_TEST_URL")
     if not url:
         if os.environ.get("CI_SERVICES"):
@@ -34,9 +39,15 @@ def redis_store(prefix: str) -> Store:
         pytest.skip("no Redis: set REDIS_TEST_URL")
     import redis
 
+    return redis.Redis.from_url(url, db=database)
+
+
+def redis_store(prefix: str, *, lock_database: int | None = None) -> Store:
+    """A store on the Redis that CI promised."""
+    redis_client()
     from lamplighter.cache.stores.redis import RedisStore
 
-    return RedisStore(lambda: redis.Redis.from_url(url), prefix)
+    return RedisStore(redis_client, prefix, None if lock_database is None else partial(redis_client, lock_database))
 
 
 @pytest.fixture(params=["array", "file", pytest.param("redis", marks=pytest.mark.redis)])
@@ -122,7 +133,7 @@ def test_milliseconds_on_redis_are_rounded_up(seconds: float, milliseconds: int)
             told.append(words[words.index("PX") + 1])
             return True
 
-    cache = Cache(RedisStore(Recording, "x-"))
+    cache = Cache(RedisStore(Recording, "x-", partial(Recording, db=1)))
 
     cache.put("key", 1, seconds)
     cache.add("key", 1, seconds)
@@ -181,6 +192,82 @@ def test_a_lock_has_one_owner(cache: Cache) -> None:
         True,
         True,
     )
+
+
+def test_a_lock_and_a_value_may_have_one_name(cache: Cache) -> None:
+    lock = cache.lock("report", 60)
+    lock.acquire()
+
+    assert cache.remember("report", 60, lambda: "made") == "made"
+    assert lock.release()
+    assert cache.lock("report", 60).acquire()
+    assert cache.get("report") == "made"
+    assert not cache.add("report", "again", 60)
+    assert cache.forget("report")
+    assert not cache.lock("report", 60).acquire()
+
+
+@pytest.mark.redis
+def test_a_lock_of_ours_is_one_for_php_where_locks_have_their_database() -> None:
+    store = redis_store("test-php-", lock_database=2)
+    lock = Cache(store).lock("door", 60, owner="0123456789abcdef")
+
+    assert lock.acquire()
+    # Laravel's RedisLock: SET prefix+name owner EX seconds NX, and a release where the owner is the same.
+    assert redis_client(2).get("test-php-door") == b"0123456789abcdef"
+    assert 0 < redis_client(2).ttl("test-php-door") <= 60
+    assert redis_client(0).get("test-php-door") is None
+    assert lock.release()
+    assert redis_client(2).get("test-php-door") is None
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("lock_database", [2, None])
+def test_a_lock_of_php_is_one_for_us(lock_database: int | None) -> None:
+    cache = Cache(redis_store("test-php-", lock_database=lock_database))
+    php = redis_client(lock_database or 0)
+    php.set("test-php-door", "aB3dE6gH9jK2mN5p", ex=60, nx=True)
+
+    taken = [cache.lock("door").acquire(), cache.lock("door", 60).acquire()]
+
+    assert taken == [False, False]
+    php.delete("test-php-door")
+    assert cache.lock("door", 60).acquire()
+    cache.flush()
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize(
+    "value", ["5", "1.5", 's:4:"made";', "b:1;", '"made"', "[]", "true", "null", "a:0:{}", "\x00\x01"]
+)
+def test_a_value_of_php_is_no_lock(value: str) -> None:
+    cache = Cache(redis_store("test-php-"))
+    redis_client().set("test-php-door", value, px=5000)
+
+    assert cache.lock("door", 60).acquire()
+    cache.flush()
+
+
+@pytest.mark.redis
+def test_what_is_no_text_on_redis_is_no_lock() -> None:
+    cache = Cache(redis_store("test-php-"))
+    redis_client().rpush("test-php-door", "item")
+
+    assert cache.lock("door", 60).acquire()
+    cache.flush()
+
+
+@pytest.mark.redis
+def test_flush_lets_go_of_the_locks_in_their_database() -> None:
+    cache = Cache(redis_store("test-php-", lock_database=2))
+    cache.lock("door", 60).acquire()
+    cache.forever("key", 1)
+
+    cache.flush()
+
+    assert cache.lock("door", 60).acquire()
+    assert not cache.has("key")
+    cache.flush()
 
 
 def test_waiting_for_a_lock_has_an_end(cache: Cache) -> None:
