@@ -1,4 +1,4 @@
-"""Values as text: what PHP writes for integers, text, booleans and null, and JSON of our own for the rest."""
+"""Values as text: what PHP writes for integers, text and booleans, and JSON of our own for the rest."""
 
 import json
 import re
@@ -12,15 +12,45 @@ _BOOLEAN = re.compile(r"b:([01]);")
 _TEXT = re.compile(r's:(\d+):"(.*)";', re.DOTALL)
 
 
-def dump(value: object) -> str:
-    """A value as a file keeps it; PHP reads integers, booleans and text."""
+def dump(key: str, value: object) -> str:
+    """A value as a file keeps it; PHP reads integers, booleans and text.
+
+    Raises:
+        CacheError: it would come back as something else.
+    """
+    return dump_for_php(value) or MARK + dump_json(key, value)
+
+
+def dump_for_php(value: object) -> str | None:
+    """An integer, a boolean or a text as PHP serializes it; None for anything else."""
     if isinstance(value, bool):
         return f"b:{int(value)};"
     if isinstance(value, int):
-        return f"i:{value};"
+        return f"i:{value:d};"
     if isinstance(value, str):
-        return f's:{len(value.encode())}:"{value}";'
-    return MARK + json.dumps(value)
+        try:
+            return f's:{len(value.encode())}:"{value}";'
+        except UnicodeEncodeError:  # half a surrogate pair, which JSON can write
+            return None
+    return None
+
+
+def dump_json(key: str, value: object) -> str:
+    """A value as JSON.
+
+    Raises:
+        CacheError: it would come back as something else, as a tuple does.
+    """
+    try:
+        text = json.dumps(value, allow_nan=False)
+        if json.loads(text) == value:
+            return text
+    except (TypeError, ValueError, RecursionError):
+        pass
+    raise CacheError(
+        f"The cache can't keep a {type(value).__name__} under {key!r}: what it has in it would come back as something "
+        f"else. It keeps text, finite numbers, booleans, null, lists of these, and dictionaries of these by text."
+    )
 
 
 def load(text: str) -> Any:

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 from lamplighter.cache.locks import StoreLock
-from lamplighter.cache.serialization import as_number
+from lamplighter.cache.serialization import as_number, dump, load
 from lamplighter.contracts import Reach
 from lamplighter.support.forking import watch
 
@@ -13,23 +13,23 @@ LOCK = "lock:"  # before the name of a lock
 
 
 class ArrayStore:
-    """Keeps values until the process ends."""
+    """Keeps values until the process ends; as text, so that none comes back other than from the other stores."""
 
     reach: Reach = "process"
 
     def __init__(self) -> None:
-        self._values: dict[str, tuple[Any, float]] = {}
+        self._values: dict[str, tuple[str, float]] = {}
         self._mutex = threading.RLock()
         watch(self, in_child=ArrayStore._begin_as_child, locks=lambda store: (store._mutex,))
 
     def get(self, key: str) -> Any:
         """The value; None is a miss."""
-        value, until = self._values.get(key, (None, 0.0))
-        return value if time.time() < until else None
+        text, until = self._values.get(key, ("", 0.0))
+        return load(text) if time.time() < until else None
 
     def put(self, key: str, value: object, ttl: float | None) -> bool:
         """Keep a value for `ttl` seconds, or for ever."""
-        self._values[key] = value, float("inf") if ttl is None else time.time() + ttl
+        self._values[key] = dump(key, value), float("inf") if ttl is None else time.time() + ttl
         return True
 
     def add(self, key: str, value: object, ttl: float | None) -> bool:
@@ -41,13 +41,14 @@ class ArrayStore:
         """Add to a number, which begins at 0 and keeps its time to live; what it is then."""
         with self._mutex:
             value = as_number(key, self.get(key)) + by
-            _, until = self._values.get(key, (None, 0.0))
-            self._values[key] = value, until if until > time.time() else float("inf")
+            _, until = self._values.get(key, ("", 0.0))
+            self._values[key] = dump(key, value), until if until > time.time() else float("inf")
             return value
 
     def forget(self, key: str) -> bool:
         """Let go of a value; whether there was one."""
-        return self._values.pop(key, None) is not None
+        _, until = self._values.pop(key, ("", 0.0))
+        return time.time() < until
 
     def flush(self) -> None:
         """Let go of all values."""

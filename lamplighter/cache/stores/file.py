@@ -97,7 +97,7 @@ class FileStore:
         handle, draft = tempfile.mkstemp(dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(f"{until:0{DIGITS}d}{dump(value)}".encode())
+                file.write(f"{until:0{DIGITS}d}{dump(key, value)}".encode())
             Path(draft).chmod(0o644)
             Path(draft).replace(path)
         except BaseException:

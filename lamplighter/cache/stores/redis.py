@@ -1,6 +1,5 @@
 """Values and locks in Redis, under a prefix, as Laravel's, so that a PHP fleet and we see each other's."""
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from lamplighter.cache.locks import StoreLock
-from lamplighter.cache.serialization import load, load_json
+from lamplighter.cache.serialization import dump_for_php, dump_json, load, load_json
 from lamplighter.contracts import Reach
 from lamplighter.errors import CacheError, CacheUnavailable, ConfigError
 from lamplighter.support.forking import watch
@@ -117,12 +116,12 @@ class RedisStore:
     def put(self, key: str, value: object, ttl: float | None) -> bool:
         """Keep a value for `ttl` seconds, or for ever."""
         with self._asking():
-            return bool(self._values.redis.set(self._prefix + key, _dump(value), px=_milliseconds(ttl)))
+            return bool(self._values.redis.set(self._prefix + key, _dump(key, value), px=_milliseconds(ttl)))
 
     def add(self, key: str, value: object, ttl: float | None) -> bool:
         """Keep a value if there is none; whether it was kept."""
         with self._asking():
-            return bool(self._values.redis.set(self._prefix + key, _dump(value), px=_milliseconds(ttl), nx=True))
+            return bool(self._values.redis.set(self._prefix + key, _dump(key, value), px=_milliseconds(ttl), nx=True))
 
     def increment(self, key: str, by: int = 1) -> int:
         """Add to a number, which begins at 0 and keeps its time to live; what it is then."""
@@ -201,8 +200,10 @@ def _milliseconds(seconds: float | None) -> int | None:
     return None if seconds is None else max(1, math.ceil(seconds * 1000))
 
 
-def _dump(value: object) -> str:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else json.dumps(value)
+def _dump(key: str, value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:d}"
+    return dump_for_php(value) or dump_json(key, value)
 
 
 def _load(value: Any) -> Any:

@@ -63,7 +63,24 @@ def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cache]:
 
 
 @pytest.mark.parametrize(
-    "value", [1, 0, -5, 2**62, "text", "ünï 😀", "a\r\nb", "", True, False, 1.5, [1, {"a": None}], {"k": "v"}]
+    "value",
+    [
+        1,
+        0,
+        -5,
+        2**62,
+        "text",
+        "ünï 😀",
+        "half \ud83d",
+        "i:5;",
+        "a\r\nb",
+        "",
+        True,
+        False,
+        1.5,
+        [1, {"a": None}],
+        {"k": "v"},
+    ],
 )
 def test_what_is_put_is_got(cache: Cache, value: object) -> None:
     cache.forever("key", value)
@@ -159,6 +176,28 @@ def test_a_time_that_is_no_number_is_refused(cache: Cache) -> None:
 def test_a_lock_that_has_ended_before_it_begins_is_refused(cache: Cache, seconds: float) -> None:
     with pytest.raises(CacheError, match="'door' can't end by itself"):
         cache.lock("door", seconds)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [(1, 2), {1: "a"}, {"a": (1,)}, {1, 2}, b"bytes", object(), math.nan, [math.inf], Path("x")],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_would_come_back_as_something_else_is_refused(cache: Cache, value: object) -> None:
+    for refused in (cache.forever, cache.add):
+        with pytest.raises(CacheError, match=f"can't keep a {type(value).__name__} under 'key'"):
+            refused("key", value)
+
+    assert not cache.has("key")
+
+
+def test_what_was_got_is_nobody_elses(cache: Cache) -> None:
+    kept: dict[str, list[int]] = {"a": [1]}
+    cache.forever("key", kept)
+    kept["a"].append(2)
+    cache.get("key")["a"].append(3)
+
+    assert cache.get("key") == {"a": [1]}
 
 
 def test_only_the_first_adds(cache: Cache) -> None:
@@ -268,6 +307,16 @@ def test_flush_lets_go_of_the_locks_in_their_database() -> None:
     assert cache.lock("door", 60).acquire()
     assert not cache.has("key")
     cache.flush()
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize(
+    ("value", "kept"), [(5, b"5"), (True, b"b:1;"), ("made", b's:4:"made";'), ("5", b's:1:"5";'), ([1], b"[1]")]
+)
+def test_php_reads_our_numbers_words_and_texts_on_redis(value: object, kept: bytes) -> None:
+    Cache(redis_store("test-php-")).put("key", value, 5)
+
+    assert redis_client().get("test-php-key") == kept
 
 
 def test_waiting_for_a_lock_has_an_end(cache: Cache) -> None:
