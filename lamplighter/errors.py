@@ -63,7 +63,7 @@ class CacheError(LamplighterError):
 
 
 class CacheUnavailable(CacheError):
-    """The server of a cache does not answer; the message names it."""
+    """The server of a cache does not answer, or its folder can't be used; the message names it."""
 
 
 class LockTimeout(LamplighterError):

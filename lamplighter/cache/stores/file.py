@@ -6,22 +6,29 @@ import os
 import re
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from lamplighter.cache.locks import StoreLock
 from lamplighter.cache.serialization import as_number, dump, load
 from lamplighter.contracts import Reach
+from lamplighter.errors import CacheUnavailable
 from lamplighter.support.filelock import FileLock
 
 FOREVER = 9_999_999_999  # Laravel's ten digits for a value without an end
 DIGITS = 10
 NAME = re.compile(r"[0-9a-f]{40}")
+LOCK_WAIT = 10.0  # seconds for the lock of the folder; a process that was stopped may hold it for ever
 
 
 class FileStore:
-    """Reaches every process of this host. Writes are atomic; what can't be read is a miss."""
+    """Reaches every process of this host. Writes are atomic; a file that says nothing is a miss.
+
+    Raises:
+        CacheUnavailable: by every method, when the folder can't be read or written.
+    """
 
     reach: Reach = "host"
 
@@ -41,12 +48,12 @@ class FileStore:
 
     def add(self, key: str, value: object, ttl: float | None) -> bool:
         """Keep a value if there is none; whether it was kept."""
-        with self._lock.held():
+        with self._alone():
             return self.get(key) is None and self.put(key, value, ttl)
 
     def increment(self, key: str, by: int = 1) -> int:
         """Add to a number, which begins at 0 and keeps its time to live; what it is then."""
-        with self._lock.held():
+        with self._alone():
             value, until = self._read(key)
             number = as_number(key, value) + by
             self._write(key, number, until)
@@ -54,15 +61,14 @@ class FileStore:
 
     def forget(self, key: str) -> bool:
         """Let go of a value; whether there was one."""
-        try:
-            self._path(key).unlink()
-        except OSError:
-            return False
-        return True
+        was_there = self.get(key) is not None
+        with self._using():
+            self._path(key).unlink(missing_ok=True)
+        return was_there
 
     def flush(self) -> None:
         """Let go of all values; what else lies in the folder stays, in case the settings name a wrong one."""
-        with self._lock.held():
+        with self._alone():
             # Folders stay: another process may be about to write into one.
             for path in self._folder.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"):
                 if NAME.fullmatch(path.name):
@@ -79,32 +85,56 @@ class FileStore:
         )
 
     def _release(self, key: str, who: str) -> bool:
-        with self._lock.held():
+        with self._alone():
             return self.get(key) == who and self.forget(key)
 
     def _read(self, key: str) -> tuple[Any, int]:
+        with self._using():
+            try:
+                # Bytes: reading as text would turn a carriage return into something else.
+                data = self._path(key).read_bytes()
+            except FileNotFoundError:
+                return None, FOREVER
         try:
-            # Bytes: reading as text would turn a carriage return into something else.
-            text = self._path(key).read_bytes().decode()
+            text = data.decode()
             until = int(text[:DIGITS])
-        except (OSError, ValueError):
+        except ValueError:
             return None, FOREVER
         return (None, FOREVER) if time.time() >= until else (load(text[DIGITS:]), until)
 
     def _write(self, key: str, value: object, until: int) -> None:
+        text = f"{until:0{DIGITS}d}{dump(key, value)}".encode()
         path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(f"{until:0{DIGITS}d}{dump(key, value)}".encode())
-            Path(draft).chmod(0o644)
-            Path(draft).replace(path)
-        except BaseException:
-            with suppress(OSError):
-                Path(draft).unlink()
-            raise
+        with self._using():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, draft = tempfile.mkstemp(dir=path.parent)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(text)
+                Path(draft).chmod(0o644)
+                Path(draft).replace(path)
+            except BaseException:
+                with suppress(OSError):
+                    Path(draft).unlink()
+                raise
 
     def _path(self, key: str) -> Path:
         name = hashlib.sha1(key.encode(), usedforsecurity=False).hexdigest()
         return self._folder / name[:2] / name[2:4] / name
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Only one process at a time reads and writes."""
+        with self._using(), self._lock.held(wait=LOCK_WAIT):
+            yield
+
+    @contextmanager
+    def _using(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, TimeoutError):
+                reason = f"another process has held its lock for {LOCK_WAIT:g} s"
+            else:
+                reason = str(error.strerror)
+            raise CacheUnavailable(f"The cache in {self._folder} can't be used: {reason}.") from error

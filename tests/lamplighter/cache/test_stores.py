@@ -1,14 +1,15 @@
 """Every store, through the same cache."""
 
+import fcntl
 import json
 import math
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from lamplighter.cache.stores.array import ArrayStore
 from lamplighter.cache.stores.file import FileStore
 from lamplighter.cache.stores.null import NullStore
 from lamplighter.contracts import Store
-from lamplighter.errors import CacheError, ConfigError, LockTimeout
+from lamplighter.errors import CacheError, CacheUnavailable, ConfigError, LockTimeout
 from lamplighter.queue.guard.restart import KEY, RestartSignal
 
 if TYPE_CHECKING:
@@ -176,6 +177,20 @@ def test_a_time_that_is_no_number_is_refused(cache: Cache) -> None:
 def test_a_lock_that_has_ended_before_it_begins_is_refused(cache: Cache, seconds: float) -> None:
     with pytest.raises(CacheError, match="'door' can't end by itself"):
         cache.lock("door", seconds)
+
+
+@pytest.mark.parametrize("kind", ["array", "file"])
+def test_what_has_ended_is_not_there_to_be_forgotten(
+    kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    cache = Cache(ArrayStore() if kind == "array" else FileStore(tmp_path))
+    cache.put("key", 1, 1)
+
+    clock[0] += 1
+
+    assert not cache.forget("key")
 
 
 @pytest.mark.parametrize(
@@ -342,6 +357,35 @@ def test_the_null_store_keeps_nothing() -> None:
 
     assert said == (True, True, 3, True)
     assert cache.get("key") is None
+
+
+def test_a_folder_that_can_not_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    cache = Cache(FileStore(tmp_path / "file/cache"))
+    uses: list[Callable[[], Any]] = [
+        lambda: cache.get("key"),
+        lambda: cache.put("key", 1, 60),
+        lambda: cache.add("key", 1, 60),
+        lambda: cache.increment("key"),
+        lambda: cache.forget("key"),
+        lambda: cache.flush(),
+        lambda: cache.lock("key", 60).acquire(),
+    ]
+
+    for use in uses:
+        with pytest.raises(CacheUnavailable, match=r"file/cache can't be used: Not a directory"):
+            use()
+
+
+def test_a_process_that_stands_still_with_the_lock_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("lamplighter.cache.stores.file.LOCK_WAIT", 0.05)
+    with (tmp_path / ".lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+
+        with pytest.raises(CacheUnavailable, match="another process has held its lock"):
+            Cache(FileStore(tmp_path)).add("key", 1, 60)
 
 
 def test_flush_leaves_what_is_no_value_of_ours(tmp_path: Path) -> None:
