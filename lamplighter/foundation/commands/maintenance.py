@@ -1,14 +1,19 @@
 """`down` and `up`: workers wait while the application is down, unless they are forced."""
 
+import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from lamplighter.console.command import Command
+from lamplighter.errors import ConsoleError
 from lamplighter.foundation.maintenance import FileMaintenance
 
-Retry = Annotated[int | None, typer.Option(help="Seconds after which clients may try again", min=0)]
+LONGEST = 10 * 366 * 86400  # seconds that a client can be asked to wait
+Retry = Annotated[float | None, typer.Option(help="Seconds after which clients may try again", min=0, max=LONGEST)]
 Message = Annotated[str | None, typer.Option(help="Why the application is down")]
 
 
@@ -23,7 +28,10 @@ class DownCommand(Command):
 
     def handle(self, retry: Retry = None, message: Message = None) -> None:
         was_down = self._maintenance.is_down()
-        self._maintenance.activate({"time": int(time.time()), "retry": retry, "message": message})
+        # Whole seconds, as PHP reads them: up, or clients would come back too early.
+        seconds = None if retry is None else math.ceil(retry)
+        with _told():
+            self._maintenance.activate({"time": math.ceil(time.time()), "retry": seconds, "message": message})
         if was_down:
             self.output.info("Maintenance mode options updated.")
         else:
@@ -40,7 +48,17 @@ class UpCommand(Command):
         self._maintenance = maintenance
 
     def handle(self) -> None:
-        if self._maintenance.deactivate():
+        with _told():
+            was_down = self._maintenance.deactivate()
+        if was_down:
             self.output.info("Application is now live.")
         else:
             self.output.info("Application is already up.")
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConsoleError(f"Maintenance mode was not changed: {error.filename}: {error.strerror}.") from error

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,40 @@ def test_down_keeps_what_it_was_told_for_whoever_asks(project: Path, artisan: Ar
     kept = json.loads((project / "storage" / "framework" / "down").read_text())
     assert kept["retry"] == 60
     assert kept["message"] == "Moving house"
+
+
+@pytest.mark.parametrize(
+    ("words", "retry"), [(["--retry=0.2"], 1), (["--retry=60"], 60), (["--retry=60.5"], 61), ([], None)]
+)
+def test_clients_never_come_back_too_early(
+    project: Path, artisan: Artisan, words: list[str], retry: int | None
+) -> None:
+    before = time.time()
+
+    artisan("down", *words)
+
+    kept = json.loads((project / "storage" / "framework" / "down").read_text())
+    assert kept["retry"] == retry
+    assert kept["time"] >= before
+
+
+@pytest.mark.parametrize("retry", ["nan", "inf", "-1", "soon"])
+def test_a_time_that_is_none_is_refused(artisan: Artisan, capsys: Screen, retry: str) -> None:
+    assert artisan("down", f"--retry={retry}") == 1
+
+    assert "--retry" in capsys.readouterr().err
+
+
+def test_down_says_where_it_can_not_write(project: Path, artisan: Artisan, capsys: Screen) -> None:
+    (project / "storage").write_text("no folder")
+
+    assert artisan("down") == 1
+    assert artisan("up") == 1
+
+    err = capsys.readouterr().err
+    assert err.count("Maintenance mode was not changed") == 2
+    assert err.count("Not a directory") == 2
+    assert "Run it again with -v" not in err
 
 
 def test_env_names_the_environment(artisan: Artisan, capsys: Screen) -> None:
