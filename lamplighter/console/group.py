@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -13,6 +14,7 @@ from typer.exceptions import TyperException
 
 from lamplighter.console.command import Command
 from lamplighter.console.listing import find
+from lamplighter.console.options import is_global
 from lamplighter.errors import ConfigError, ConsoleError
 from lamplighter.support.provider import CommandEntry
 
@@ -55,10 +57,18 @@ class CommandGroup(typer.core.TyperGroup):
 
 
 def typer_command(entry: CommandEntry) -> typer.core.TyperCommand:
-    """Typer's view of a command: the parameters of its `handle` are its arguments and options."""
+    """Typer's view of a command: the parameters of its `handle` are its arguments and options.
+
+    Raises:
+        ConfigError: an option of it has the name of one that all commands have, and would never reach it.
+    """
     command_class = load(entry)
 
     def call(**arguments: Any) -> Call:
+        for name, value in arguments.items():
+            # It is neither more nor less than any limit.
+            if isinstance(value, float) and math.isnan(value):
+                raise typer.BadParameter(f"'{name}' is no number.")
         return Call(command_class, arguments)
 
     signature = inspect.signature(command_class.handle, eval_str=True)
@@ -68,6 +78,14 @@ def typer_command(entry: CommandEntry) -> typer.core.TyperCommand:
     command = cast(typer.core.TyperCommand, typer.main.get_command(app))
     for parameter in command.params:
         parameter.secondary_opts = []  # a flag has no `--no-` twin
+        shadowed = [
+            name for name in parameter.opts if isinstance(parameter, typer.core.TyperOption) and is_global(name)
+        ]
+        if shadowed:
+            raise ConfigError(
+                f"The command {entry.name} ({entry.target}) declares the option {shadowed[0]}, which all commands have "
+                f"and it would never get. Give it another name."
+            )
     return command
 
 

@@ -60,6 +60,11 @@ def split_global_options(argv: Sequence[str]) -> tuple[GlobalOptions, list[str]]
     return options, rest
 
 
+def is_global(name: str) -> bool:
+    """Whether an option of this name never reaches a command, being one of all commands."""
+    return name == "--env" or name in _LONG or _is_short_cluster(name)
+
+
 def _is_short_cluster(word: str) -> bool:
     return len(word) > 1 and word[0] == "-" and all(letter in _SHORT for letter in word[1:])
 

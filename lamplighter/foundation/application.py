@@ -13,7 +13,7 @@ from lamplighter.config import Repository, load_config
 from lamplighter.console.kernel import Kernel
 from lamplighter.console.options import GlobalOptions, split_global_options
 from lamplighter.container import Container
-from lamplighter.errors import ConfigError
+from lamplighter.errors import ConfigError, ConsoleError
 from lamplighter.events import Dispatcher
 from lamplighter.foundation.exceptions import Handler
 from lamplighter.foundation.maintenance import FileMaintenance
@@ -101,7 +101,7 @@ class Application(Container):
         options = GlobalOptions()
         try:
             options, rest = split_global_options(argv)
-            self._requested = options.env
+            self._request(options.env)
             self.bootstrap()
         except KeyboardInterrupt:
             return INTERRUPTED
@@ -109,6 +109,13 @@ class Application(Container):
             # The top of the main thread: a provider may raise anything, and there is no kernel yet that would tell.
             return Handler().render(error, verbosity=options.verbosity)
         return Kernel(self, self.make(CommandTable)).run(rest, options)
+
+    def _request(self, environment: str | None) -> None:
+        if self.is_booted and environment not in (None, self._environment):
+            raise ConsoleError(
+                f"The application runs in {self._environment} by now: --env={environment} comes too late."
+            )
+        self._requested = environment
 
     def _bind_self(self) -> None:
         self.instance(contracts.Application, self)

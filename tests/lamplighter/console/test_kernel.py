@@ -18,7 +18,7 @@ from lamplighter.console.options import split_global_options
 from lamplighter.console.output import Output
 from lamplighter.container import Container
 from lamplighter.contracts import ExceptionHandler
-from lamplighter.errors import ConsoleError
+from lamplighter.errors import ConfigError, ConsoleError
 from lamplighter.support.provider import CommandEntry, CommandTable
 
 Run = Callable[..., int]
@@ -103,6 +103,33 @@ class Exit(Command):
         if how in ENDS:
             raise ENDS[how]
         return {"none": None, "zero": 0, "three": 3, "true": True, "false": False}[how]
+
+
+class Shadowing(Command):
+    """A command whose option is one of all commands."""
+
+    name = "shadowing"
+
+    def handle(self, amount: int = 0, number: Annotated[int, typer.Option("-n", "--number")] = 1) -> None:
+        self.output.line(f"{amount} {number}")
+
+
+class Placing(Command):
+    """Another, by the name of its parameter alone."""
+
+    name = "placing"
+
+    def handle(self, env: str = "none") -> None:
+        self.output.line(env)
+
+
+class Deaf(Command):
+    """Another, whose short options look like two of all commands."""
+
+    name = "deaf"
+
+    def handle(self, loud: Annotated[bool, typer.Option("-nv")] = False) -> None:
+        self.output.line(str(loud))
 
 
 class Wanting(Command):
@@ -205,6 +232,30 @@ def test_lists_are_arguments_and_options_as_well(run: Run, capsys: pytest.Captur
     assert run("queue:retry", "1", "2", "--ranges=3-4", "--ranges", "5-6") == 0
 
     assert capsys.readouterr().out == "['1', '2'] ['3-4', '5-6']\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(Shadowing, "-n"), (Placing, "--env"), (Deaf, "-nv")],
+)
+@pytest.mark.parametrize("before", [(), ("help",)])
+def test_an_option_that_all_commands_have_is_refused_where_a_command_declares_it(
+    table: CommandTable, run: Run, handler: Handler, command: type[Command], option: str, before: tuple[str, ...]
+) -> None:
+    table.add(CommandEntry(command.name, "Can't be defined", f"{__name__}:{command.__name__}"))
+
+    assert run(*before, command.name) == 1
+
+    [(error, _)] = handler.rendered
+    assert isinstance(error, ConfigError)
+    assert f"The command {command.name} " in str(error)
+    assert f"declares the option {option}," in str(error)
+
+
+def test_no_number_is_no_value(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("queue:work", "--sleep=nan") == 1
+
+    assert "'sleep' is no number" in capsys.readouterr().err
 
 
 def test_what_stands_behind_two_dashes_is_an_argument(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -182,6 +182,17 @@ def test_the_configuration_and_the_application_have_one_environment(folder: Path
     assert (app.environment, app.make(contracts.Config).get("app.env")) == ("staging", "staging")
 
 
+def test_an_application_that_runs_can_not_change_its_environment(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = Application(folder).bootstrap()
+
+    assert app.run(["list", "-q", "--env=testing"]) == 0
+    assert app.run(["list", "--env=staging"]) == 1
+
+    assert "--env=staging comes too late" in capsys.readouterr().err
+
+
 SHOW = """
 import subprocess, sys
 from lamplighter.foundation.application import Application
