@@ -17,6 +17,7 @@ COMMANDS = (
         "datastore:rebuild",
         "Replay the events into empty tables, without answers",
         "app.Console.Commands.datastore_rebuild:DatastoreRebuildCommand",
+        is_destructive=True,
     ),
 )
 

@@ -7,9 +7,17 @@ from lamplighter.support.provider import CommandEntry, ServiceProvider
 
 COMMANDS = (
     CommandEntry(
-        "cache:clear", "Delete what this application has cached", "lamplighter.cache.commands.clear:ClearCommand"
+        "cache:clear",
+        "Delete what this application has cached",
+        "lamplighter.cache.commands.clear:ClearCommand",
+        is_destructive=True,
     ),
-    CommandEntry("cache:forget", "Delete one key of the cache", "lamplighter.cache.commands.forget:ForgetCommand"),
+    CommandEntry(
+        "cache:forget",
+        "Delete one key of the cache",
+        "lamplighter.cache.commands.forget:ForgetCommand",
+        is_destructive=True,
+    ),
 )
 
 

@@ -7,7 +7,7 @@ from lamplighter.console.options import OPTION_HELP
 from lamplighter.console.output import Output
 from lamplighter.errors import ConsoleError
 from lamplighter.support.provider import CommandEntry, CommandTable
-from lamplighter.support.strings import did_you_mean
+from lamplighter.support.strings import did_you_mean, is_slip
 
 COLUMN = 20  # columns of a word at least, so that most screens line up
 
@@ -27,14 +27,17 @@ def find(entries: Mapping[str, CommandEntry], name: str) -> CommandEntry:
     """The command of a name.
 
     Raises:
-        ConsoleError: there is none; the message names those that look like it.
+        ConsoleError: there is none; the message names those that look like it. A destructive one is named only where a
+            letter of it was mistyped, and not where another word was meant.
     """
     if name in entries:
         return entries[name]
     below = [known for known in entries if known.startswith(f"{name}:")]
     if below:
         raise ConsoleError(f'Command "{name}" is not defined. There are {", ".join(below)}.')
-    near = did_you_mean(name, entries)
+    near = did_you_mean(
+        name, [known for known, each in entries.items() if not each.is_destructive or is_slip(name, known)]
+    )
     raise ConsoleError(f'Command "{name}" is not defined.' + (f" Did you mean {' or '.join(near)}?" if near else ""))
 
 

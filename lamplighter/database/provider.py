@@ -12,7 +12,10 @@ COMMANDS = (
         "migrate:status", "Show which migrations have run", "lamplighter.database.commands.status:StatusCommand"
     ),
     CommandEntry(
-        "migrate:rollback", "Undo what the last migrate did", "lamplighter.database.commands.rollback:RollbackCommand"
+        "migrate:rollback",
+        "Undo what the last migrate did",
+        "lamplighter.database.commands.rollback:RollbackCommand",
+        is_destructive=True,
     ),
     CommandEntry("make:migration", "Create a migration", "lamplighter.database.commands.make:MakeMigrationCommand"),
 )

@@ -21,6 +21,7 @@ COMMANDS = (
         "queue:prune-claims",
         "Delete old payloads that were put aside",
         "lamplighter.kafka.commands.prune_claims:PruneClaimsCommand",
+        is_destructive=True,
     ),
     CommandEntry(
         "kafka:serve", "Run the embedded broker in the foreground", "lamplighter.kafka.commands.serve:ServeCommand"

@@ -24,8 +24,12 @@ COMMANDS = (
     CommandEntry(
         "queue:retry", "Put failed jobs back onto their queues", "lamplighter.queue.commands.retry:RetryCommand"
     ),
-    CommandEntry("queue:forget", "Delete a failed job", "lamplighter.queue.commands.forget:ForgetCommand"),
-    CommandEntry("queue:flush", "Delete all failed jobs", "lamplighter.queue.commands.flush:FlushCommand"),
+    CommandEntry(
+        "queue:forget", "Delete a failed job", "lamplighter.queue.commands.forget:ForgetCommand", is_destructive=True
+    ),
+    CommandEntry(
+        "queue:flush", "Delete all failed jobs", "lamplighter.queue.commands.flush:FlushCommand", is_destructive=True
+    ),
     CommandEntry(
         "queue:monitor", "Monitor the size of the specified queues", "lamplighter.queue.commands.monitor:MonitorCommand"
     ),
@@ -33,7 +37,10 @@ COMMANDS = (
         "queue:delayed", "List the jobs that are to run later", "lamplighter.queue.commands.delayed:DelayedCommand"
     ),
     CommandEntry(
-        "queue:cancel", "Cancel a job that is to run later", "lamplighter.queue.commands.cancel:CancelCommand"
+        "queue:cancel",
+        "Cancel a job that is to run later",
+        "lamplighter.queue.commands.cancel:CancelCommand",
+        is_destructive=True,
     ),
     CommandEntry("make:job", "Create a job class", "lamplighter.queue.commands.make_job:MakeJobCommand"),
 )

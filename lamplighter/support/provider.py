@@ -11,11 +11,18 @@ from lamplighter.support.discovery import load_settings
 
 @dataclass(frozen=True, slots=True)
 class CommandEntry:
-    """A command that is imported when it is run; `target` is `package.module:ClassName`."""
+    """A command that is imported when it is run.
+
+    Attributes:
+        target: `package.module:ClassName`.
+        is_destructive: what it takes away nothing brings back, so that it is proposed for no other word. One that takes
+            away more than it is told by name asks in production (`confirm_in_production`).
+    """
 
     name: str
     description: str
     target: str
+    is_destructive: bool = False
 
 
 class CommandTable:

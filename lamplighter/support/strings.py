@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from typing import Any
 
 SECRET = re.compile(
@@ -47,3 +48,11 @@ def mask_secrets(value: Any, key: str = "") -> Any:
 def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> list[str]:
     """The known words that are near, the nearest first; 1 as `cutoff` takes only the word itself."""
     return difflib.get_close_matches(word, list(known), n=3, cutoff=cutoff)
+
+
+def is_slip(word: str, known: str) -> bool:
+    """Whether two words are the same but for one letter, or for two neighbours that have changed places."""
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(word, known, strict=False)))
+    left, right = word[same:], known[same:]
+    swapped = left[:2][::-1] + left[2:]
+    return right == swapped or left[1:] in (right, right[1:]) or left == right[1:]

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from lamplighter.console.command import Command
+from lamplighter.console.command import Command, confirm_in_production
+from lamplighter.contracts import Application
 from lamplighter.errors import ConsoleError
 from lamplighter.kafka.connections import KafkaConnections
 from lamplighter.kafka.settings.tiers import LONGEST
@@ -18,7 +19,8 @@ class PruneClaimsCommand(Command):
     name = "queue:prune-claims"
     description = "Delete old payloads that were put aside"
 
-    def __init__(self, connections: KafkaConnections, failed_jobs: FailedJobs) -> None:
+    def __init__(self, app: Application, connections: KafkaConnections, failed_jobs: FailedJobs) -> None:
+        self._app = app
         self._connections = connections
         self._failed_jobs = failed_jobs
 
@@ -28,16 +30,22 @@ class PruneClaimsCommand(Command):
         hours: Annotated[
             float | None, typer.Option("--hours", min=0, help="What is older goes (else what no topic has)")
         ] = None,
-    ) -> None:
+        force: Annotated[bool, typer.Option("--force", help="Do not ask in production")] = False,
+    ) -> int:
         """Delete them, but for those of failed jobs, which may be retried."""
         settings = self._connections.settings(connection)
         store = settings.claims
         if store is None:
             raise ConsoleError(f"The connection {connection!r} has no claim_check: nothing is put aside for it.")
         # A job may come to its topic after the longest delay, and stay there for all of its retention.
-        age = settings.retention_days * 24 + LONGEST / 3600 if hours is None else hours
+        safe = settings.retention_days * 24 + LONGEST / 3600
+        age = safe if hours is None else hours
+        # Younger ones may be those of jobs that are still to run.
+        if age < safe and not confirm_in_production(self.output, self._app.environment, force=force):
+            return 1
         count = store.prune(hours=age, kept=self._names_of_failed_jobs)
         self.output.info(f"{count} payload{'' if count == 1 else 's'} deleted from {store.folder}.")
+        return 0
 
     def _names_of_failed_jobs(self) -> set[str]:
         references = (reference_in(job.headers) for job in self._failed_jobs.all() if job.headers)

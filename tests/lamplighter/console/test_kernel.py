@@ -411,6 +411,29 @@ def test_help_shows_a_choice_as_it_is_written(run: Run, capsys: pytest.CaptureFi
     assert "      --tone=TONE       [default: warm]" in capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("word", "proposed"),
+    [
+        ("queue:pause", False),
+        ("queue:listen", False),
+        ("queue:push", False),
+        ("queue:flushed-all", False),
+        ("queue:flsh", True),
+        ("queue:fulsh", True),
+        ("qeue:flush", True),
+    ],
+)
+def test_a_destructive_command_is_proposed_for_no_other_word(
+    table: CommandTable, run: Run, capsys: pytest.CaptureFixture[str], word: str, proposed: bool
+) -> None:
+    table.add(CommandEntry("queue:flush", "Delete all", "no.such.module:Flush", is_destructive=True))
+
+    assert run(word) == 1
+
+    proposal = capsys.readouterr().err.partition("Did you mean ")[2]
+    assert ("queue:flush" in proposal) == proposed
+
+
 def test_the_version_is_one_line(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("queue:work", "-V") == 0
 

@@ -385,6 +385,23 @@ def test_a_negative_age_flushes_nothing(failed_jobs: FailedJobs, artisan: Artisa
     assert (code, failed_jobs.ids()) == (1, ["a"])
 
 
+@pytest.mark.parametrize("words", [[], ["--hours=0"]])
+def test_failed_jobs_of_production_are_flushed_by_force_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failed_jobs: FailedJobs, capsys: Screen, words: list[str]
+) -> None:
+    keep(failed_jobs, "a")
+    monkeypatch.setenv("APP_ENV", "production")
+    app = Application(tmp_path, providers=[DatabaseServiceProvider, QueueServiceProvider])
+
+    asked = app.run(["queue:flush", *words])
+    left = [job.id for job in failed_jobs.all()]
+    forced = app.run(["queue:flush", *words, "--force"])
+
+    assert (asked, left, forced, list(failed_jobs.all())) == (1, ["a"], 0, [])
+    assert "Add --force" in capsys.readouterr().err
+    app.make(DatabaseManager).dispose()
+
+
 @pytest.mark.parametrize("command", [["queue:failed"], ["queue:retry", "all"], ["queue:forget", "a"], ["queue:flush"]])
 def test_a_missing_table_says_what_to_run(artisan: Artisan, capsys: Screen, command: list[str]) -> None:
     code = artisan(*command)

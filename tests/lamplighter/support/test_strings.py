@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lamplighter.support.strings import MASK, mask_secrets
+from lamplighter.support.strings import MASK, is_slip, mask_secrets
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,13 @@ def test_an_address_is_shown_without_its_credentials(url: str, shown: str) -> No
 @pytest.mark.parametrize("nothing", [None, "", [], {}])
 def test_a_secret_that_is_not_there_is_shown_as_such(nothing: Any) -> None:
     assert mask_secrets({"password": nothing}) == {"password": nothing}
+
+
+@pytest.mark.parametrize("word", ["flush", "flsh", "fluush", "flash", "fulsh", "lush", "flus", "flushh"])
+def test_a_word_with_a_slip_is_still_that_word(word: str) -> None:
+    assert is_slip(word, "flush")
+
+
+@pytest.mark.parametrize("word", ["", "flu", "hsulf", "flashh", "pause", "listen", "flushing", "push"])
+def test_another_word_is_no_slip(word: str) -> None:
+    assert not is_slip(word, "flush")
