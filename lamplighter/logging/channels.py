@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lamplighter.errors import ConfigError
+from lamplighter.logging.files import LogFile
 from lamplighter.logging.formatters import JsonFormatter, LineFormatter
 from lamplighter.support.forking import Lock, watch
 from lamplighter.support.options import parse_options
@@ -33,7 +34,7 @@ def configure(settings: Mapping[str, Any], path: Callable[[str], Path]) -> None:
         ConfigError: the channel is unknown, or a setting is wrong.
     """
     name = settings.get("default", "stderr")
-    channels = settings.get("channels", {})
+    channels = settings.get("channels") or {}
     if name not in channels:
         raise ConfigError(f"{FILE} has no channel {name!r}; it has {', '.join(sorted(channels)) or 'none'}.")
     options = parse_options(ChannelOptions, channels[name], where=f"{FILE} (channels.{name})")
@@ -55,9 +56,7 @@ def _handler(options: ChannelOptions, path: Callable[[str], Path]) -> logging.Ha
         return logging.NullHandler()
     if options.driver == "stderr":
         return logging.StreamHandler(sys.stderr)
-    file = path(options.path)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return logging.FileHandler(file, encoding="utf-8", errors="backslashreplace", delay=True)
+    return LogFile(path(options.path))
 
 
 class Writing:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from lamplighter.logging.context import job_fields
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_OURS = frozenset({"timestamp", "level", "logger", "exception"})
+_OURS = frozenset({"timestamp", "level", "logger", "exception", "stack"})
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
@@ -27,12 +27,12 @@ class LineFormatter(logging.Formatter):
     default_msec_format = None
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line; the trace, if there is one, below it."""
+        """One line; the trace and the stack, if there are any, below it."""
         stamp = datetime.fromtimestamp(record.created).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         words = [stamp, record.levelname, f"{record.name}:", record.getMessage()]
         words += [f"{key}={_quoted(value)}" for key, value in fields_of(record).items()]
-        line = " ".join(words)
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        trace = self.formatException(record.exc_info) if record.exc_info else ""
+        return "\n".join(part for part in (" ".join(words), trace, record.stack_info) if part)
 
 
 class JsonFormatter(logging.Formatter):
@@ -49,6 +49,8 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            fields["stack"] = record.stack_info
         return _json(fields)
 
 

@@ -23,6 +23,8 @@ def parse_options(cls: type[T], values: Mapping[str, object], *, where: str | Ca
         ConfigError: a key is unknown, missing or ill-typed; it names the file, the key and what is known.
     """
     place = where if callable(where) else lambda key: where
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{place('')} has to be a dictionary of settings, and is {_given(values)}.")
     hints = typing.get_type_hints(cls)
     known = {field.name: field for field in fields(cls)}  # type: ignore[arg-type]
     for key in values:
@@ -40,9 +42,13 @@ def _parse(value: object, hint: Any, place: Callable[[str], str], key: str) -> A
     if parsed is _REFUSED:
         # Never the value itself, which may be a secret.
         is_word = isinstance(value, str) and typing.get_origin(hint) is Literal
-        given = "null" if value is None else "another word" if is_word else f"a {type(value).__name__}"
+        given = "another word" if is_word else _given(value)
         raise ConfigError(f"{place(key)} has {given} for the key {key!r}, which takes {_name(hint)}.")
     return parsed
+
+
+def _given(value: object) -> str:
+    return "null" if value is None else f"a {type(value).__name__}"
 
 
 def _read(value: object, hint: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,97 @@ def test_a_channel_writes_from_its_level_on(tmp_path: Path) -> None:
     ]
 
 
+def test_a_file_that_was_renamed_is_followed_by_a_new_one(tmp_path: Path) -> None:
+    configure(settings("single", path="app.log"), lambda path: tmp_path / path)
+    log = logging.getLogger("app")
+    log.error("before")
+
+    (tmp_path / "app.log").rename(tmp_path / "app.log.1")
+    log.error("after")
+
+    assert "before" in (tmp_path / "app.log.1").read_text()
+    assert "after" not in (tmp_path / "app.log.1").read_text()
+    assert "after" in (tmp_path / "app.log").read_text()
+
+
+def test_a_file_whose_folder_was_removed_is_made_anew(tmp_path: Path) -> None:
+    configure(settings("single", path="logs/app.log"), lambda path: tmp_path / path)
+    log = logging.getLogger("app")
+    log.error("before")
+
+    shutil.rmtree(tmp_path / "logs")
+    log.error("after")
+
+    assert "after" in (tmp_path / "logs/app.log").read_text()
+
+
+def test_a_file_that_can_not_be_written_is_told_once_and_its_lines_go_to_stderr(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "storage").write_text("no folder")
+    configure(settings("single", path="storage/logs/app.log"), lambda path: tmp_path / path)
+    log = logging.getLogger("app")
+
+    for word in ("one", "two"):
+        log.error(word)
+    out = capsys.readouterr().err
+    (tmp_path / "storage").unlink()
+    log.error("three")
+
+    lines = [line.split(" ", 3)[3] for line in out.splitlines()]
+    told = (
+        f"the log file can't be written; lines go to stderr until it can path={tmp_path}/storage/logs/app.log reason="
+    )
+    assert lines[0].removeprefix("lamplighter.logging.files: ").startswith(told)
+    assert lines[1:] == ["app: one", "app: two"]
+    assert (tmp_path / "storage/logs/app.log").read_text().endswith("app: three\n")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_full_disk_costs_no_line_and_is_told_again_when_it_is_full_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(settings("single", path="app.log"), lambda path: tmp_path / path)
+    log, file = logging.getLogger("app"), tmp_path / "app.log"
+    seen = []
+    for turn in range(2):
+        file.unlink(missing_ok=True)
+        file.symlink_to("/dev/full")
+        for word in ("lost", "lost too"):
+            log.error("%s %d", word, turn)
+        file.unlink()
+        file.write_text("half a line")
+        log.error("back")
+        seen.append((capsys.readouterr().err, file.read_text()))
+
+    for turn, (err, kept) in enumerate(seen):
+        assert [err.count(word) for word in ("No space left on device", f"lost {turn}", f"lost too {turn}")] == [
+            1,
+            1,
+            1,
+        ]
+        assert kept.splitlines()[0] == "half a line"
+        assert kept.splitlines()[1].endswith("app: back")
+
+
+def test_a_record_that_can_not_be_formatted_ends_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configure(settings("single", path="app.log"), lambda path: tmp_path / path)
+
+    logging.getLogger("app").error("%d", "no number")
+    logging.getLogger("app").error("next")
+
+    assert (tmp_path / "app.log").read_text().endswith("app: next\n")
+    assert "Logging error" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("formatter", [LineFormatter(), JsonFormatter()])
+def test_the_stack_that_was_asked_for_is_written(formatter: logging.Formatter) -> None:
+    given = record()
+    given.stack_info = "Stack (most recent call last): here"
+
+    assert "most recent call last): here" in formatter.format(given)
+
+
 def test_configuring_again_writes_each_line_once(tmp_path: Path) -> None:
     for _ in range(2):
         configure(settings("single", path="app.log"), lambda path: tmp_path / path)
@@ -146,6 +238,8 @@ def test_configuring_again_writes_each_line_once(tmp_path: Path) -> None:
         (settings("stderr", level="loud"), "'loud'"),
         (settings("stderr", colour="red"), "'colour'"),
         (settings("mail"), "'driver'"),
+        ({"default": "one", "channels": {"one": None}}, r"channels.one\)"),
+        ({"default": "one", "channels": None}, "no channel 'one'"),
     ],
 )
 def test_a_wrong_setting_is_named(wrong: dict[str, Any], why: str) -> None:
