@@ -3,12 +3,19 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lamplighter.errors import ConsoleError
+
 
 class FileMaintenance:
-    """The application is down while the file is there."""
+    """The application is down while the file is there.
+
+    Raises:
+        ConsoleError: by what changes it, where the file can't be written.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -19,10 +26,15 @@ class FileMaintenance:
 
     def activate(self, payload: Mapping[str, Any]) -> None:
         """Go down; `payload` is kept for whoever asks why."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
         draft = self._file.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps(dict(payload)), encoding="utf-8")
-        draft.replace(self._file)
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            draft.write_text(json.dumps(dict(payload)), encoding="utf-8")
+            draft.replace(self._file)
+        except OSError as error:
+            with suppress(OSError):
+                draft.unlink()
+            raise self._unchanged(error) from error
 
     def deactivate(self) -> bool:
         """Come up again; False when it was not down."""
@@ -30,4 +42,9 @@ class FileMaintenance:
             self._file.unlink()
         except FileNotFoundError:
             return False
+        except OSError as error:
+            raise self._unchanged(error) from error
         return True
+
+    def _unchanged(self, error: OSError) -> ConsoleError:
+        return ConsoleError(f"Maintenance mode was not changed: {self._file} can't be written: {error.strerror}.")

@@ -2,14 +2,11 @@
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from lamplighter.console.command import Command
-from lamplighter.errors import ConsoleError
 from lamplighter.foundation.maintenance import FileMaintenance
 
 LONGEST = 10 * 366 * 86400  # seconds that a client can be asked to wait
@@ -30,8 +27,7 @@ class DownCommand(Command):
         was_down = self._maintenance.is_down()
         # Whole seconds, as PHP reads them: up, or clients would come back too early.
         seconds = None if retry is None else math.ceil(retry)
-        with _told():
-            self._maintenance.activate({"time": math.ceil(time.time()), "retry": seconds, "message": message})
+        self._maintenance.activate({"time": math.ceil(time.time()), "retry": seconds, "message": message})
         if was_down:
             self.output.info("Maintenance mode options updated.")
         else:
@@ -48,17 +44,7 @@ class UpCommand(Command):
         self._maintenance = maintenance
 
     def handle(self) -> None:
-        with _told():
-            was_down = self._maintenance.deactivate()
-        if was_down:
+        if self._maintenance.deactivate():
             self.output.info("Application is now live.")
         else:
             self.output.info("Application is already up.")
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ConsoleError(f"Maintenance mode was not changed: {error.filename}: {error.strerror}.") from error

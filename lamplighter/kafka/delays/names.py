@@ -2,12 +2,15 @@
 
 import fcntl
 import hashlib
+import logging
 import os
 import re
 import uuid
 from pathlib import Path
 
 from lamplighter.support.forking import watch
+
+log = logging.getLogger(__name__)
 
 MOST = 256  # movers of one group on a host that get a name
 _A_NAME = re.compile(rb"lamplighter-[0-9a-f]{32}")
@@ -45,23 +48,31 @@ class HeldName:
 
 def take_name(folder: Path, group: str) -> HeldName | None:
     """The first free name of a group; None where the folder gives none, as one that can't be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
     # A group may be called by what no file can.
     prefix = hashlib.sha256(group.encode()).hexdigest()[:16]
-    for number in range(MOST):
-        try:
-            handle = os.open(folder / f"{prefix}-{number}", os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError:
-            return None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return HeldName(handle)
-        except BlockingIOError:
-            os.close(handle)  # another's
-        except OSError:
-            os.close(handle)
-            return None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(MOST):
+            name = _taken(folder / f"{prefix}-{number}")
+            if name is not None:
+                return name
+    except OSError as error:
+        log.warning(
+            "no name can be kept for the mover of delays; where this worker is killed, its part of them waits for the "
+            "end of its session",
+            extra={"path": str(folder), "reason": error.strerror},
+        )
     return None
+
+
+def _taken(path: Path) -> HeldName | None:
+    """The name in a file; None where it is another's."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return HeldName(handle)
+    except OSError as error:
+        os.close(handle)
+        if isinstance(error, BlockingIOError):
+            return None
+        raise

@@ -22,9 +22,10 @@ class HealthCommand(Command):
         self, seconds: Annotated[float, typer.Option("--seconds", help="The oldest beat that is still healthy")] = 30
     ) -> int:
         """Look at every worker; 1 when one stands still, or when there is none."""
-        workers = read_health(self._app.path("storage", "framework", "workers"))
+        folder = self._app.path("storage", "framework", "workers")
+        workers = read_health(folder)
         if not workers:
-            self.output.error("No worker runs on this host.")
+            self.output.error(f"No worker runs on this host: none has a heartbeat in {folder}.")
             return 1
         sick = [(worker, late) for worker in workers if (late := worker.late(seconds))]
         for worker, late in sick:

@@ -1,13 +1,17 @@
 """The heartbeat of a worker, in a file that `queue:health` reads."""
 
 import json
+import logging
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+log = logging.getLogger(__name__)
 
 THREADS = ("worker", "polling")
 
@@ -21,13 +25,24 @@ class Heartbeat:
         self._queues = list(queues)
         self._beats = dict.fromkeys(THREADS, time.time())
         self._started = started(psutil.Process())
+        self._is_out = False
 
     def beat(self, thread: str) -> None:
         """This thread is alive."""
         self._beats[thread] = time.time()
 
     def write(self) -> None:
-        """Put the beats into the file, in one step."""
+        """Put the beats into the file, in one step; where that fails, each outage is told once."""
+        try:
+            self._write()
+            self._is_out = False
+        except OSError as error:
+            if not self._is_out:
+                fields = {"path": str(self._file), "reason": error.strerror}
+                log.error("the heartbeat can't be written; queue:health does not see this worker", extra=fields)
+            self._is_out = True
+
+    def _write(self) -> None:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         draft = self._file.with_suffix(".draft")
         fields = {
@@ -42,7 +57,8 @@ class Heartbeat:
 
     def remove(self) -> None:
         """The worker ends."""
-        self._file.unlink(missing_ok=True)
+        with suppress(OSError):  # without a process of this number it counts as gone
+            self._file.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +86,8 @@ def read_health(folder: Path) -> list[Health]:
     for file in sorted(folder.glob("*.json")):
         health = _read(file)
         if health is None:
-            file.unlink(missing_ok=True)
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
         else:
             found.append(health)
     return found

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from lamplighter.kafka.delays.names import take_name
 from tests.harness import ROOT
 
@@ -82,7 +84,13 @@ def test_a_file_that_was_cut_off_makes_a_new_name(tmp_path: Path) -> None:
     assert file.read_text() == again.text
 
 
-def test_a_folder_that_can_not_be_made_gives_no_name(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
+def test_a_folder_that_can_not_be_written_is_told_and_gives_no_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "storage").write_text("no folder")
 
-    assert take_name(tmp_path / "file" / "movers", "store.delays") is None
+    assert take_name(tmp_path / "storage/movers", "store.delays") is None
+
+    [record] = caplog.records
+    assert "no name can be kept" in record.message
+    assert vars(record)["reason"] == "Not a directory"

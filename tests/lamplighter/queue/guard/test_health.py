@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -36,6 +37,27 @@ def test_a_thread_that_stands_still_is_named(tmp_path: Path) -> None:
     file.write_text(json.dumps(fields))
 
     assert read_health(tmp_path)[0].late(30) == ["polling"]
+
+
+def test_a_heartbeat_that_can_not_be_written_is_told_once_and_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "storage/workers"
+    heartbeat = Heartbeat(folder, "kafka", ["store"])
+    counts = []
+    for _ in range(2):
+        (tmp_path / "storage").write_text("no folder")
+        for _ in range(3):
+            heartbeat.write()
+        heartbeat.remove()
+        counts.append(caplog.text.count("the heartbeat can't be written"))
+        (tmp_path / "storage").unlink()
+        heartbeat.write()
+        assert len(read_health(folder)) == 1
+        heartbeat.remove()
+        shutil.rmtree(tmp_path / "storage")
+
+    assert counts == [1, 2]
 
 
 def test_the_files_of_the_dead_are_removed(tmp_path: Path) -> None:
