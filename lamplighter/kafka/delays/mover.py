@@ -21,7 +21,7 @@ from lamplighter.kafka.polling.commit_errors import Verdict, judge
 from lamplighter.kafka.polling.validation import Validation
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.settings import native
-from lamplighter.kafka.settings.clientlog import client_logger
+from lamplighter.kafka.settings.clientlog import client_logger, tell_outage
 from lamplighter.kafka.settings.tiers import Tiers
 from lamplighter.kafka.topics.metadata import missing_topics
 
@@ -211,10 +211,13 @@ class Mover(threading.Thread):
         except Unavailable as error:
             self._ask_at = time.monotonic() + ASK_SOON
             if not self._stopping.is_set():
-                self._tell_once("delayed jobs can't be moved yet", str(error))
+                tell_outage(str(self._config["bootstrap.servers"]), str(error))
         except KafkaException as error:
             self._ask_at = time.monotonic() + ASK_SOON
-            self._tell_once("delayed jobs can't be moved yet", error.args[0].str())
+            if error.args[0].code() == KafkaError._TRANSPORT:
+                tell_outage(str(self._config["bootstrap.servers"]), error.args[0].str())
+            else:
+                self._tell_once("delayed jobs can't be moved yet", error.args[0].str())
         except QueueError as error:
             self._go_by_this_host(str(error))
 
