@@ -226,7 +226,7 @@ def test_poison_that_no_letter_can_hold_waits_until_the_topic_takes_it(
     project.configure(dead_letter_topic=small)
     noise = os.urandom(4000)
     kafka.publish(topic, [(b"k", noise)])
-    worker = project.worker("-q")
+    worker = project.worker("-q", LOG_LEVEL="debug")
     wait_for(lambda: project.log().count("Raise its max.message.bytes") >= 2, what="the advice")
     kafka.jobs(topic, *({"n": n} for n in range(20)))
     wait_for(lambda: len(project.events("end")) == 20, what="the jobs behind it")
@@ -238,6 +238,7 @@ def test_poison_that_no_letter_can_hold_waits_until_the_topic_takes_it(
         future.result(10)
     wait_for(lambda: Letters(kafka, small).read(), what="the letter")
 
+    assert project.log().count("ERROR lamplighter.queue.worker.failing: a failed job can't be recorded") == 1
     assert Letters(kafka, small).read()[0][1] == noise
     assert stop(worker) == 0
     assert kafka.committed(topic, topic) == kafka.ends(topic)

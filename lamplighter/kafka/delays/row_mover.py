@@ -11,6 +11,7 @@ from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, LamplighterError, MessageTooLarge, QueueError, Unavailable
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.table import LEASE, DelayedJob, DelayedJobs
+from lamplighter.queue.failed.trace import one_line
 
 log = logging.getLogger(__name__)
 
@@ -97,12 +98,9 @@ class RowMover(threading.Thread):
                 self._look_once(table)
                 wait = self._move(table)
                 self._told = ""
-            except LamplighterError as error:
+            except Exception as error:
                 self._tell(error)
-                wait = AWAY if self._is_store else LOOK_EVERY
-            except Exception:
-                log.exception("rows of delayed jobs can't be moved; trying again")
-                wait = AWAY
+                wait = AWAY if self._is_store or not isinstance(error, LamplighterError) else LOOK_EVERY
             self._stopping.wait(wait)
 
     def _look_once(self, table: DelayedJobs) -> None:
@@ -172,10 +170,14 @@ class RowMover(threading.Thread):
         outcomes = {job.id: told.get(job.id, late) for job in jobs}
         return {id: error for id, error in outcomes.items() if error is not None}
 
-    def _tell(self, error: LamplighterError) -> None:
-        if str(error) != self._told:
-            self._told = str(error)
-            log.warning("delayed jobs can't be moved; trying again", extra={"reason": self._told})
+    def _tell(self, error: Exception) -> None:
+        reason = one_line(error)
+        if reason == self._told:
+            return
+        self._told = reason
+        # What explains itself needs no trace.
+        trace = None if isinstance(error, LamplighterError) else error
+        log.warning("delayed jobs can't be moved; trying again", extra={"reason": reason}, exc_info=trace)
 
 
 def _queue(job: DelayedJob) -> str:

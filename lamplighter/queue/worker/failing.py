@@ -5,6 +5,7 @@ import logging
 from lamplighter.errors import MessageTooLarge, Unavailable
 from lamplighter.queue.failed import FailedJobs, Failure
 from lamplighter.queue.failed.trace import one_line
+from lamplighter.queue.worker.outages import Outages
 from lamplighter.queue.worker.runner import Runner, Start
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,7 @@ class Failing:
         self._runner = runner
         self._begun: tuple[Start, BaseException] | None = None
         self._told: Start | None = None
+        self._outages = Outages()
 
     def write_down(self, start: Start, error: BaseException) -> Exception | None:
         """Record and call `failed()`; what kept it from being done. Either may hang: the caller holds a deadline."""
@@ -54,9 +56,13 @@ class Failing:
             delivery.retries -= 1
             counted = True
         delivery.release(STORE_AWAY, counted=counted)
-        log.error(
+        reason = one_line(refusal)
+        # It is tried every two seconds, for each job that has failed meanwhile.
+        level = logging.ERROR if self._outages.is_new(reason) else logging.DEBUG
+        log.log(
+            level,
             "a failed job can't be recorded; it stays uncommitted and is recorded as soon as that works",
-            extra={"job": start.name, "position": delivery.position, "reason": one_line(refusal)},
+            extra={"job": start.name, "position": delivery.position, "reason": reason},
         )
 
     def record(self, start: Start, error: BaseException) -> None:

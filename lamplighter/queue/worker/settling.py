@@ -12,8 +12,10 @@ from lamplighter.errors import JobFailed as JobFailedError
 from lamplighter.errors import LamplighterError, OrderBlocked, PayloadError, Unavailable
 from lamplighter.queue.delivery import Deleted, Failed, Released, WorkQueue
 from lamplighter.queue.events import JobFailed, JobProcessed, JobReleased
+from lamplighter.queue.failed.trace import one_line
 from lamplighter.queue.guard.children import leave
 from lamplighter.queue.guard.watch import NEVER, Hand
+from lamplighter.queue.worker.outages import Outages
 
 if TYPE_CHECKING:
     from lamplighter.queue.worker.failing import Failing
@@ -80,6 +82,7 @@ class Settling:
         self._who_hears_of_ends = events.listeners(JobProcessed)
         self._database_errors = database_errors
         self._hand = hand
+        self._outages = Outages()
 
     def settle(self, start: "Start", error: BaseException | None, duration: float) -> bool:
         """Do what the handler asked for, or what its end calls for; False where the job is to run again."""
@@ -96,7 +99,7 @@ class Settling:
 
     def excuses(self, starts: Sequence["Start"], error: BaseException) -> bool:
         """Whether an error is about a service, so that none of these jobs is charged for it."""
-        if isinstance(error, Unavailable) or self._database_errors.is_lost_connection(error):
+        if self._is_outage(error):
             return True
         return self._database_errors.is_deadlock(error) and all(
             start.delivery.excused < MOST_DEADLOCKS for start in starts
@@ -153,7 +156,7 @@ class Settling:
 
     def _after_error(self, start: "Start", error: BaseException, duration: float) -> bool:
         delivery = start.delivery
-        if isinstance(error, Unavailable) or self._database_errors.is_lost_connection(error):
+        if self._is_outage(error):
             return self._release(start, error, AWAY, duration, counted=False)
         if self._database_errors.is_deadlock(error) and delivery.excused < MOST_DEADLOCKS:
             return self._release(start, error, self._queue.deadlock_wait, duration, counted=False)
@@ -169,14 +172,24 @@ class Settling:
         if error is not None and isinstance(delivery.failure, OrderBlocked):
             delivery.failure.__cause__ = error  # what is recorded tells both
         if error is not None and not isinstance(error, ErrorElsewhere):  # that process has said so
-            log.warning(
-                "job will run again",
-                extra={"job": start.name, "position": delivery.position, "delay": delay, "counted": counted},
-                exc_info=error,
-            )
+            self._tell_release(start, error, delay, counted=counted)
         if self._events.listeners(JobReleased):
             self.tell(JobReleased(start, duration, delay, error))
         return False
+
+    def _is_outage(self, error: BaseException) -> bool:
+        return isinstance(error, Unavailable) or self._database_errors.is_lost_connection(error)
+
+    def _tell_release(self, start: "Start", error: BaseException, delay: float, *, counted: bool) -> None:
+        fields = {"job": start.name, "position": start.delivery.position, "delay": delay, "counted": counted}
+        if counted or not self._is_outage(error):
+            log.warning("job will run again", extra=fields, exc_info=error)
+            return
+        # All jobs meet it, every second, and none is to blame: its trace says nothing of them.
+        reason = one_line(error)
+        if self._outages.is_new(reason):
+            log.warning("a service is away; jobs that need it wait, and are not charged", extra={"reason": reason})
+        log.debug("job will run again", extra=fields)
 
 
 def time_to_fail(timeout: float) -> float:

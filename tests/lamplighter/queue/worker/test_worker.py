@@ -1,5 +1,6 @@
 """The loop: pop, run, settle, exactly once."""
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -161,6 +162,21 @@ def test_a_service_that_is_away_counts_no_attempt_however_long(bench: Bench, kin
     assert delivery.settled[-1] == ("delete",)
 
 
+@pytest.mark.parametrize("kind", ["lost", "away"])
+def test_a_service_that_is_away_is_one_line_without_a_trace(
+    bench: Bench, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    for key in (b"a", b"b"):
+        bench.queue.add("raises", {"kind": kind, "times": 20}, key=key)
+
+    bench.worker(Raises).work()
+
+    [record] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert record.message == "a service is away; jobs that need it wait, and are not charged"
+    assert record.exc_info is None
+    assert len(told) == 22
+
+
 def test_deadlocks_are_excused_a_few_times_only(bench: Bench) -> None:
     delivery = bench.queue.add("raises", {"kind": "deadlock"})
 
@@ -220,6 +236,18 @@ def test_a_failure_that_can_not_be_recorded_is_held_and_recorded_later_without_a
     assert [entry[0] for entry in delivery.settled] == ["release", "release", "release", "fail"]
     assert [entry[2] for entry in delivery.settled[:3]] == [True, False, False]
     assert len(bench.failed_jobs.records) == 1
+
+
+def test_a_store_that_refuses_is_told_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    for key in (b"a", b"b"):
+        bench.queue.add("raises", key=key)
+    bench.failed_jobs.refusals = 9
+
+    bench.worker(Raises).work()
+
+    refused = [record for record in caplog.records if "can't be recorded" in record.message]
+    assert [record.levelno for record in refused if record.levelno > logging.DEBUG] == [logging.ERROR]
+    assert len(bench.failed_jobs.records) == 2
 
 
 def test_a_job_that_blocked_its_key_for_too_long_is_recorded_with_its_own_error(
