@@ -145,7 +145,12 @@ class DatabaseManager:
             raise ConfigError(f"{where} has an empty `database`; it is a file, or :memory:.")
         if database != ":memory:":
             file = self._path(database)
-            file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ConfigError(
+                    f"{where} has its file in {file.parent}, which can't be made: {error.strerror}."
+                ) from error
             database = str(file)
         sqlite.register()
         url = URL.create(sqlite.DRIVER, database=database)

@@ -107,7 +107,7 @@ class Application(Container):
             return INTERRUPTED
         except Exception as error:
             # The top of the main thread: a provider may raise anything, and there is no kernel yet that would tell.
-            return Handler().render(error, verbosity=options.verbosity)
+            return Handler(self).render(error, verbosity=options.verbosity)
         return Kernel(self, self.make(CommandTable)).run(rest, options)
 
     def _request(self, environment: str | None) -> None:
@@ -126,7 +126,7 @@ class Application(Container):
         self.instance(contracts.Events, Dispatcher())
         self.alias(contracts.Events, Dispatcher)
         self.alias(contracts.Config, Repository)
-        self.instance(contracts.ExceptionHandler, Handler())
+        self.instance(contracts.ExceptionHandler, Handler(self))
         maintenance = FileMaintenance(self.path("storage", "framework", "down"))
         self.instance(FileMaintenance, maintenance)
         self.instance(contracts.Maintenance, maintenance)

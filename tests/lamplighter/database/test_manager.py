@@ -54,6 +54,15 @@ def make(tmp_path: Path) -> Iterator[Make]:
         manager.dispose()
 
 
+def test_a_folder_that_can_not_be_made_is_named(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+
+    with pytest.raises(
+        ConfigError, match=r"connections\.test\) has its file in .*/file/data, which can't be made: Not a"
+    ):
+        make(database="file/data/test.sqlite").engine()
+
+
 def test_sqlite_lies_below_the_base_path_and_is_set_up_for_several_writers(make: Make, tmp_path: Path) -> None:
     manager = make(database="deep/inside/test.sqlite")
 

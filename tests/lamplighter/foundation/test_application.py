@@ -1,5 +1,6 @@
 """The application: its folder, its providers and its console."""
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +10,13 @@ import pytest
 
 from lamplighter import contracts
 from lamplighter.config import Repository
+from lamplighter.console.command import Command
 from lamplighter.container import Container
 from lamplighter.errors import ConfigError
 from lamplighter.events import Dispatcher
 from lamplighter.foundation.application import Application
-from lamplighter.support.provider import ServiceProvider
+from lamplighter.logging.channels import LOGGERS
+from lamplighter.support.provider import CommandEntry, ServiceProvider
 
 ROOT = Path(__file__).parents[3]
 HEAVY = ("sqlalchemy", "alembic", "confluent_kafka")
@@ -242,3 +245,63 @@ def test_a_missing_file_of_an_environment_is_told_once(folder: Path) -> None:
 
     assert done.stdout.split() == ["staging", "staging"]
     assert done.stderr.count("the file of this environment is missing") == 1
+
+
+class Away:
+    """Errors of a database, of which one means that it is away."""
+
+    def is_lost_connection(self, error: BaseException) -> bool:
+        """Whether it is a ConnectionResetError."""
+        return isinstance(error, ConnectionResetError)
+
+    def is_deadlock(self, error: BaseException) -> bool:
+        """Never."""
+        return False
+
+
+class Ends(Command):
+    """Ends as it is told."""
+
+    name = "ends"
+
+    def handle(self, how: str) -> None:
+        """Raise."""
+        raise {"lost": ConnectionResetError, "other": ValueError}[how]("one\ntwo")
+
+
+class Ending(ServiceProvider):
+    """Adds the command, and knows a database."""
+
+    def register(self) -> None:
+        """Bind and add."""
+        self.app.instance(contracts.DatabaseErrors, Away())
+        self.commands(CommandEntry("ends", "Ends", f"{__name__}:Ends"))
+
+
+def test_a_database_that_is_away_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert Application(folder, providers=[Ending]).run(["ends", "lost"]) == 1
+
+    assert [line.strip() for line in capsys.readouterr().err.splitlines() if line.strip()] == [
+        "ERROR  The database does not answer: ConnectionResetError: one. Its settings are in config/database.py."
+    ]
+
+
+@pytest.mark.parametrize(("channel", "logged"), [("stderr", 0), ("single", 1)])
+def test_an_error_that_nobody_expected_is_shown_once(
+    folder: Path, capsys: pytest.CaptureFixture[str], channel: str, logged: int
+) -> None:
+    channels = {"one": {"driver": channel, "path": "app.log"}}
+    (folder / "config/logging.py").write_text(f"config = {{'default': 'one', 'channels': {channels!r}}}")
+    before = {name: logging.getLogger(name).handlers[:] for name in LOGGERS}
+
+    status = Application(folder, providers=[Ending]).run(["ends", "other"])
+
+    for name, handlers in before.items():
+        logger = logging.getLogger(name)
+        for handler in set(logger.handlers) - set(handlers):
+            handler.close()
+        logger.handlers, logger.level, logger.propagate = handlers, logging.NOTSET, True
+    err = capsys.readouterr().err
+    log = folder / "app.log"
+    assert (status, err.count("ValueError: one"), "two" in err) == (1, 1, False)
+    assert (log.read_text().count("ValueError: one") if log.exists() else 0) == logged
