@@ -27,12 +27,20 @@ STYLES = {
     "title": ("\x1b[32;1m", "\x1b[39;22m"),
 }
 
+# What a terminal obeys, and what turns the order of letters around; of the former, our own styles pass. Names of jobs
+# and rows of a database are anybody's text.
+_STEERING = re.compile(
+    "(" + "|".join(re.escape(code) for style in STYLES.values() for code in style) + ")"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+)
+
 
 class Output:
     """The screen of one command: errors go to `stderr`, all else to `stdout`.
 
     Each call is one write, flushed, so that lines of several processes do not mix and none waits in a buffer. With
-    verbosity -1 only errors are written. A reader that has gone away (`| head`) ends nothing: the rest is dropped.
+    verbosity -1 only errors are written. A reader that has gone away (`| head`) ends nothing: the rest is dropped. What
+    a terminal would obey is written as JSON writes it, but for our own styles and by `write`.
 
     Attributes:
         has_reader: whether nobody who reads has gone away yet; what goes on without end is to end without one.
@@ -94,7 +102,7 @@ class Output:
     def line(self, text: str = "", *, verbosity: int = 0) -> None:
         """Print a line, from this verbosity on."""
         if self.verbosity >= verbosity:
-            self.write(f"{text}\n")
+            self.write(f"{_harmless(text)}\n")
 
     def info(self, text: str) -> None:
         """Tell what happens."""
@@ -114,13 +122,15 @@ class Output:
 
     def two_column(self, left: str, right: str = "", *, style: str | None = None) -> None:
         """Print two words on a line with dots between them; the style colours the right one."""
+        left, right = _cell(left), _cell(right)
         dots = "." * max(0, self.width - len(left) - len(right) - (6 if right else 5))
         words = [left, self.paint("gray", dots), self.paint(style, right) if style else right]
         self.line("  " + " ".join(word for word in words if word))
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print rows in a frame."""
-        cells = [[str(cell) for cell in row] for row in rows]
+        headers = [_cell(header) for header in headers]
+        cells = [[_cell(str(cell)) for cell in row] for row in rows]
         widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
         frame = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
         head = [self.paint("green", header.ljust(width)) for header, width in zip(headers, widths, strict=True)]
@@ -159,7 +169,7 @@ class Output:
             self._emit(self._stdout, self._framed(kind, text, ansi=self.ansi))
 
     def _framed(self, kind: str, text: str, *, ansi: bool) -> str:
-        head, *below = _ended(text).split("\n")
+        head, *below = _ended(_harmless(text)).split("\n")
         label = f" {kind.upper()} "
         if ansi:
             label = _styled(kind, label)
@@ -187,6 +197,15 @@ class Output:
 def _styled(style: str, text: str) -> str:
     on, off = STYLES[style]
     return f"{on}{text}{off}"
+
+
+def _harmless(text: str) -> str:
+    return _STEERING.sub(lambda found: found[1] or f"\\u{ord(found[0]):04x}", text)
+
+
+def _cell(text: str) -> str:
+    """The same on one line."""
+    return _harmless(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def _ended(text: str) -> str:

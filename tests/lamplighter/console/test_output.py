@@ -53,6 +53,44 @@ def test_blocks_keep_one_empty_line_between_them() -> None:
     assert out.getvalue() == "\n   INFO  One.  \n\n   WARN  Two.  \n\nthree\n\n   INFO  Four.  \n\n"
 
 
+STEERING = "a\x1b[2J\x07b\x9b31mc\u202ed\re"
+SHOWN = r"a\u001b[2J\u0007b\u009b31mc\u202ed\u000de"
+
+
+@pytest.mark.parametrize("ansi", [False, True])
+def test_what_a_terminal_would_obey_is_shown_instead(ansi: bool) -> None:
+    output, out, err = screen(ansi=ansi)
+
+    output.line(STEERING)
+    output.info(STEERING)
+    output.two_column(STEERING, f"{STEERING}\n2026-01-01 another line")
+    output.table([STEERING], [[f"{STEERING}\n| x |"]])
+    output.error(STEERING)
+
+    written = out.getvalue() + err.getvalue()
+    assert written.count(SHOWN) == 7
+    assert "\x1b[2J" not in written
+    assert not any(letter in written for letter in "\x07\x9b\u202e\r")
+    assert r"\n2026-01-01 another line" in written
+    assert r"\n| x |" in written
+
+
+def test_styles_of_ours_pass() -> None:
+    output, out, _ = screen(ansi=True)
+
+    output.line(output.paint("green", "fine"))
+
+    assert out.getvalue() == "\x1b[32mfine\x1b[39m\n"
+
+
+def test_json_stays_what_it_is() -> None:
+    output, out, _ = screen()
+
+    output.line(json.dumps({"name": STEERING}, ensure_ascii=False))
+
+    assert json.loads(out.getvalue()) == {"name": STEERING}
+
+
 def test_only_errors_go_to_stderr() -> None:
     output, out, err = screen()
 
