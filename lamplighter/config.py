@@ -36,7 +36,7 @@ class Repository:
         for name in above:
             inner = section.get(name)
             if not isinstance(inner, dict):
-                inner = section[name] = {}
+                inner = section[name] = dict(inner) if isinstance(inner, Mapping) else {}
             section = inner
         section[last] = value
 
@@ -53,8 +53,9 @@ class Repository:
         return int(self._typed(key, default, int))
 
     def boolean(self, key: str, default: bool | None = None) -> bool:
-        """True or false."""
-        return bool(self._typed(key, default, bool))
+        """True or false; 1 and 0 from the environment are read as these."""
+        value = self.get(key, default)
+        return value == "1" if value in ("0", "1") else bool(self._typed(key, default, bool))
 
     def mapping(self, key: str, default: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A section."""

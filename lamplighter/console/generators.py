@@ -27,7 +27,7 @@ class Generator:
             force: overwrite a file that is there.
 
         Raises:
-            ConsoleError: the name can't be one in Python, or the file is there.
+            ConsoleError: the name can't be one in Python, the file is there, or it can't be written.
         """
         words = _words(name)
         if not words:
@@ -40,8 +40,6 @@ class Generator:
             raise ConsoleError(f"{kind} can't be named {class_name!r}: the file needs another class of that name.")
         target = self._base_path.joinpath(folder, *above, f"{module}.py")
         shown = target.relative_to(self._base_path).as_posix()
-        if target.exists() and not force:
-            raise ConsoleError(f"{kind} [{shown}] already exists. Add --force to overwrite it.")
         package = ".".join([*Path(folder).parts, *above])
         values = {
             "class": class_name,
@@ -49,8 +47,15 @@ class Generator:
             "package": package,
             "name": ".".join(snake(word) for word in (*above, last)),
         }
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(_filled(stub, values), encoding="utf-8")
+        text = _filled(stub, values)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("w" if force else "x", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            if isinstance(error, FileExistsError) and target.exists():
+                raise ConsoleError(f"{kind} [{shown}] already exists. Add --force to overwrite it.") from error
+            raise ConsoleError(f"{kind} [{shown}] can't be written: {error.strerror}.") from error
         return target
 
     def target(self, name: str, path: Path) -> str:

@@ -83,6 +83,7 @@ class Application(Container):
         self._environment = found.name
         self._load_config()
         self._tell_missing_files(found)
+        self._providers = []  # of an earlier try that has failed
         for declared in self._declared:
             provider = _provider_class(declared)(self)
             self._providers.append(provider)

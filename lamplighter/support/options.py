@@ -1,5 +1,6 @@
 """Turns a section of the configuration into a frozen dataclass."""
 
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -48,6 +49,8 @@ def _parse(value: object, hint: Any, place: Callable[[str], str], key: str) -> A
 
 
 def _given(value: object) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return "null" if value is None else f"a {type(value).__name__}"
 
 
@@ -76,18 +79,29 @@ def _scalar(value: object, hint: Any) -> Any:
         return value
     if hint is type(None):
         return None if value is None else _REFUSED
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if hint is float:
+        return _number(value)
     if isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
-    if isinstance(value, str) and hint in (int, float):
+    if isinstance(value, str) and hint is int:
         try:
-            return hint(value)
+            return int(value)
         except ValueError:
             return _REFUSED
     if isinstance(value, str) and hint is bool and value in ("0", "1"):
         return value == "1"
     return _REFUSED
+
+
+def _number(value: object) -> Any:
+    """A number that can be counted with: neither NaN nor an infinity is a time or a size."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return _REFUSED
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return _REFUSED
+    return number if math.isfinite(number) else _REFUSED
 
 
 def _name(hint: Any) -> str:

@@ -1,6 +1,7 @@
 """Settings by dotted key."""
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -29,6 +30,21 @@ def test_setting_makes_sections(config: Repository) -> None:
     config.set("a.b.c", 1)
 
     assert config.mapping("a") == {"b": {"c": 1}}
+
+
+def test_setting_leaves_what_stands_beside(config: Repository) -> None:
+    config.set("frozen", MappingProxyType({"a": 1}))
+
+    config.set("frozen.b", 2)
+
+    assert config.mapping("frozen") == {"a": 1, "b": 2}
+
+
+@pytest.mark.parametrize(("given", "read"), [("1", True), ("0", False), (True, True), (False, False)])
+def test_the_digits_of_the_environment_are_true_and_false(config: Repository, given: object, read: bool) -> None:
+    config.set("queue.flag", given)
+
+    assert config.boolean("queue.flag") is read
 
 
 def test_typed_getters(config: Repository) -> None:

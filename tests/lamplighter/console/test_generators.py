@@ -52,6 +52,14 @@ def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
     assert written.read_text() == "mine"
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_a_file_that_can_not_be_written_is_named(tmp_path: Path, force: bool) -> None:
+    (tmp_path / "app").write_text("no folder")
+
+    with pytest.raises(ConsoleError, match=r"\[app/Jobs/send_mail.py\] can't be written: Not a directory"):
+        Generator(tmp_path).create("Job", "SendMail", "app/Jobs", STUB, force=force)
+
+
 def test_force_overwrites(tmp_path: Path) -> None:
     generator = Generator(tmp_path)
     written = generator.create("Job", "SendMail", "app/Jobs", "old")

@@ -52,6 +52,12 @@ def test_text_from_the_environment_is_read_as_what_its_field_needs(key: str, giv
         ("port", "many"),
         ("port", True),
         ("port", 1.5),
+        ("wait", "soon"),
+        ("wait", "nan"),
+        ("wait", "9" * 400),
+        ("wait", 10**400),
+        ("wait", False),
+        ("sleep", "-inf"),
         ("loud", "yes"),
         ("level", "middle"),
         ("words", 5),
@@ -69,6 +75,12 @@ def test_an_ill_typed_value_names_file_and_key_but_not_the_value(key: str, given
 def test_a_word_that_is_not_among_the_known_ones_is_told_as_that() -> None:
     with pytest.raises(ConfigError, match="has another word for the key 'level', which takes low or high"):
         parse_options(Options, {"name": "n", "level": "middle"}, where="config/x.py")
+
+
+@pytest.mark.parametrize("given", [float("inf"), float("-inf"), float("nan")])
+def test_what_is_no_number_to_count_with_is_told(given: float) -> None:
+    with pytest.raises(ConfigError, match=f"has {given} for the key 'wait', which takes float"):
+        parse_options(Options, {"name": "n", "wait": given}, where="config/x.py")
 
 
 def test_what_is_missing_is_told_as_in_the_environment() -> None:
@@ -93,3 +105,9 @@ def test_an_unknown_key_names_the_known_ones() -> None:
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(ConfigError, match="'name'"):
         parse_options(Options, {}, where="config/x.py")
+
+
+@pytest.mark.parametrize("values", [None, "text", [1]])
+def test_a_section_that_is_no_dictionary_is_told(values: Any) -> None:
+    with pytest.raises(ConfigError, match=r"config/x\.py has to be a dictionary of settings, and is"):
+        parse_options(Options, values, where="config/x.py")
