@@ -11,7 +11,8 @@ class Command:
 
     A subclass writes `handle`, whose parameters are the command's arguments (those without a default) and options
     (those with one); `Annotated[..., typer.Option(help=...)]` says more about one. A `bool` is a flag. It returns the
-    exit code, where None is 0. Services are asked for in `__init__`, and the container gives them.
+    exit code, where None is 0. Services are asked for in `__init__`, and the container gives them. No option can have
+    the name of one that every command has, such as `-n`, `-v` or `--env`.
     """
 
     name: ClassVar[str]
