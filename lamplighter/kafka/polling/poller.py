@@ -32,7 +32,7 @@ from lamplighter.kafka.polling.start_offsets import (
     start_of,
 )
 from lamplighter.kafka.settings import native
-from lamplighter.kafka.settings.clientlog import client_logger
+from lamplighter.kafka.settings.clientlog import client_logger, tell_outage
 from lamplighter.kafka.topics.identity import Identity
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,6 @@ class PollingThread(threading.Thread):
         self._identity = identity
         self._leave_by = 0.0
         self._has_told_all = False
-        self._warned_at = 0.0
         self._looks_for_end = False
         self._looked_at = 0.0
 
@@ -194,10 +193,7 @@ class PollingThread(threading.Thread):
         if self._sleep_on_error is None:
             self._fail(BrokerUnavailable(f"The brokers {self.brokers} can't be reached: {error.str()}"))
             return
-        now = time.monotonic()
-        if now - self._warned_at >= self._sleep_on_error:
-            self._warned_at = now
-            log.warning("brokers can't be reached; waiting", extra={"brokers": self.brokers, "reason": error.str()})
+        tell_outage(self.brokers, error.str())
 
     # polling ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
