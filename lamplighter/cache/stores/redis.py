@@ -1,6 +1,5 @@
 """Values and locks in Redis, under a prefix, as Laravel's, so that a PHP fleet and we see each other's."""
 
-import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from lamplighter.cache.locks import StoreLock
 from lamplighter.cache.serialization import dump_for_php, dump_json, load, load_json
 from lamplighter.contracts import Reach
 from lamplighter.errors import CacheError, CacheUnavailable, ConfigError
+from lamplighter.support.clock import ceil_ms
 from lamplighter.support.forking import watch
 from lamplighter.support.immortal import keep_for_ever
 
@@ -197,7 +197,7 @@ def _unlink(client: "redis.Redis", pattern: str) -> None:
 
 
 def _milliseconds(seconds: float | None) -> int | None:
-    return None if seconds is None else max(1, math.ceil(seconds * 1000))
+    return None if seconds is None else max(1, ceil_ms(seconds))
 
 
 def _dump(key: str, value: object) -> str:

@@ -15,6 +15,7 @@ from lamplighter.database.errors import SqlAlchemyErrors
 from lamplighter.database.rows import Rows, dump_headers, load_headers
 from lamplighter.errors import QueueError
 from lamplighter.kafka.delays.naming import told_by
+from lamplighter.support.clock import ceil_ms, floor_ms
 
 LEASE = 60.0  # seconds for which claimed rows are one mover's
 
@@ -62,7 +63,7 @@ class DelayedJobs:
             "payload": message.payload,
             "key": message.key,
             "headers": dump_headers(message.headers),
-            "due_at": _ms(due),
+            "due_at": ceil_ms(due),
             "leased_until": 0,
         }
         with self._transaction() as connection:
@@ -72,15 +73,15 @@ class DelayedJobs:
     def claim(self, now: float, *, most: int) -> tuple[str, list[DelayedJob]]:
         """Lease what is due, the earliest first; the lease, and the jobs that nobody else may move while it lasts."""
         lease, columns = uuid.uuid4().hex, self._table.c
-        is_free = columns.leased_until <= _ms(now)
-        wanted = self._mine().where(columns.due_at <= _ms(now), is_free).order_by(columns.due_at).limit(most)
+        is_free = columns.leased_until <= floor_ms(now)
+        wanted = self._mine().where(columns.due_at <= floor_ms(now), is_free).order_by(columns.due_at).limit(most)
         if not self._rows.read(wanted.with_only_columns(columns.id)):
             return lease, []
         with self._transaction() as connection:
             # What another mover has leased since the look is not free any more: the update looks once more.
             ids = connection.execute(wanted.with_only_columns(columns.id)).scalars().all()
             leased = update(self._table).where(columns.id.in_(ids), is_free)
-            connection.execute(leased.values(lease=lease, leased_until=_ms(now + LEASE)))
+            connection.execute(leased.values(lease=lease, leased_until=ceil_ms(now + LEASE)))
         found = self._rows.read(select(self._table).where(columns.lease == lease).order_by(columns.due_at))
         return lease, [_job(row) for row in found]
 
@@ -105,10 +106,9 @@ class DelayedJobs:
     def next_due(self, now: float) -> float | None:
         """When the next job is due, or a lease is over; None where there is nothing to wait for."""
         columns = self._table.c
-        free = (
-            self._mine().where(columns.leased_until <= _ms(now)).with_only_columns(func.min(columns.due_at).label("at"))
-        )
-        leased = self._mine().where(columns.leased_until > _ms(now))
+        free = self._mine().where(columns.leased_until <= floor_ms(now))
+        free = free.with_only_columns(func.min(columns.due_at).label("at"))
+        leased = self._mine().where(columns.leased_until > floor_ms(now))
         leased = leased.with_only_columns(func.min(columns.leased_until).label("at"))
         times = [row["at"] for query in (free, leased) for row in self._rows.read(query) if row["at"] is not None]
         return min(times) / 1000 if times else None
@@ -137,7 +137,7 @@ class DelayedJobs:
         query = delete(self._table).where(
             columns.connection == self._connection,
             or_(columns.id == id, columns.job_id == id),
-            or_(columns.leased_until <= _ms(now), columns.lease.is_(None)),
+            or_(columns.leased_until <= floor_ms(now), columns.lease.is_(None)),
         )
         with self._transaction() as connection:
             return int(connection.execute(query).rowcount)
@@ -189,7 +189,3 @@ def _job(row: Any) -> DelayedJob:
         due=row["due_at"] / 1000,
         message=Message(row["payload"], row["key"], load_headers(row["headers"])),
     )
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

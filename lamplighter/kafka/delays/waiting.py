@@ -1,6 +1,5 @@
 """Records that wait in a delay topic, as they are written and read."""
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 from lamplighter.contracts import Message
 from lamplighter.kafka.partitions.headers import headers_of
 from lamplighter.kafka.settings.tiers import LONGEST
+from lamplighter.support.clock import ceil_ms
 
 HEADER = "lamplighter-delay"  # b"<due in ms since 1970> <sent> <ms to wait from the append, or -> <topic>"
 CLOCK = "lamplighter-clock"  # the header of a record that only asks the brokers for their time
@@ -43,7 +43,7 @@ def wrap(message: Message, topic: str, *, due: float, sent: float, wait: float |
 
     With `wait` it is due so long after its append, whatever the sender's clock says: that is how a first hop travels.
     """
-    words = (_ms(due), _ms(sent), "-" if wait is None else _ms(wait), topic)
+    words = (ceil_ms(due), ceil_ms(sent), "-" if wait is None else ceil_ms(wait), topic)
     return Message(message.payload, message.key, [*message.headers, (HEADER, " ".join(map(str, words)).encode())])
 
 
@@ -60,7 +60,8 @@ def unwrap(record: Any) -> Waiting | None:
     at, since = int(told[1]) / 1000, int(told[2]) / 1000
     kind, stamp = record.timestamp()
     if kind == TIMESTAMP_LOG_APPEND_TIME:
-        since = stamp / 1000
+        # The brokers cut off what is less than a millisecond: the append was before the next one began.
+        since = (stamp + 1) / 1000
         at = at if told[3] == b"-" else since + int(told[3]) / 1000
     if at - since > LONGEST + SPARE:
         return None
@@ -72,8 +73,3 @@ def unwrap(record: Any) -> Waiting | None:
 def is_question(record: Any) -> bool:
     """Whether a record only asks the brokers for their time, as we write it to the letter."""
     return not record.value() and record.key() is None and list(headers_of(record)) == [(CLOCK, b"")]
-
-
-def _ms(seconds: float) -> int:
-    # Upwards: what is rounded down would be early.
-    return math.ceil(seconds * 1000)

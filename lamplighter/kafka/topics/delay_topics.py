@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.kafka.settings.tiers import LONGEST, SHORT
+from lamplighter.support.clock import ceil_ms
 
 DAY_MS = 24 * 60 * 60 * 1000
 SPARE_MS = 7 * DAY_MS  # for which every worker may be away beyond that
@@ -42,4 +43,4 @@ def problems(settings: KafkaSettings, name: str, config: Mapping[str, str]) -> l
 
 def _longest_ms(settings: KafkaSettings) -> int:
     longest = LONGEST if settings.delay_store == "kafka" else max(settings.delay_short, SHORT[-1])
-    return round(longest * 1000)
+    return ceil_ms(longest)

@@ -114,6 +114,30 @@ def test_movers_beside_each_other_never_claim_the_same(table: DelayedJobs) -> No
     assert len(ids) == len(set(ids)) == 60
 
 
+@pytest.mark.parametrize(
+    ("due", "now"),
+    [(5.2504, 5.2503), (5.25, 5.2496), (5.2, 5.19951), (5.0004, 5.0)],
+)
+def test_nothing_is_moved_by_a_part_of_a_millisecond_too_early(table: DelayedJobs, due: float, now: float) -> None:
+    table.put(job(), "orders", NOW + due)
+
+    early = table.claim(NOW + now, most=10)[1]
+    later = table.claim(NOW + due + 0.001, most=10)[1]
+
+    assert (len(early), len(later)) == (0, 1)
+
+
+@pytest.mark.parametrize(("leased", "now"), [(5.0004, 5.0003), (5.0, 4.9996)])
+def test_a_lease_is_nobody_elses_before_it_is_over(table: DelayedJobs, leased: float, now: float) -> None:
+    table.put(job(), "orders", NOW)
+    table.claim(NOW + leased, most=10)
+
+    early = table.claim(NOW + now + LEASE, most=10)[1]
+    cancelled = table.cancel("7", NOW + now + LEASE)
+
+    assert (early, cancelled) == ([], 0)
+
+
 def test_the_next_due_is_told_and_leased_rows_are_later(table: DelayedJobs) -> None:
     nothing = table.next_due(NOW)
     table.put(job(), "orders", NOW + 9)
