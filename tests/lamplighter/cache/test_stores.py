@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -32,7 +33,7 @@ TOO_DEEP = "9999999999json:" + "[" * 200_000
 
 
 def redis_client(database: int = 0) -> "redis.Redis":
-    """A client of the Redis that CI promised."""
+    """A client of the Redis that CI promised; in its URL may stand another database."""
     url = os.environ.get("REDIS_TEST_URL")
     if not url:
         if os.environ.get("CI_SERVICES"):
@@ -40,7 +41,7 @@ def redis_client(database: int = 0) -> "redis.Redis":
         pytest.skip("no Redis: set REDIS_TEST_URL")
     import redis
 
-    return redis.Redis.from_url(url, db=database)
+    return redis.Redis.from_url(urlsplit(url)._replace(path="").geturl(), db=database)
 
 
 def redis_store(prefix: str, *, lock_database: int | None = None) -> Store:
