@@ -9,6 +9,7 @@ from typing import Any, Literal
 from lamplighter.errors import ConfigError
 from lamplighter.kafka.settings.tiers import BY_GROUP, LONG, SHORT, Tiers
 from lamplighter.queue.claims.claims import FileClaims
+from lamplighter.support.clock import ceil_ms, floor_ms
 from lamplighter.support.options import parse_options
 
 EMBEDDED = "embedded"
@@ -191,7 +192,7 @@ class KafkaSettings:
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             **self._group_config(),
-            "max.poll.interval.ms": round(max(self.max_poll_interval, self.session_timeout) * 1000),
+            "max.poll.interval.ms": ceil_ms(max(self.max_poll_interval, self.session_timeout)),
             # Memory is bounded, and the queue is refilled at once when it has room again: the default backoff of
             # 1000 ms would divide the rate by 4 to 7.
             "queued.max.messages.kbytes": 16_384,
@@ -222,9 +223,9 @@ class KafkaSettings:
             # Partitions that stay with a member keep being worked while others move.
             "partition.assignment.strategy": "cooperative-sticky",
             # A crashed worker's partitions move after this long; it bounds a synchronous commit, too.
-            "session.timeout.ms": round(session * 1000),
+            "session.timeout.ms": ceil_ms(session),
             # A clean leave is noticed by the others within a heartbeat: 0.6 s instead of 4 s at the default 3000.
-            "heartbeat.interval.ms": min(500, round(session * 1000 / 3)),
+            "heartbeat.interval.ms": min(500, floor_ms(session / 3)),
         }
 
     def producer_config(self, address: str | None = None) -> dict[str, Any]:

@@ -54,6 +54,13 @@ def test_a_session_on_the_embedded_broker_is_short(brokers: str, told: float, se
     assert config["heartbeat.interval.ms"] <= session / 3
 
 
+def test_a_session_is_never_shorter_than_it_was_set() -> None:
+    config = settings(brokers="localhost", session_timeout=6.0002, max_poll_interval=60.0002).consumer_config()
+
+    assert (config["session.timeout.ms"], config["max.poll.interval.ms"]) == (6001, 60_001)
+    assert config["heartbeat.interval.ms"] <= 6000.2 / 3
+
+
 def test_the_new_protocol_leaves_sessions_and_assignments_to_the_brokers() -> None:
     config = settings(group_protocol="consumer", session_timeout=3).consumer_config()
 
