@@ -17,6 +17,7 @@ from lamplighter.kafka.partitions.headers import headers_of
 from lamplighter.kafka.polling.commit_errors import is_fatal
 from lamplighter.kafka.settings.native import Consumer
 from lamplighter.kafka.topics.metadata import missing_text
+from lamplighter.support.clock import floor_ms
 
 TIMEOUT = 8.0  # seconds for one question to the brokers
 SILENCE = 30.0  # seconds without a message until the brokers count as gone
@@ -96,8 +97,9 @@ class Replay:
                 spans[number] = Span(low, high)
         if start is None:
             return spans
-        # To the brokers a negative time is a name, such as -1 of the end.
-        return self._since(consumer, spans, max(0, round(start.timestamp() * 1000)))
+        # Stamps are cut to milliseconds: what was written later in this one has it as well. To the brokers a negative
+        # time is a name, such as -1 of the end.
+        return self._since(consumer, spans, max(0, floor_ms(start.timestamp())))
 
     def _since(self, consumer: Consumer, spans: dict[int, Span], since_ms: int) -> dict[int, Span]:
         offsets = self._offsets(consumer, spans, since_ms)

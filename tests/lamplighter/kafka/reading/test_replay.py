@@ -83,6 +83,14 @@ def test_from_a_time_on_even_where_the_broker_knows_no_times(address: str) -> No
     assert values(list(records)) == [b"first", b"second"]
 
 
+def test_a_message_of_the_millisecond_in_which_the_time_lies_is_read(address: str) -> None:
+    publish(address, (0, 0, b"old"), (0, 1000, b"first"))
+
+    _, records = replay(address).open(start=datetime.fromtimestamp((START + 1000.7) / 1000, UTC))
+
+    assert values(list(records)) == [b"first"]
+
+
 def test_what_was_dropped_is_passed_over(address: str) -> None:
     publish(address, *((0, n, b"%d" % n + b"x" * 200_000) for n in range(40)))
 
