@@ -4,6 +4,7 @@ VENV := .venv
 PYTHON ?= $(firstword $(foreach name,python3.13 python3.12 python3.11 python3 python,$(shell \
 	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $(name))))
 BIN := $(VENV)/bin
+PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 ARTISAN := $(BIN)/python artisan.py
 FAULTS_TESTS := tests/faults tests/lamplighter/test_hostile_bytes.py tests/lamplighter/test_hostile_files.py \
 	tests/lamplighter/kafka/scheduling/test_scheduling_fuzz.py
@@ -13,7 +14,7 @@ FAULTS_TESTS := tests/faults tests/lamplighter/test_hostile_bytes.py tests/lampl
 
 help:
 	@echo "make work     run the worker with sample events (embedded broker, SQLite); Ctrl-C stops it"
-	@echo "make test     run the tests; those that need a service which is not there are skipped"
+	@echo "make test     run the tests but the longest; those that need a service which is not there are skipped"
 	@echo "make shell    a shell in which 'python artisan.py ...' works"
 	@echo "make lint     ruff and mypy"
 	@echo "make bench    the benchmark"
@@ -54,8 +55,9 @@ work: install
 	case $$status in 0|130) echo; echo "Stopped. What is stored: $(ARTISAN) datastore:show" ;; \
 	*) echo "The worker ended with $$status; what is above says why."; exit $$status ;; esac
 
+# They wait half of their time: one process more than there are processors.
 test: install
-	@$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist worksteal -m "not long" $(PYTEST_OPTIONS)
 
 shell: install
 	@if command -v docker >/dev/null 2>&1 && test -n "$$(docker compose ps --quiet worker 2>/dev/null)"; \

@@ -9,6 +9,8 @@ import pytest
 
 from tests.harness import PROBE_JOBS, Broker, Project, stop, wait_for
 
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
 POOLS = [("solo", 1), ("thread", 2), ("async", 2), ("process", 1)]
 
 JOBS = (
@@ -240,7 +242,6 @@ def test_a_child_does_not_go_on_with_the_other_jobs_of_its_loop(project: Project
     assert list(ticks.values()) == [40]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("pool", POOLS, ids=lambda pool: pool[0])
 def test_jobs_may_have_processes_of_multiprocessing(project: Project, pool: tuple[str, int]) -> None:
     ways = [("Multi", how) for how in ("fork", "forkserver", "spawn")]

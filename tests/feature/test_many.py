@@ -9,7 +9,7 @@ import pytest
 
 from tests.harness import PROBE_JOBS, Broker, Project, stop, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 POOLS = [("solo", 1), ("thread", 3), ("process", 2), ("async", 3)]
 JOBS = (

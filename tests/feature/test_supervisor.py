@@ -14,7 +14,7 @@ import pytest
 
 from tests.harness import ROOT, Project, wait_for
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
+pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.long]
 
 
 class Supervised:

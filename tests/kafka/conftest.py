@@ -22,6 +22,11 @@ def kafka() -> Broker:
     return Broker(address)
 
 
+@pytest.fixture(autouse=True)
+def _is_there(kafka: Broker) -> None:
+    """One that starts a broker of its own needs a real Kafka, too."""
+
+
 @pytest.fixture
 def topic(kafka: Broker) -> str:
     """A topic of the test's own."""

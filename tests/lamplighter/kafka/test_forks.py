@@ -13,6 +13,8 @@ from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from tests.harness import ROOT, Broker, Project
 from tests.programs import OUTCOME, run
 
+pytestmark = pytest.mark.long
+
 BEGIN = (
     OUTCOME
     + """
