@@ -31,7 +31,8 @@ from lamplighter.kafka.partitions.offset_map import OffsetMap
 from lamplighter.kafka.reading.replay import _record
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.queue.claims.claims import HEADER as CLAIM
-from lamplighter.queue.claims.claims import FileClaims, Reference, envelope_of, reference_in
+from lamplighter.queue.claims.claims import Reference, envelope_of, reference_in
+from lamplighter.queue.claims.folder import FileClaims
 from lamplighter.queue.commands.delayed import _fields
 from lamplighter.queue.commands.lines import JsonLines, Lines
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased

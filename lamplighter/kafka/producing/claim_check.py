@@ -5,7 +5,8 @@ import msgspec
 from lamplighter.contracts import Message
 from lamplighter.errors import ClaimLost, MessageTooLarge
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
-from lamplighter.queue.claims.claims import HEADER, FileClaims, Reference, envelope_of, reference_in
+from lamplighter.queue.claims.claims import HEADER, Reference, envelope_of, reference_in
+from lamplighter.queue.claims.folder import FileClaims
 from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.jobs.payload import MAX_BYTES
 from lamplighter.support.forking import watch

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from lamplighter.errors import ConfigError
 from lamplighter.kafka.settings.tiers import BY_GROUP, LONG, SHORT, Tiers
-from lamplighter.queue.claims.claims import FileClaims
+from lamplighter.queue.claims.folder import FileClaims
 from lamplighter.support.clock import ceil_ms, floor_ms
 from lamplighter.support.options import parse_options
 

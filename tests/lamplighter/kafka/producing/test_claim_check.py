@@ -12,7 +12,8 @@ from lamplighter.errors import MessageTooLarge
 from lamplighter.kafka.producing.claim_check import KafkaClaims
 from lamplighter.kafka.queue import KafkaQueue
 from lamplighter.kafka.settings.settings import read_settings
-from lamplighter.queue.claims.claims import HEADER, FileClaims
+from lamplighter.queue.claims.claims import HEADER
+from lamplighter.queue.claims.folder import FileClaims
 from lamplighter.queue.jobs.payload import MAX_BYTES
 
 PAYLOAD = b'{"job":"x","data":"%s"}' % (b"d" * 279)
