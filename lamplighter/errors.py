@@ -15,6 +15,7 @@ LamplighterError
 │   ├── ClaimLost
 │   ├── UnknownJob
 │   └── InvalidData
+├── AlreadyDone                 a job has come to its end before, and is not run again
 ├── JobFailed                   a job has come to its end without success
 │   ├── MaxAttemptsExceeded
 │   ├── JobTimedOut
@@ -96,6 +97,10 @@ class UnknownJob(PayloadError):
 
 class InvalidData(PayloadError):
     """The data of a payload does not fit the fields of its job; the message names the field."""
+
+
+class AlreadyDone(LamplighterError):
+    """A record of a job has come again whose payload was put aside, and the job is done: it is passed over."""
 
 
 class JobFailed(LamplighterError):

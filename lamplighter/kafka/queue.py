@@ -61,7 +61,7 @@ class KafkaQueue:
         self.default_queue = settings.queue
         store = settings.claims
         above, limit = settings.claim_above, settings.max_message_bytes
-        self._claims = None if store is None else KafkaClaims(store, above=above, limit=limit)
+        self._claims = None if store is None else KafkaClaims(store, group=settings.group, above=above, limit=limit)
         self.deadlock_wait = settings.sleep_on_deadlock
         self._settings = settings
         self._address = address
@@ -135,7 +135,7 @@ class KafkaQueue:
     def _fit(self, message: Message, queue: str) -> Message:
         """The message as it travels."""
         if self._claims is not None:
-            message = self._claims.fit(message)
+            message = self._claims.fit(message, queue)
         limit = self._settings.max_message_bytes
         size = len(message.payload) + len(message.key or b"")
         if size > limit:
@@ -270,7 +270,7 @@ class KafkaQueue:
             done = self._poller.stop(timeout=max(0.0, deadline - time.monotonic()))
             self._poller = None
         if self._claims is not None:
-            self._claims.settle()
+            self._claims.give_back()
         done = self.delays.stop(timeout=max(0.0, deadline - time.monotonic())) and done
         if self._producer is not None:
             done = self._producer.close(timeout=max(0.0, deadline - time.monotonic())) and done
@@ -300,7 +300,7 @@ class KafkaQueue:
     def _wait(self, wait: float) -> KafkaDelivery | None:
         until = time.monotonic() + wait
         if self._claims is not None:
-            self._claims.settle()
+            self._claims.give_back()
         while True:
             self._raise_failure()
             # Said before the look: whatever arrives from now on rings the bell.

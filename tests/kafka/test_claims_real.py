@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from tests.harness import Broker, Project, stop, wait_for
 
@@ -29,9 +30,12 @@ class Big(Job):
     linger: float = 0
     fails: bool = False
     pushes: int = 0
+    dies: bool = False
 
     def handle(self, delivery: Delivery) -> None:
         note("big", n=self.n, size=len(self.text), payload=len(delivery.payload), attempts=delivery.attempts)
+        if self.dies and not (LEDGER.parent / "mended").exists():
+            os._exit(9)
         if self.pushes:
             from lamplighter.foundation.shortcuts import dispatch
 
@@ -55,7 +59,7 @@ try:
         jobs = [("big", {"n": n, "text": "x" * words["size"]}, None) for n in range(words["many"])]
         app.make(Dispatcher).push_many(jobs)
     else:
-        dispatch(Big(n=words.get("n", 0), text="x" * words["size"], **words.get("fields", {})))
+        dispatch(Big(n=words.get("n", 0), text="x" * words["size"], **words.get("fields", {})), **words.get("how", {}))
 except MessageTooLarge as error:
     print(error)
     sys.exit(3)
@@ -96,6 +100,27 @@ def work(project: Project, *options: str) -> None:
     project.artisan("queue:work", "kafka", "-q", "--memory=0", "--stop-when-empty", *options, check=False)
 
 
+def left(project: Project) -> list[tuple[str, int]]:
+    """What the folder has: suffixes and sizes."""
+    return sorted((path.suffix, path.stat().st_size) for path in (project.folder / "claims").iterdir())
+
+
+def failed(project: Project) -> list[Any]:
+    """The failed jobs."""
+    return list(json.loads(project.artisan("queue:failed", "--json").stdout)["failed_jobs"])
+
+
+def repeat(kafka: Broker, topic: str) -> None:
+    """Put the first message of a topic there once more, as whoever died before it knew of its end."""
+    first = kafka.messages(topic)[0]
+    producer = Producer({"bootstrap.servers": kafka.address})
+    producer.produce(topic, first.value(), first.key(), headers=first.headers())
+    assert producer.flush(10) == 0
+
+
+# the way of a payload ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
 @pytest.mark.parametrize("pool", ["solo", "thread", "process"])
 def test_a_large_payload_arrives_whole_and_goes_when_its_job_is_done(
     project: Project, kafka: Broker, topic: str, pool: str
@@ -109,7 +134,7 @@ def test_a_large_payload_arrives_whole_and_goes_when_its_job_is_done(
     [told] = project.events("big")
     assert told["size"] == LARGE
     assert [told["payload"]] == aside
-    assert claims(project) == []
+    assert left(project) == [(".done", 0)]
     assert kafka.committed(topic, topic) == kafka.ends(topic)
 
 
@@ -135,8 +160,79 @@ def test_a_worker_that_dies_before_its_commit_leaves_the_payload_for_the_next(pr
 
     assert aside == 1
     assert [line["size"] for line in project.events("big")] == [LARGE] * 2
-    assert json.loads(project.artisan("queue:failed", "--json").stdout)["failed_jobs"] == []
-    assert claims(project) == []
+    assert failed(project) == []
+    assert left(project) == [(".done", 0)]
+
+
+# a record that comes again ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("pool", ["solo", "thread", "process"])
+def test_a_job_that_is_done_is_passed_over_when_its_record_comes_again(
+    project: Project, kafka: Broker, topic: str, pool: str
+) -> None:
+    dispatch(project)
+    work(project, f"--pool={pool}")
+    repeat(kafka, topic)
+
+    work(project, f"--pool={pool}")
+
+    assert len(project.events("big")) == 1
+    assert failed(project) == []
+    assert kafka.committed(topic, topic) == kafka.ends(topic)
+
+
+def test_a_job_whose_worker_dies_between_its_end_and_the_commit_is_not_run_again(
+    project: Project, kafka: Broker
+) -> None:
+    topic = project.environment["KAFKA_QUEUE"] = kafka.topic(partitions=1)
+    dispatch(project, n=1)
+    dispatch(project, 10, n=2, fields={"dies": True})
+    worker = project.worker("-q", "--memory=0")
+    died_with = worker.wait(30)
+
+    (project.folder / "mended").touch()
+    work(project, "--tries=5")
+
+    assert died_with == 9
+    assert [line["n"] for line in project.events("big")] == [1, 2, 2]
+    assert failed(project) == []
+    assert left(project) == [(".done", 0)]
+    assert kafka.committed(project.environment["KAFKA_CONSUMER_GROUP_ID"], topic) == kafka.ends(topic)
+
+
+def test_a_delayed_job_that_is_moved_twice_runs_once(project: Project, kafka: Broker, topic: str) -> None:
+    project.artisan("kafka:topics", "--create")
+    dispatch(project, how={"delay": 1})
+    repeat(kafka, f"{topic}.delay.1")  # its mover dies between acknowledgement and commit
+
+    worker = project.worker("-q", "--memory=0")
+    wait_for(lambda: sum(kafka.committed(topic, topic).values()) == 2, what="the commit of both")
+
+    assert stop(worker) == 0
+    assert len(project.events("big")) == 1
+    assert failed(project) == []
+
+
+def test_a_failed_job_that_was_done_elsewhere_is_passed_over_when_it_is_retried(
+    project: Project, kafka: Broker, topic: str
+) -> None:
+    dispatch(project, fields={"fails": True})
+    work(project)
+    (project.folder / "mended").touch()
+    repeat(kafka, topic)
+    work(project)
+
+    project.artisan("queue:retry", "all")
+    work(project)
+
+    assert len(project.events("big")) == 2
+    assert failed(project) == []
+    assert left(project) == [(".done", 0)]
+    assert kafka.committed(topic, topic) == kafka.ends(topic)
+
+
+# pruning ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_payload_outlives_the_longest_delay_and_the_retention_behind_it(project: Project) -> None:
@@ -165,7 +261,10 @@ def test_a_failed_job_keeps_its_payload_for_its_retry(project: Project) -> None:
     assert "0 payloads deleted" in pruned
     assert kept == 1
     assert [line["size"] for line in project.events("big")] == [LARGE] * 2
-    assert claims(project) == []
+    assert left(project) == [(".done", 0)]
+
+
+# what is lost, and what is refused ────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_payload_that_is_gone_fails_its_job_with_the_reason_and_no_other(project: Project) -> None:

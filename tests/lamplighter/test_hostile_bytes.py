@@ -31,8 +31,8 @@ from lamplighter.kafka.partitions.offset_map import OffsetMap
 from lamplighter.kafka.reading.replay import _record
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.queue.claims.claims import HEADER as CLAIM
-from lamplighter.queue.claims.claims import Reference, envelope_of, reference_in
-from lamplighter.queue.claims.folder import FileClaims
+from lamplighter.queue.claims.claims import envelope_of, reference_in
+from lamplighter.queue.claims.folder import Claim, FileClaims
 from lamplighter.queue.commands.delayed import _fields
 from lamplighter.queue.commands.lines import JsonLines, Lines
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased
@@ -227,12 +227,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @hostile(st.binary(max_size=60), st.data())
 def test_a_claim_is_what_was_put_aside_or_lost(folder: Path, payload: bytes, data: st.DataObject) -> None:
     claims = FileClaims(folder / "claims")
-    reference: Reference = claims.put(payload)
+    claim = Claim(claims.put(payload), "a" * 32)
     there = data.draw(st.one_of(st.just(payload), st.binary(max_size=60)))
-    next((folder / "claims").glob(f"{reference.name}*")).write_bytes(there)
+    next((folder / "claims").glob(f"{claim.reference.name}*")).write_bytes(there)
 
     try:
-        assert claims.read(reference) == payload
+        assert claims.read(claim) == payload
     except ClaimLost:
         assert there != payload
-    claims.delete(reference)
+    claims.finish(claim)
+    claims.give_back([claim])

@@ -43,10 +43,16 @@ class PruneClaimsCommand(Command):
         # Younger ones may be those of jobs that are still to run.
         if age < safe and not confirm_in_production(self.output, self._app.environment, force=force):
             return 1
-        count = store.prune(hours=age, kept=self._names_of_failed_jobs)
-        self.output.info(f"{count} payload{'' if count == 1 else 's'} deleted from {store.folder}.")
+        pruned = store.prune(hours=age, kept=self._names_of_failed_jobs)
+        told = f"{_count(pruned.payloads, 'payload')} deleted from {store.folder}"
+        done = f", and {_count(pruned.done, 'empty file')} of jobs that are done" if pruned.done else ""
+        self.output.info(f"{told}{done}.")
         return 0
 
     def _names_of_failed_jobs(self) -> set[str]:
         references = (reference_in(job.headers) for job in self._failed_jobs.all() if job.headers)
         return {reference.name for reference in references if reference is not None}
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,4 +1,8 @@
-"""Large payloads of a connection: what is put aside when it is pushed, read when it is run, deleted when it is done."""
+"""Large payloads of a connection: put aside when they are pushed, read when they are run, given back when done."""
+
+import hashlib
+import logging
+from functools import partial
 
 import msgspec
 
@@ -6,27 +10,36 @@ from lamplighter.contracts import Message
 from lamplighter.errors import ClaimLost, MessageTooLarge
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.queue.claims.claims import HEADER, Reference, envelope_of, reference_in
-from lamplighter.queue.claims.folder import FileClaims
+from lamplighter.queue.claims.folder import Claim, FileClaims
 from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.jobs.payload import MAX_BYTES
 from lamplighter.support.forking import watch
 
+log = logging.getLogger(__name__)
+
+TOGETHER = 64  # payloads whose space is given back at once, and their bytes: each time the disk is waited for
+TOGETHER_BYTES = 32 * 1024 * 1024
+
 
 class KafkaClaims:
-    """The claims of one connection; whoever pops reads and deletes, and anybody pushes.
+    """The claims of one connection; whoever pops reads them and settles their jobs, and anybody pushes.
 
-    A payload goes when the brokers have its offset: after a crash its job runs again, and needs it.
+    That a job is done is said in the folder before its offset is finished. So whatever dies after that, and whatever
+    makes a record of the job come again, it is neither run again nor found without its payload.
     """
 
-    def __init__(self, store: FileClaims, *, above: int, limit: int) -> None:
+    def __init__(self, store: FileClaims, *, group: str, above: int, limit: int) -> None:
         """Puts aside what has more than `above` bytes, and what is more than `limit` with its key."""
         self._store = store
+        self._group = group
         self._above = above
         self._limit = limit
-        self._read: list[tuple[KafkaDelivery, Reference]] = []
+        self._done: list[Claim] = []  # whose space is to be given back
+        self._done_bytes = 0
+        self._is_told = False
         watch(self, in_child=KafkaClaims._begin_as_child)
 
-    def fit(self, message: Message) -> Message:
+    def fit(self, message: Message, queue: str) -> Message:
         """The message that travels: with a claim in place of a payload that is too large for it.
 
         Raises:
@@ -34,7 +47,7 @@ class KafkaClaims:
             Unavailable: the payload can't be put aside.
         """
         if message.headers:
-            self._renew(message)
+            self.renew(message, queue)
         size = len(message.payload)
         if size <= self._above and size + len(message.key or b"") <= self._limit:
             return message
@@ -48,43 +61,67 @@ class KafkaClaims:
         reference = self._store.put(message.payload)
         return Message(small, message.key, [*message.headers, (HEADER, str(reference).encode())])
 
+    def renew(self, message: Message, queue: str) -> None:
+        """A record of a job is about to be written: however old the job is, its payload must not be pruned now."""
+        reference = reference_in(message.headers)
+        if reference is not None:
+            self._store.renew(self._claim(reference, queue, message.key))
+
     def read(self, delivery: DriverDelivery) -> bytes:
         """The payload that a delivery claims.
 
         Raises:
+            AlreadyDone: the job is done, and its record has come again.
             ClaimLost: there is none.
             Unavailable: it can't be read now.
         """
-        self.settle()
         reference = reference_in(delivery.headers)
         if reference is None:
             raise ClaimLost(f"The payload says that it is kept elsewhere, and no header {HEADER} tells where.")
-        payload = self._store.read(reference)
+        claim = self._claim(reference, delivery.queue, delivery.key)
+        if isinstance(delivery, KafkaDelivery):  # what a slot runs is settled by its worker
+            delivery.when_done = partial(self._finish, claim)
+        payload = self._store.read(claim)
         # A job that is at work may fail: `queue:prune-claims`, which knows no record of it yet, leaves what is young.
-        self._store.renew(reference)
-        if isinstance(delivery, KafkaDelivery):
-            delivery.keeps_claim = False
-            self._read.append((delivery, reference))
+        self._store.renew(claim)
         return payload
 
-    def settle(self) -> None:
-        """Delete what is done and committed; a failed job keeps its payload, and one that went on as a copy, too."""
-        left = []
-        for delivery, reference in self._read:
-            partition = delivery.partition
-            if delivery.offset >= partition.position:
-                # One that was lost is deleted by whoever runs it next, or by `queue:prune-claims`.
-                if not partition.lost:
-                    left.append((delivery, reference))
-            elif not delivery.keeps_claim:
-                self._store.delete(reference)
-        self._read = left
+    def give_back(self) -> None:
+        """Give back the space of jobs that are done."""
+        if not self._done:
+            return
+        done, self._done, self._done_bytes = self._done, [], 0
+        try:
+            self._store.give_back(done)
+        except OSError as error:
+            self._tell(error)
 
     def _begin_as_child(self) -> None:
-        self._read = []  # the parent deletes what its jobs have read
+        self._done, self._done_bytes = [], 0  # the parent gives back what its jobs are done with
 
-    def _renew(self, message: Message) -> None:
-        """A job that is retried after weeks must not lose its payload to its age."""
-        reference = reference_in(message.headers)
-        if reference is not None:
-            self._store.renew(reference)
+    def _claim(self, reference: Reference, queue: str, key: bytes | None) -> Claim:
+        """What a job claims. Somebody may have sent one payload to other groups or queues, or under another key."""
+        words = (str(reference), self._group, queue)
+        told = "\0".join(words).encode("utf-8", "surrogatepass") + b"\0" + (key or b"")
+        return Claim(reference, hashlib.sha256(told).hexdigest()[:32])
+
+    def _finish(self, claim: Claim) -> None:
+        try:
+            self._store.finish(claim)
+        except OSError as error:
+            self._tell(error)
+            return
+        self._is_told = False
+        self._done.append(claim)
+        self._done_bytes += claim.reference.size
+        if len(self._done) >= TOGETHER or self._done_bytes >= TOGETHER_BYTES:
+            self.give_back()
+
+    def _tell(self, error: OSError) -> None:
+        """Once, until it works again: the job is done, and nothing of that is undone."""
+        if not self._is_told:
+            self._is_told = True
+            log.warning(
+                "payloads of jobs that are done can't be given back; `queue:prune-claims` deletes them when it is run",
+                extra={"folder": str(self._store.folder), "reason": str(error)},
+            )

@@ -1,6 +1,6 @@
 """One Kafka record in the worker's hand."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Protocol, cast
 
 from lamplighter.contracts import Headers
@@ -55,7 +55,7 @@ class KafkaDelivery:
         may_have_company: others may be in hand beside it all the same.
         version: what the broker must have been told before it may start; 0 where nothing must.
         leaves_by: until when a copy of it may travel, on the monotonic clock; 0 where none is to.
-        keeps_claim: the payload that was put aside for it is still needed when it is done.
+        when_done: called when its job is done, before its offset is finished; not when it has failed.
         blocked_since: when it first made others wait, on the monotonic clock; 0 where it never did.
     """
 
@@ -73,7 +73,7 @@ class KafkaDelivery:
     singly = False
     version = 0
     leaves_by = 0.0
-    keeps_claim = False
+    when_done: Callable[[], object] | None = None
     blocked_since = 0.0
 
     def __init__(self, source: Source, message: "Message") -> None:
@@ -129,6 +129,8 @@ class KafkaDelivery:
 
     def delete(self) -> None:
         """Done; the polling thread commits it with the prefix that it completes."""
+        if self.when_done is not None:
+            self.when_done()
         source = self.source
         if source.is_plain:
             source.finish(self.offset)
@@ -137,7 +139,6 @@ class KafkaDelivery:
 
     def release(self, delay: float, *, counted: bool = True) -> None:
         """Wait in its place, and what follows it too; the commit's metadata say how often and how long."""
-        self.keeps_claim = True
         self.source.settling.release(self, delay, counted=counted)
 
     def keep(self) -> None:
@@ -154,5 +155,5 @@ class KafkaDelivery:
 
     def fail(self, error: BaseException) -> None:
         """Recorded as failed, and done."""
-        self.keeps_claim = True
+        self.when_done = None
         self.delete()

@@ -58,7 +58,7 @@ class ClaimQueue(Protocol):
     """A connection whose large payloads may be kept elsewhere."""
 
     def read_claim(self, delivery: DriverDelivery) -> bytes:
-        """The payload that a delivery claims; ClaimLost where there is none."""
+        """The payload that a delivery claims; ClaimLost where there is none, AlreadyDone where its job is done."""
         ...
 
 

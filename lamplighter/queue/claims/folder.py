@@ -4,19 +4,46 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from lamplighter.errors import ClaimLost, Unavailable
+from lamplighter.errors import AlreadyDone, ClaimLost, Unavailable
 from lamplighter.queue.claims.claims import Reference
 
 SUFFIX = ".claim"
+DONE = ".done"
 DRAFT = ".draft"
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One job's claim on a payload.
+
+    Attributes:
+        job: hexadecimal digits that tell the job from others that may claim the same payload.
+    """
+
+    reference: Reference
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was deleted: payloads, and names of jobs that are done."""
+
+    payloads: int
+    done: int
+
+
 class FileClaims:
-    """A folder that every dispatcher and worker of a connection reaches; one file a payload."""
+    """A folder that every dispatcher and worker of a connection reaches; one file a payload.
+
+    When the job is done, the file is renamed to say so, then emptied. A record of the job that comes again finds that
+    name. Renaming is one step: wherever a process dies, the folder has either the payload or the word that its job is
+    done.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -28,7 +55,7 @@ class FileClaims:
             Unavailable: the folder can't be written to.
         """
         reference = Reference(secrets.token_hex(16), hashlib.sha256(payload).hexdigest(), len(payload))
-        path = self._path(reference.name)
+        path = self._payload(reference)
         draft = path.with_suffix(DRAFT)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -42,64 +69,135 @@ class FileClaims:
             raise Unavailable(f"A payload can't be kept in {self.folder} (claim_check): {error}.") from error
         return reference
 
-    def read(self, reference: Reference) -> bytes:
+    def read(self, claim: Claim) -> bytes:
         """The payload.
 
         Raises:
+            AlreadyDone: the job is done.
             ClaimLost: it is not there, or is another.
             Unavailable: the folder can't be read now.
         """
+        reference = claim.reference
         try:
-            payload = self._path(reference.name).read_bytes()
+            payload = self._payload(reference).read_bytes()
         except FileNotFoundError as error:
-            # A folder that is not mounted must fail no job.
-            if not self.folder.is_dir():
-                raise Unavailable(f"The folder {self.folder} (claim_check) is not there.") from error
-            raise ClaimLost(
-                f"The payload is not in {self.folder} any more: {reference.name}{SUFFIX} was deleted, by "
-                f"`queue:prune-claims` or by hand, or the dispatcher has another folder as its claim_check."
-            ) from error
+            raise self._missing(claim) from error
         except OSError as error:
-            raise Unavailable(f"A payload can't be read from {self.folder} (claim_check): {error}.") from error
-        if len(payload) != reference.size or hashlib.sha256(payload).hexdigest() != reference.digest:
-            raise ClaimLost(
-                f"{reference.name}{SUFFIX} in {self.folder} is not what was dispatched: it has {len(payload):,} bytes "
-                f"instead of {reference.size:,}, or others."
-            )
-        return payload
+            raise self._away(error) from error
+        if len(payload) == reference.size and hashlib.sha256(payload).hexdigest() == reference.digest:
+            return payload
+        # Its job may be done in another worker, which has emptied the file while it was read.
+        if self._is_done(claim):
+            raise _already_done(reference)
+        raise ClaimLost(
+            f"{reference.name}{SUFFIX} in {self.folder} is not what was dispatched: it has {len(payload):,} bytes "
+            f"instead of {reference.size:,}, or others."
+        )
 
-    def renew(self, reference: Reference) -> None:
-        """It is needed again: its age begins anew."""
-        with suppress(OSError):  # what is missing is told when it is read
-            os.utime(self._path(reference.name))
+    def renew(self, claim: Claim) -> None:
+        """A record of the job was written or read: the age of what is here of it begins anew."""
+        for path in (self._payload(claim.reference), self._done(claim)):
+            with suppress(OSError):  # what is missing is told when it is read
+                os.utime(path)
+                return
 
-    def delete(self, reference: Reference) -> None:
-        """The job is done, and its queue knows that."""
-        with suppress(OSError):  # it is pruned by its age then
-            self._path(reference.name).unlink(missing_ok=True)
+    def finish(self, claim: Claim) -> None:
+        """The job is done, and its payload will not be read any more; `give_back` takes its space.
 
-    def prune(self, *, hours: float, kept: Callable[[], Collection[str]]) -> int:
-        """Delete what is older than so many hours, but for the names that `kept` tells; how many.
+        Raises:
+            OSError: the folder can't be written to. The payload is there still.
+        """
+        done = self._done(claim)
+        try:
+            self._payload(claim.reference).rename(done)
+        except FileNotFoundError:
+            done.touch()  # the job was done twice at the same time, or its payload was pruned meanwhile
+
+    def give_back(self, claims: Iterable[Claim]) -> None:
+        """Give back the space of jobs that are done.
+
+        Raises:
+            OSError: the folder can't be written to. `prune` does the rest then.
+        """
+        self._empty(map(self._done, claims))
+
+    def prune(self, *, hours: float, kept: Callable[[], Collection[str]]) -> Pruned:
+        """Delete what is older than so many hours, but for the names that `kept` tells; how much that was.
 
         It is asked when the old ones are known: what fails meanwhile is told, or was read since and is young again.
+        The space of jobs that are done is given back, whatever their age.
         """
         if not self.folder.is_dir():
-            return 0
+            return Pruned(0, 0)
         until = time.time() - hours * 3600
-        paths = [*self.folder.glob(f"*{SUFFIX}"), *self.folder.glob(f"*{DRAFT}")]
-        old = [path for path in paths if _is_older(path, until)]
-        names = kept()
-        count = 0
+        old, full = [], []
+        for path, found in _files(self.folder):
+            if path.suffix == DONE and found.st_size:
+                full.append(path)  # its worker has died before it could empty it
+            elif found.st_mtime <= until:
+                old.append(path)
+        if full:
+            self._empty(full)
+        names = kept() if old else ()
+        counts = {SUFFIX: 0, DRAFT: 0, DONE: 0}
         for path in old:
-            if path.stem in names or not _is_older(path, until):
+            if path.name.partition(".")[0] in names or not _is_older(path, until):
                 continue
             with suppress(FileNotFoundError):  # a worker was faster
                 path.unlink()
-                count += 1
-        return count
+                counts[path.suffix] += 1
+        return Pruned(counts[SUFFIX] + counts[DRAFT], counts[DONE])
 
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{name}{SUFFIX}"
+    def _payload(self, reference: Reference) -> Path:
+        return self.folder / f"{reference.name}{SUFFIX}"
+
+    def _done(self, claim: Claim) -> Path:
+        return self.folder / f"{claim.reference.name}.{claim.job}{DONE}"
+
+    def _is_done(self, claim: Claim) -> bool:
+        try:
+            self._done(claim).stat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._away(error) from error
+        return True
+
+    def _missing(self, claim: Claim) -> Exception:
+        """What to say of a payload that is not there. It was looked for first: now it has its other name, or none."""
+        if self._is_done(claim):
+            return _already_done(claim.reference)
+        # A folder that is not mounted must fail no job.
+        if not self.folder.is_dir():
+            return Unavailable(f"The folder {self.folder} (claim_check) is not there.")
+        return ClaimLost(
+            f"The payload is not in {self.folder} any more: {claim.reference.name}{SUFFIX} was deleted, by "
+            f"`queue:prune-claims`, by hand, or when a job of another group, queue or key was done with it; or the "
+            f"dispatcher has another folder as its claim_check."
+        )
+
+    def _away(self, error: OSError) -> Unavailable:
+        return Unavailable(f"A payload can't be read from {self.folder} (claim_check): {error}.")
+
+    def _empty(self, paths: Iterable[Path]) -> None:
+        # The new names must be on the disk before the payloads are gone from it.
+        _sync(self.folder)
+        for path in paths:
+            with suppress(FileNotFoundError):  # it was pruned
+                os.truncate(path, 0)
+
+
+def _already_done(reference: Reference) -> AlreadyDone:
+    return AlreadyDone(f"The job of the payload {reference.name} is done.")
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """The files that are ours."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith((SUFFIX, DRAFT, DONE)):
+                with suppress(FileNotFoundError):  # a worker was faster
+                    yield Path(entry.path), entry.stat()
 
 
 def _is_older(path: Path, until: float) -> bool:

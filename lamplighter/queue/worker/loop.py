@@ -7,8 +7,8 @@ import time
 from queue import Empty, SimpleQueue
 
 from lamplighter.contracts import DatabaseErrors, Events, Maintenance
+from lamplighter.errors import AlreadyDone, MaxAttemptsExceeded, PayloadError, SlotTerminated
 from lamplighter.errors import JobFailed as JobFailedError
-from lamplighter.errors import MaxAttemptsExceeded, PayloadError, SlotTerminated
 from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import DriverDelivery, Failed, Released, WorkQueue
 from lamplighter.queue.events import JobProcessing, WorkerIdle, WorkerStarting, WorkerStopping
@@ -363,6 +363,9 @@ class Worker:
                 raise MaxAttemptsExceeded(_too_often(start))
         except (PayloadError, JobFailedError) as error:
             self.settling.fail(start, failure or error)
+            return False
+        except AlreadyDone:
+            self.settling.pass_over(start)
             return False
         except BaseException as error:
             if start.entry is None and not isinstance(error, Exception):

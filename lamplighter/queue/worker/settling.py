@@ -117,6 +117,14 @@ class Settling:
                 log.exception(LISTENER)
         return True
 
+    def pass_over(self, start: "Start") -> None:
+        """Let go of a job that was done before: its record has come again."""
+        start.delivery.delete()
+        log.info(
+            "a job is done already, and its record has come again; it is passed over",
+            extra={"job": start.name, "position": start.delivery.position},
+        )
+
     def obey(self, start: "Start", verdict: Verdict, duration: float) -> bool:
         """Do what was decided elsewhere; False where the job is to run again."""
         if verdict.kind == "delete":

@@ -14,6 +14,7 @@ import pytest
 from lamplighter.container import Container
 from lamplighter.contracts import Headers, Message
 from lamplighter.events import Dispatcher as Events
+from lamplighter.queue.claims.claims import refuse_claim
 from lamplighter.queue.delivery import DriverDelivery, HasFurtherStart
 from lamplighter.queue.failed import Failure
 from lamplighter.queue.jobs.job import Job
@@ -230,7 +231,8 @@ class Bench:
         make: Callable[..., Worker] = options.pop("make", Worker)
         self.registry.register(*jobs)
         defaults = options.pop("defaults", Policy(tries=1, backoff=(), timeout=60))
-        runner = Runner(self.registry, self.container, defaults)
+        read_claim = options.pop("read_claim", refuse_claim)
+        runner = Runner(self.registry, self.container, defaults, read_claim=read_claim)
         failing = Failing(self.failed_jobs, runner)  # type: ignore[arg-type]
         return make(
             self.queue,

@@ -1,16 +1,37 @@
 """Claims on payloads that are put aside."""
 
 import json
+import logging
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from lamplighter.errors import Unavailable
+from lamplighter.errors import AlreadyDone, JobTimedOut, Unavailable
 from lamplighter.queue.claims.claims import Reference, envelope_of, reference_in
 from lamplighter.queue.delivery import DriverDelivery
+from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing
+from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.payload import CLAIM_JOB, write
 from lamplighter.queue.jobs.retries import Policy
+from lamplighter.queue.worker.loop import Worker
 from lamplighter.queue.worker.runner import Runner
-from tests.lamplighter.queue.conftest import Bench
+from tests.lamplighter.queue.conftest import POOLS, Bench
+
+
+class Unwanted(Job):
+    """Must not run."""
+
+    name = "unwanted"
+
+    def handle(self) -> None:
+        """Fail the test's way."""
+        raise AssertionError("it ran")
+
+
+def already_done(delivery: DriverDelivery) -> bytes:
+    """Say of every claim that its job is done."""
+    raise AlreadyDone("done before")
 
 
 def test_a_reference_survives_its_header() -> None:
@@ -57,3 +78,32 @@ def test_a_store_that_is_away_is_told_without_an_unknown_job(bench: Bench) -> No
         runner.read(runner.start(bench.queue.add(CLAIM_JOB)))
 
     assert told.value.__context__ is None
+
+
+@pytest.mark.parametrize("make", POOLS)
+def test_a_record_of_a_job_that_is_done_is_passed_over(
+    bench: Bench, make: Callable[..., Worker], caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[Any] = []
+    for event in (JobProcessing, JobProcessed, JobFailed):
+        bench.events.listen(event, told.append)
+    delivery = bench.queue.add(CLAIM_JOB, displayName="unwanted")
+    worker = bench.worker(Unwanted, make=make, read_claim=already_done)
+
+    with caplog.at_level(logging.INFO):
+        bench.work(worker)
+
+    assert delivery.settled == [("delete",)]
+    assert (bench.failed_jobs.records, told) == ([], [])
+    [record] = [record for record in caplog.records if "passed over" in record.getMessage()]
+    assert (record.__dict__["job"], record.__dict__["position"]) == ("unwanted", "jobs[0]@0")
+
+
+def test_a_failure_that_waits_for_its_record_is_passed_over_when_the_job_is_done_elsewhere(bench: Bench) -> None:
+    delivery = bench.queue.add(CLAIM_JOB)
+    delivery.failure = JobTimedOut("too slow here")
+
+    bench.work(bench.worker(Unwanted, read_claim=already_done))
+
+    assert delivery.settled == [("delete",)]
+    assert bench.failed_jobs.records == []
