@@ -47,7 +47,7 @@ class SlotDelivery:
     """A delivery that another process holds; what becomes of it is told to that one.
 
     Attributes:
-        others: what is to be run in one call with it.
+        others: what is to be run in one call with it, until it is begun.
     """
 
     failure: BaseException | None = None
@@ -225,6 +225,15 @@ class SlotWorker(Worker):
             self.hand.set_timer()
         return delivery
 
+    def process(self, delivery: DriverDelivery) -> None:
+        """Run one delivery together with those that came with it, as far as they can be read, and settle each."""
+        super().process(delivery)
+        while isinstance(delivery, SlotDelivery) and delivery.others:
+            # It could not be read, so that no call was made: the next one takes its place.
+            delivery, *others = delivery.others
+            delivery.others = others
+            super().process(delivery)
+
     def _end(self, start: Start, error: BaseException | None, duration: float) -> None:
         super()._end(start, error, duration)
         self._await_pushes()
@@ -243,7 +252,8 @@ class SlotWorker(Worker):
     def _gather(self, first: Start) -> Many:
         many = self._many(first)
         assert isinstance(first.delivery, SlotDelivery)  # its queue gives no others
-        for delivery in first.delivery.others:
+        others, first.delivery.others = first.delivery.others, ()
+        for delivery in others:
             start = self._runner.start(delivery)
             start.began = first.began
             if self._read(start):

@@ -5,10 +5,10 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -17,9 +17,9 @@ from lamplighter.errors import SlotTerminated, Unavailable
 from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.events import JobFailed, JobReleased
 from lamplighter.queue.jobs.job import Job
-from lamplighter.queue.jobs.payload import write
+from lamplighter.queue.jobs.payload import CLAIM_JOB, write
 from lamplighter.queue.pools.slot import Handling, SlotFailing, SlotQueue, SlotRunner, SlotWorker
-from lamplighter.queue.pools.wire import Ended, Failing, Frames, FromSlot, Run, Stop, frame, from_slot
+from lamplighter.queue.pools.wire import Ended, Failing, Frames, FromSlot, Run, RunMany, Stop, frame, from_slot
 from lamplighter.queue.worker.loop import Worker
 from tests.lamplighter.queue.conftest import Bench
 
@@ -130,6 +130,20 @@ class Looks(Job):
         tenant.set("acme")
 
 
+@dataclass(frozen=True)
+class Together(Job):
+    """Is handled with others of its class."""
+
+    name = "together"
+
+    n: int = 0
+
+    @classmethod
+    def handle_many(cls, jobs: Sequence[Self]) -> None:
+        """Tell of all."""
+        told.append(f"together {[job.n for job in jobs]}")
+
+
 class InSlot:
     """A slot in this very process, and the other end of its socket."""
 
@@ -144,12 +158,16 @@ class InSlot:
 
     def run(self, *jobs: tuple[str, dict[str, str]]) -> list[FromSlot]:
         """What it says of these jobs, from the word that the first has begun."""
+        return self._run(*_runs(jobs))
+
+    def run_many(self, *jobs: tuple[str, dict[str, Any]]) -> list[FromSlot]:
+        """The same for jobs that are sent for one call."""
+        return self._run(RunMany(_runs(jobs)))
+
+    def _run(self, *messages: Run | RunMany) -> list[FromSlot]:
         worker = self._worker()
-        for number, (name, data) in enumerate(jobs, start=1):
-            payload = write(name, data, id=str(number), max_tries=1)
-            run = Run(number, payload, None, [], "jobs", "list", f"jobs[0]@{number}", None, 0, False, 0)
-            self._ours.sendall(frame(run))
-        self._ours.sendall(frame(Stop()))
+        for message in (*messages, Stop()):
+            self._ours.sendall(frame(message))
         self.queue.open((), worker.bell)
         worker.work()
         return self.said()
@@ -174,7 +192,14 @@ class InSlot:
             ours = SlotRunner(bench.registry, bench.container, runner._defaults, handling=handling)
             return SlotWorker(self.queue, ours, SlotFailing(bench.failed_jobs, ours), *arguments, **keywords)  # type: ignore[arg-type]
 
-        return bench.worker(Fails, BrokenOff, Looks, make=make)
+        return bench.worker(Fails, BrokenOff, Looks, Together, make=make)
+
+
+def _runs(jobs: Sequence[tuple[str, dict[str, Any]]]) -> list[Run]:
+    return [
+        Run(number, write(name, data, id=str(number), max_tries=1), None, [], "jobs", "list", "here", None, 0, False, 0)
+        for number, (name, data) in enumerate(jobs, start=1)
+    ]
 
 
 @pytest.fixture
@@ -264,3 +289,14 @@ def test_a_job_that_was_broken_off_is_done_when_it_returns_or_has_asked_for_an_e
     said = slot.run(("broken_off", {"makes": makes}))
 
     assert words(said)[-1] == end
+
+
+@pytest.mark.parametrize("unreadable", [1, 2, 3])
+def test_a_call_is_made_of_the_jobs_that_can_be_read_whichever_comes_first(slot: InSlot, unreadable: int) -> None:
+    claim: tuple[str, dict[str, Any]] = (CLAIM_JOB, {})  # whose payload is gone
+
+    said = slot.run_many(*[claim if n <= unreadable else ("together", {"n": n}) for n in range(1, 5)])
+
+    ends = {one.number: one.kind for one in said if isinstance(one, Ended)}
+    assert ends == {n: "fail" if n <= unreadable else "delete" for n in range(1, 5)}
+    assert told == [f"together {list(range(unreadable + 1, 5))}"]
