@@ -230,9 +230,12 @@ class Runner:
         entry = start.entry
         if entry is None or entry.failed is None or start.job is None:
             return
+        # What the hook asks of the delivery is not done; the whole payload of one that was put aside, it has.
+        payload = None if start.view is None else start.view.payload
+        delivery = InHand(start.delivery, start.id, start.attempts, payload=payload)
         context = copy_context()
         try:
-            context.run(entry.failed, start.job, error, InHand(start.delivery, start.id, start.attempts))
+            context.run(entry.failed, start.job, error, delivery)
         finally:
             if context.get(self._scope):
                 context.run(self._container.end_scope)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lamplighter.contracts import Delivery
 from lamplighter.errors import AlreadyDone, JobTimedOut, Unavailable
 from lamplighter.queue.claims.claims import Reference, envelope_of, reference_in
 from lamplighter.queue.delivery import DriverDelivery
@@ -107,3 +108,27 @@ def test_a_failure_that_waits_for_its_record_is_passed_over_when_the_job_is_done
 
     assert delivery.settled == [("delete",)]
     assert bench.failed_jobs.records == []
+
+
+@pytest.mark.parametrize("make", POOLS)
+def test_the_hook_of_a_failed_job_has_the_payload_that_its_handler_had(
+    bench: Bench, make: Callable[..., Worker]
+) -> None:
+    seen: list[bytes] = []
+
+    class Failing(Job):
+        name = "failing"
+
+        def handle(self, delivery: Delivery) -> None:
+            seen.append(delivery.payload)
+            raise ValueError("boom")
+
+        def failed(self, error: BaseException, delivery: Delivery) -> None:
+            seen.append(delivery.payload)
+
+    whole = write("failing", {}, id="i-1")
+    bench.queue.add(CLAIM_JOB)
+
+    bench.work(bench.worker(Failing, make=make, read_claim=lambda delivery: whole))
+
+    assert seen == [whole, whole]
