@@ -110,6 +110,16 @@ def test_a_failure_that_waits_for_its_record_is_passed_over_when_the_job_is_done
     assert bench.failed_jobs.records == []
 
 
+def test_a_job_that_is_out_of_its_tries_is_passed_over_when_it_is_done(bench: Bench) -> None:
+    delivery = bench.queue.add(CLAIM_JOB)
+    delivery.retries, delivery.has_crashed = 5, True  # its worker died between its end and the commit
+
+    bench.work(bench.worker(Unwanted, read_claim=already_done))
+
+    assert delivery.settled == [("delete",)]
+    assert bench.failed_jobs.records == []
+
+
 @pytest.mark.parametrize("make", POOLS)
 def test_the_hook_of_a_failed_job_has_the_payload_that_its_handler_had(
     bench: Bench, make: Callable[..., Worker]
