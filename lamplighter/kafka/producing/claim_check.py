@@ -9,7 +9,7 @@ import msgspec
 from lamplighter.contracts import Message
 from lamplighter.errors import ClaimLost, MessageTooLarge
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
-from lamplighter.queue.claims.claims import HEADER, Reference, envelope_of, reference_in
+from lamplighter.queue.claims.claims import HEADER, HEADER_BYTES, Reference, envelope_of, reference_in
 from lamplighter.queue.claims.folder import Claim, FileClaims
 from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.jobs.payload import MAX_BYTES
@@ -29,7 +29,7 @@ class KafkaClaims:
     """
 
     def __init__(self, store: FileClaims, *, group: str, above: int, limit: int) -> None:
-        """Puts aside what has more than `above` bytes, and what is more than `limit` with its key."""
+        """Puts aside what has more than `above` bytes, and what is more than `limit` with its key, if that helps."""
         self._store = store
         self._group = group
         self._above = above
@@ -58,6 +58,8 @@ class KafkaClaims:
         if size > MAX_BYTES:
             told = f"A payload of {size:,} bytes is too large: a worker reads at most {MAX_BYTES:,}."
             raise MessageTooLarge(told, size=size, limit=MAX_BYTES)
+        if len(small) + HEADER_BYTES >= size or len(small) + len(message.key or b"") > self._limit:
+            return message  # a claim is no smaller, or not small enough; a job with a claim is put back this way, too
         reference = self._store.put(message.payload)
         return Message(small, message.key, [*message.headers, (HEADER, str(reference).encode())])
 

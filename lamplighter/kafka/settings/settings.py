@@ -81,7 +81,7 @@ class KafkaSettings:
         delay_store: where long delays wait: in a `database`, or in more delay topics of `kafka`.
         delay_database, delay_table: the connection of config/database.py and the table for them.
         claim_check: a folder that every dispatcher and worker reaches: payloads of more than `claim_above` bytes are
-            kept there, and the message names the file; empty is off.
+            kept there where that makes the message smaller, and the message names the file; empty is off.
         stall_after: how long nothing may go on in a worker that has something to do, until it ends; 0 is for ever.
         security_protocol, sasl_mechanisms, sasl_username, sasl_password, ssl_ca_location: as librdkafka's; a relative
             path is one of the project's folder.

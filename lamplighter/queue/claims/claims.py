@@ -13,6 +13,7 @@ from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.jobs.payload import CLAIM_JOB
 
 HEADER = "x-claim"
+HEADER_BYTES = 128  # that the header with its value takes in a message at most
 REFERENCE = re.compile(r"file:(?P<name>[0-9a-f]{32}):(?P<digest>[0-9a-f]{64}):(?P<size>\d{1,12})")
 
 ReadClaim = Callable[[DriverDelivery], bytes]

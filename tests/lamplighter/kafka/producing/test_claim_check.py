@@ -78,6 +78,57 @@ def test_what_no_message_can_hold_is_put_aside_whatever_claim_above_says(
     assert len(list(tmp_path.iterdir())) == is_aside
 
 
+def bytes_of(message: Message) -> int:
+    """What a message takes, headers and all."""
+    return len(message.payload) + sum(len(name) + len(value or b"") for name, value in message.headers)
+
+
+def test_a_payload_is_put_aside_only_where_its_message_becomes_smaller(tmp_path: Path) -> None:
+    claims = KafkaClaims(FileClaims(tmp_path), group="g", above=0, limit=1000)
+    messages = [Message(b'{"job":"x","data":"%s"}' % (b"d" * size), None, ()) for size in range(300)]
+
+    fitting = [claims.fit(message, "store") for message in messages]
+
+    changed = [(old, new) for old, new in zip(messages, fitting, strict=True) if new is not old]
+    assert all(bytes_of(new) < bytes_of(old) for old, new in changed)
+    assert len(changed) == len(list(tmp_path.iterdir())) > 100
+    assert fitting[:100] == messages[:100]
+
+
+@pytest.mark.parametrize(("above", "is_aside"), [(319, True), (320, False)])
+def test_what_is_put_aside_is_told_by_bytes_and_not_by_characters(tmp_path: Path, above: int, is_aside: bool) -> None:
+    payload = '{"job":"x","data":"%s"}'.replace("%s", "ä" * 149 + "d").encode()
+    claims = KafkaClaims(FileClaims(tmp_path), group="g", above=above, limit=1000)
+
+    fitting = claims.fit(Message(payload, None, ()), "store")
+
+    assert (len(payload), len(payload.decode())) == (320, 171)
+    assert bool(fitting.headers) == is_aside
+
+
+def test_a_job_that_is_put_back_keeps_the_one_claim_that_it_has(claims: KafkaClaims, tmp_path: Path) -> None:
+    message = claimed(KafkaClaims(FileClaims(tmp_path), group="g", above=0, limit=1000))
+    narrow = KafkaClaims(FileClaims(tmp_path), group="g", above=0, limit=10)
+
+    again = [each.fit(message, "store") for each in (claims, narrow)]
+
+    assert again == [message, message]
+    assert claims.read(deliveries(again[0])[0]) == PAYLOAD
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_nothing_is_put_aside_for_a_message_that_stays_too_large(tmp_path: Path) -> None:
+    settings = read_settings({"driver": "kafka", "max_message_bytes": 1000, "claim_check": str(tmp_path)}, where=str)
+    queue = KafkaQueue("kafka", settings, address=lambda: None)
+    payload = b'{"displayName":"%s","job":"x","data":"%s"}' % (b"n" * 1000, b"d" * 5000)
+
+    with pytest.raises(MessageTooLarge) as raised:
+        queue.push(Message(payload, None, ()), queue="store")
+
+    assert (raised.value.size, raised.value.limit) == (len(payload), 1000)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_a_connection_does_not_take_is_told_to_the_byte() -> None:
     settings = read_settings({"driver": "kafka", "max_message_bytes": 1000}, where=str)
     queue = KafkaQueue("kafka", settings, address=lambda: None)
