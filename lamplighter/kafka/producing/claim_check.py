@@ -97,6 +97,8 @@ class KafkaClaims:
             self._store.give_back(done)
         except OSError as error:
             self._tell(error)
+            return
+        self._is_told = False
 
     def _begin_as_child(self) -> None:
         self._done, self._done_bytes = [], 0  # the parent gives back what its jobs are done with
@@ -113,7 +115,6 @@ class KafkaClaims:
         except OSError as error:
             self._tell(error)
             return
-        self._is_told = False
         self._done.append(claim)
         self._done_bytes += claim.reference.size
         if len(self._done) >= TOGETHER or self._done_bytes >= TOGETHER_BYTES:

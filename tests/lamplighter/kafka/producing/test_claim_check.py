@@ -296,6 +296,32 @@ def test_a_folder_that_can_not_be_written_is_told_once_and_the_jobs_are_finished
     assert files(tmp_path) == [(".claim", 300)] * 3
 
 
+def test_space_that_can_not_be_given_back_is_told_once_while_jobs_go_on(
+    claims: KafkaClaims, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    waiting = deliveries(*[claimed(claims, key=b"%d" % n) for n in range(4)])
+    for delivery in waiting:
+        claims.read(delivery)
+
+    def refuse(handle: int) -> None:
+        raise OSError("no disk")
+
+    with caplog.at_level(logging.WARNING), monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", refuse)
+        for delivery in waiting[:2]:
+            delivery.delete()
+            claims.give_back()
+    with caplog.at_level(logging.WARNING):
+        waiting[2].delete()
+        claims.give_back()
+        monkeypatch.setattr(os, "fsync", refuse)
+        waiting[3].delete()
+        claims.give_back()
+
+    assert [record.__dict__["reason"] for record in caplog.records] == ["no disk"] * 2
+    assert files(tmp_path) == [(".done", 0), *[(".done", 300)] * 3]
+
+
 def test_what_one_job_costs_does_not_grow_with_the_jobs_that_wait(claims: KafkaClaims) -> None:
     def calls_beside(many: int) -> int:
         waiting = deliveries(*[claimed(claims, key=b"%d" % n) for n in range(many + 2)])
