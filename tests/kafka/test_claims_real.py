@@ -248,6 +248,18 @@ def test_a_payload_outlives_the_longest_delay_and_the_retention_behind_it(projec
     assert "1 payload deleted" in pruned[1]
 
 
+def test_a_job_in_the_table_keeps_its_payload_however_late_it_comes(project: Project, kafka: Broker) -> None:
+    dispatch(project, how={"delay": 86_400})
+    dispatch(project)
+
+    pruned = project.artisan("queue:prune-claims", "--hours=0").stdout
+
+    [waiting] = json.loads(project.artisan("queue:delayed", "--json").stdout)["delayed_jobs"]
+    assert waiting["can_cancel"]
+    assert "1 payload deleted" in pruned
+    assert len(claims(project)) == 1
+
+
 def test_a_failed_job_keeps_its_payload_for_its_retry(project: Project) -> None:
     dispatch(project, fields={"fails": True})
     work(project)

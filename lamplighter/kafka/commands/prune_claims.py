@@ -32,7 +32,7 @@ class PruneClaimsCommand(Command):
         ] = None,
         force: Annotated[bool, typer.Option("--force", help="Do not ask in production")] = False,
     ) -> int:
-        """Delete them, but for those of failed jobs, which may be retried."""
+        """Delete them, but for those of failed jobs, which may be retried, and of jobs in the table of long delays."""
         settings = self._connections.settings(connection)
         store = settings.claims
         if store is None:
@@ -43,7 +43,9 @@ class PruneClaimsCommand(Command):
         # Younger ones may be those of jobs that are still to run.
         if age < safe and not confirm_in_production(self.output, self._app.environment, force=force):
             return 1
-        pruned = store.prune(hours=age, kept=self._names_of_failed_jobs)
+        waiting = self._connections.queue(connection).delays.claims
+        # The table first: what comes out of it meanwhile and fails is among the failed jobs then.
+        pruned = store.prune(hours=age, kept=lambda: waiting() | self._names_of_failed_jobs())
         told = f"{_count(pruned.payloads, 'payload')} deleted from {store.folder}"
         done = f", and {_count(pruned.done, 'empty file')} of jobs that are done" if pruned.done else ""
         self.output.info(f"{told}{done}.")

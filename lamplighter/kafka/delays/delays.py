@@ -160,6 +160,18 @@ class Delays:
             log.warning("delayed jobs may wait in a table that can't be read", extra={"reason": str(error)})
             return ()
 
+    def claims(self) -> set[str]:
+        """The names of the payloads that are put aside for jobs in the table.
+
+        Raises:
+            Unavailable: no database answers, so that nobody knows.
+        """
+        try:
+            table = self.table() if self._databases is not None else None
+        except ConfigError:
+            return set()  # nothing can be put there
+        return table.claims() if table is not None and table.is_there() else set()
+
     def cancel(self, id: str) -> int:
         """Delete rows; what waits in a topic can't be taken back."""
         table = self._rows()

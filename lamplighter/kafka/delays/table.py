@@ -15,6 +15,7 @@ from lamplighter.database.errors import SqlAlchemyErrors
 from lamplighter.database.rows import Rows, dump_headers, load_headers
 from lamplighter.errors import QueueError
 from lamplighter.kafka.delays.naming import told_by
+from lamplighter.queue.claims.claims import HEADER, reference_in
 from lamplighter.support.clock import ceil_ms, floor_ms
 
 LEASE = 60.0  # seconds for which claimed rows are one mover's
@@ -116,6 +117,13 @@ class DelayedJobs:
     def all(self, *, most: int = 1000) -> list[DelayedJob]:
         """The jobs, the earliest first, as many as are asked for."""
         return [_job(row) for row in self._rows.read(self._mine().order_by(self._table.c.due_at).limit(most))]
+
+    def claims(self) -> set[str]:
+        """The names of the payloads that are put aside for these jobs, and for those of other connections."""
+        headers = self._table.c.headers
+        rows = self._rows.read(select(headers).where(headers.contains(HEADER)))
+        references = (reference_in(load_headers(row["headers"])) for row in rows)
+        return {reference.name for reference in references if reference is not None}
 
     def count(self, queue: str | None = None) -> int:
         """How many jobs there are, of one queue or of all."""

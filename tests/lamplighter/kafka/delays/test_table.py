@@ -16,6 +16,7 @@ from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
 from lamplighter.errors import MigrationError, QueueError
 from lamplighter.kafka.delays.table import LEASE, DelayedJobs
+from lamplighter.queue.claims.claims import HEADER, Reference
 
 MIGRATIONS = Path(__file__).parents[4] / "database/migrations"
 NOW = 1_800_000_000.0
@@ -165,6 +166,21 @@ def test_jobs_are_listed_counted_and_cancelled(table: DelayedJobs) -> None:
     assert counts == (3, 2)
     assert cancelled == (1, 1, 0)
     assert [one.job_id for one in table.all()] == ["a"]
+
+
+def test_payloads_that_are_put_aside_are_known_by_name_whoever_they_wait_for(
+    databases: DatabaseManager, table: DelayedJobs
+) -> None:
+    references = [Reference(digit * 32, "0" * 64, 1) for digit in "ab"]
+    other = DelayedJobs(databases, connection="other", database=None, table="delayed_jobs")
+    for each, reference in zip((table, other), references, strict=True):
+        each.put(Message(b"{}", None, [("trace", b"x"), (HEADER, str(reference).encode())]), "store", NOW)
+    table.put(Message(b"{}", None, [(HEADER, b"rubbish")]), "store", NOW)
+    table.put(job(), "store", NOW)
+
+    claims = table.claims()
+
+    assert claims == {"a" * 32, "b" * 32}
 
 
 def test_what_is_being_moved_can_not_be_cancelled(table: DelayedJobs) -> None:
