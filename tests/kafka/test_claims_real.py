@@ -4,9 +4,11 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +32,9 @@ class Big(Job):
     linger: float = 0
     fails: bool = False
     pushes: int = 0
-    dies: bool = False
 
     def handle(self, delivery: Delivery) -> None:
         note("big", n=self.n, size=len(self.text), payload=len(delivery.payload), attempts=delivery.attempts)
-        if self.dies and not (LEDGER.parent / "mended").exists():
-            os._exit(9)
         if self.pushes:
             from lamplighter.foundation.shortcuts import dispatch
 
@@ -65,6 +64,43 @@ except MessageTooLarge as error:
     sys.exit(3)
 """
 
+KILLER = '''
+"""`artisan.py`, which kills its process at one place: when something is acknowledged, and before it is done about."""
+
+import os
+import signal
+import sys
+
+from bootstrap.app import create_app
+from lamplighter.kafka.delays.shelf import Shelf
+from lamplighter.kafka.delays.table import DelayedJobs
+from lamplighter.kafka.producing.claim_check import KafkaClaims
+from lamplighter.kafka.scheduling.delivery import KafkaDelivery
+from lamplighter.kafka.scheduling.scheduler import Scheduler
+from lamplighter.queue.commands.retry import RetryCommand
+
+PLACES = {
+    "after the word that it is done": (KafkaClaims, "_finish", "after"),
+    "after the settlement": (KafkaDelivery, "delete", "after"),
+    "after the copy of a retry": (Scheduler, "finish", "before"),
+    "after the move": (Shelf, "done", "before"),
+    "after the move of a row": (DelayedJobs, "forget", "before"),
+    "after the push of a failed job": (RetryCommand, "_forget", "before"),
+}
+cls, name, when = PLACES[os.environ["KILL_AT"]]
+original = getattr(cls, name)
+
+
+def passing(*arguments, **keywords):
+    if when == "after":
+        original(*arguments, **keywords)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+setattr(cls, name, passing)
+sys.exit(create_app().run(sys.argv[1:]))
+'''
+
 LARGE = 3_000_000
 
 
@@ -74,6 +110,7 @@ def project(project: Project) -> Project:
     with (project.folder / "app/Jobs/probe.py").open("a") as file:
         file.write(JOBS)
     project.configure(claim_check=str(project.folder / "claims"))
+    (project.folder / "killer.py").write_text(KILLER)
     return project
 
 
@@ -182,36 +219,96 @@ def test_a_job_that_is_done_is_passed_over_when_its_record_comes_again(
     assert kafka.committed(topic, topic) == kafka.ends(topic)
 
 
-def test_a_job_whose_worker_dies_between_its_end_and_the_commit_is_not_run_again(
-    project: Project, kafka: Broker
-) -> None:
-    topic = project.environment["KAFKA_QUEUE"] = kafka.topic(partitions=1)
-    dispatch(project, n=1)
-    dispatch(project, 10, n=2, fields={"dies": True})
-    worker = project.worker("-q", "--memory=0")
-    died_with = worker.wait(30)
+def kill_a_worker(project: Project, place: str, *options: str) -> None:
+    """Let a worker kill itself there."""
+    worker = project.worker("-q", "--memory=0", *options, program="killer.py", KILL_AT=place)
+    assert worker.wait(60) == -signal.SIGKILL, project.log()
 
-    (project.folder / "mended").touch()
-    work(project, "--tries=5")
 
-    assert died_with == 9
-    assert [line["n"] for line in project.events("big")] == [1, 2, 2]
+def work_to_the_end(project: Project, kafka: Broker, topic: str, *, records: int) -> None:
+    """Work until the topic has had so many records, and all of them are committed."""
+    worker = project.worker("-q", "--memory=0", "--tries=3")
+    wait_for(lambda: sum(kafka.ends(topic).values()) >= records, seconds=60, what="the record that comes again")
+    wait_for(lambda: kafka.committed(topic, topic) == kafka.ends(topic), seconds=60, what="the commit of all")
+    assert stop(worker) == 0, project.log()
+
+
+def assert_done(project: Project, *, starts: int) -> None:
+    """The job has been started so often, the last time to its end, and none of its records has failed."""
     assert failed(project) == []
+    assert len(project.events("big")) == starts
     assert left(project) == [(".done", 0)]
-    assert kafka.committed(project.environment["KAFKA_CONSUMER_GROUP_ID"], topic) == kafka.ends(topic)
 
 
-def test_a_delayed_job_that_is_moved_twice_runs_once(project: Project, kafka: Broker, topic: str) -> None:
+@pytest.mark.parametrize("place", ["after the word that it is done", "after the settlement"])
+def test_a_worker_that_is_killed_between_the_end_and_the_commit_leaves_a_job_that_is_done(
+    project: Project, kafka: Broker, topic: str, place: str
+) -> None:
+    dispatch(project)
+    kill_a_worker(project, place, "--tries=1")
+    repeat(kafka, topic)
+
+    work_to_the_end(project, kafka, topic, records=2)
+
+    assert_done(project, starts=1)
+
+
+def test_a_mover_that_is_killed_between_the_acknowledgement_and_its_commit_moves_a_job_that_is_done_once(
+    project: Project, kafka: Broker, topic: str
+) -> None:
     project.artisan("kafka:topics", "--create")
     dispatch(project, how={"delay": 1})
-    repeat(kafka, f"{topic}.delay.1")  # its mover dies between acknowledgement and commit
+    kill_a_worker(project, "after the move")
 
-    worker = project.worker("-q", "--memory=0")
-    wait_for(lambda: sum(kafka.committed(topic, topic).values()) == 2, what="the commit of both")
+    work_to_the_end(project, kafka, topic, records=2)
 
-    assert stop(worker) == 0
-    assert len(project.events("big")) == 1
-    assert failed(project) == []
+    assert_done(project, starts=1)
+
+
+def test_a_row_whose_mover_is_killed_before_it_is_deleted_is_done_once(
+    project: Project, kafka: Broker, topic: str
+) -> None:
+    project.configure(delay_short=1)
+    project.artisan("kafka:topics", "--create")
+    dispatch(project, how={"delay": 2})
+    kill_a_worker(project, "after the move of a row")
+    with closing(sqlite3.connect(project.environment["DB_DATABASE"], timeout=30)) as database, database:
+        database.execute("UPDATE delayed_jobs SET leased_until = 0")  # the lease of the one that was killed is over
+
+    work_to_the_end(project, kafka, topic, records=2)
+
+    assert_done(project, starts=1)
+
+
+def test_a_retry_whose_worker_is_killed_before_its_original_is_finished_is_done_once(
+    project: Project, kafka: Broker, topic: str
+) -> None:
+    project.configure(retry_in_place=0.1)
+    project.artisan("kafka:topics", "--create")
+    dispatch(project, fields={"fails": True})
+    kill_a_worker(project, "after the copy of a retry", "--tries=5", "--backoff=1")
+    (project.folder / "mended").touch()
+
+    work_to_the_end(project, kafka, topic, records=2)
+
+    assert_done(project, starts=2)
+
+
+def test_a_failed_job_whose_retry_is_killed_before_its_record_is_deleted_is_done_once(
+    project: Project, kafka: Broker, topic: str
+) -> None:
+    dispatch(project, fields={"fails": True})
+    work(project)
+    (project.folder / "mended").touch()
+    words = [sys.executable, "killer.py", "queue:retry", "all"]
+    environment = {**project.environment, "KILL_AT": "after the push of a failed job"}
+    killed = subprocess.run(words, cwd=project.folder, env=environment, timeout=60, check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    project.artisan("queue:retry", "all")
+
+    work_to_the_end(project, kafka, topic, records=3)
+
+    assert_done(project, starts=2)
 
 
 def test_a_failed_job_that_was_done_elsewhere_is_passed_over_when_it_is_retried(
