@@ -8,9 +8,10 @@ from typing import Any
 from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge
 from lamplighter.kafka.deadletters.letter import fields_of, mark, mark_in, read, size, write
-from lamplighter.kafka.deadletters.log import TopicLog
 from lamplighter.kafka.deadletters.shelf import Shelf
 from lamplighter.kafka.producing.producer import KafkaProducer
+from lamplighter.kafka.reading.reader import Reader
+from lamplighter.kafka.reading.spans import Position
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.queue.failed import FailedJob, FailedJobs, FailedRecord, Failure
 from lamplighter.queue.failed.naming import chosen_id
@@ -39,16 +40,16 @@ class DeadLetters(FailedJobs):
         self._address = address
         self._place = place
         self._producer: KafkaProducer | None = None
-        self._log: TopicLog | None = None
+        self._positions: dict[tuple[str, int], Position] = {}
         self._shelf = Shelf(connection)
-        self._read_at = 0.0
+        self._read_at = float("-inf")
         watch(self, in_child=DeadLetters._begin_as_child)
 
     def _begin_as_child(self) -> None:
         """Read the topic anew: the file of the shelf is the parent's, and so is the place in it."""
-        self._log = None
+        self._positions = {}
         self._shelf = Shelf(self._connection)
-        self._read_at = 0.0
+        self._read_at = float("-inf")
 
     def record(self, failure: Failure, *, id: str | None = None) -> str:
         """Write a letter; its id, when the brokers have it: the one that is given, unless another letter claims it.
@@ -114,18 +115,27 @@ class DeadLetters(FailedJobs):
 
     def _fresh(self, age: float) -> Shelf:
         """What the topic had at most `age` seconds ago."""
-        if self._log is not None and time.monotonic() - self._read_at < age:
-            return self._shelf
         began = time.monotonic()
-        if self._log is None:
-            config = self._settings.client_config(self._address())
-            # On the embedded broker topics come by themselves, also for who looks before the first letter.
-            own = {"allow.auto.create.topics": self._settings.is_embedded}
-            self._log = TopicLog({**config, **own}, self.topic)
-        for message in self._log.read_on():
-            self._sort(message)
+        if began - self._read_at < age:
+            return self._shelf
+        config = self._settings.client_config(self._address())
+        # On the embedded broker topics come by themselves, also for who looks before the first letter.
+        own = {"allow.auto.create.topics": self._settings.is_embedded}
+        with Reader({**config, **own}, name="letters") as reader:
+            spans = reader.spans(self.topic, self._positions, forget=self._forget)
+            reading = reader.open(spans, forget=self._forget)
+            for batch in reading.batches():
+                for message in batch:
+                    self._sort(message)
+            # Not before all is read: what failed in between is read once more.
+            self._positions.update(reading.positions())
         self._read_at = began
         return self._shelf
+
+    def _forget(self, place: tuple[str, int]) -> None:
+        """The log of a partition is another one: neither its letters nor its marks are there any more."""
+        self._positions.pop(place, None)
+        self._shelf.forget(place[1])
 
     def _sort(self, message: Any) -> None:
         told = fields_of(message)

@@ -92,6 +92,14 @@ class Shelf:
         if not letters:
             del self._letters[identity]
 
+    def forget(self, partition: int) -> None:
+        """Nothing is known of a partition any more."""
+        for identity, letters in [*self._letters.items()]:
+            if (kept := letters.pop(partition, None)) is not None:
+                self._unclaim(partition, kept.id)
+            if not letters:
+                del self._letters[identity]
+
     def has(self, identity: str, partition: int, *, until: int) -> bool:
         """Whether the letter of a message in a partition is one of those up to this offset."""
         kept = self._letters.get(identity, {}).get(partition)

@@ -14,7 +14,7 @@ from lamplighter.contracts import Message
 from lamplighter.errors import EmbeddedBrokerFull
 from lamplighter.kafka.embedded.partitioner import partition_for
 from lamplighter.kafka.embedded.pushes import ARRIVAL, LARGE, LargePushes
-from lamplighter.kafka.embedded.reader import Reader, size_of
+from lamplighter.kafka.embedded.reader import UnreadSizes, size_of
 from lamplighter.support.forking import notice_fork, watch
 
 # The mock drops the oldest message sets of a partition beyond 5 MiB; its other limit, 100,000 sets, is not met before,
@@ -82,7 +82,7 @@ class Room:
         self._pushes = pushes
         self._unread: dict[tuple[str, int, str], Unread] = {}
         self._counts: dict[str, int] = {}
-        self._readers: dict[str, Reader] = {}
+        self._readers: dict[str, UnreadSizes] = {}
         self._turn = itertools.count(random.randrange(1000))
         self._lock = threading.Lock()
         watch(self, in_child=Room._begin_as_child, locks=lambda room: (room._lock,))
@@ -165,10 +165,10 @@ class Room:
             self._counts[topic] = count
         return count
 
-    def _reader(self, group: str) -> Reader:
+    def _reader(self, group: str) -> UnreadSizes:
         reader = self._readers.get(group)
         if reader is None:
-            reader = self._readers[group] = Reader(self._config, group)
+            reader = self._readers[group] = UnreadSizes(self._config, group)
         return reader
 
 

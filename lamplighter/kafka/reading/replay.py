@@ -1,28 +1,22 @@
 """Reads a topic from its beginning, or from a time on, to the end it has now, beside every group."""
 
-import time
-import uuid
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.contracts import Headers
-from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.partitions.headers import headers_of
-from lamplighter.kafka.polling.commit_errors import is_fatal
-from lamplighter.kafka.settings.native import Consumer
-from lamplighter.kafka.topics.metadata import missing_text
+from lamplighter.kafka.reading.reader import Reader
+from lamplighter.kafka.reading.reading import Reading
+from lamplighter.kafka.reading.spans import Place, Span
 from lamplighter.support.clock import floor_ms
 
-TIMEOUT = 8.0  # seconds for one question to the brokers
-SILENCE = 30.0  # seconds without a message until the brokers count as gone
-BATCH = 500
 AHEAD = 5_000  # messages of one partition that wait for older ones of another
+AHEAD_BYTES = 16 * 1024 * 1024  # the bytes of their values
 NO_TIME = -1
 
 
@@ -36,15 +30,6 @@ class Record:
     timestamp_ms: int
     partition: int
     offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """What is to be read of a partition: from `start` up to `end`, and nothing older than `since_ms`."""
-
-    start: int
-    end: int
-    since_ms: int = NO_TIME
 
 
 class Replay:
@@ -61,137 +46,85 @@ class Replay:
             BrokerUnavailable: no broker answers.
             QueueError: there is no such topic.
         """
-        consumer = Consumer(
-            {
-                **self._config,
-                # A group is demanded by the client; nobody joins it.
-                "group.id": f"lamplighter-replay-{uuid.uuid4()}",
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "enable.partition.eof": True,
-                # What retention takes away meanwhile is passed over; the default would jump to the end.
-                "auto.offset.reset": "earliest",
-                "queued.max.messages.kbytes": 16_384,
-                "fetch.queue.backoff.ms": 5,
-                "log_level": 0,  # what goes wrong is raised
-            }
-        )
+        reader = Reader(self._config, name="replay")
         try:
-            spans = self._spans(consumer, start)
-        except KafkaException as error:
-            consumer.close()
-            raise self._unavailable(error.args[0].str()) from error
-        except QueueError:
-            consumer.close()
+            spans = reader.spans(self._topic)
+            # Stamps are cut to milliseconds: what was written later in this one has it as well. To the brokers a
+            # negative time is a name, such as -1 of the end.
+            since_ms = NO_TIME if start is None else max(0, floor_ms(start.timestamp()))
+            if start is not None:
+                spans, since_ms = _since(reader, spans, since_ms)
+        except BaseException:
+            reader.close()
             raise
-        return sum(span.end - span.start for span in spans.values()), self._read(consumer, spans)
+        return sum(span.end - span.start for span in spans.values()), _read(reader, spans, since_ms)
 
-    def _spans(self, consumer: Consumer, start: datetime | None) -> dict[int, Span]:
-        found = consumer.list_topics(self._topic, timeout=TIMEOUT).topics.get(self._topic)
-        if found is None or not found.partitions:
-            raise QueueError(missing_text([self._topic], str(self._config["bootstrap.servers"])))
-        spans = {}
-        for number in found.partitions:
-            low, high = consumer.get_watermark_offsets(TopicPartition(self._topic, number), timeout=TIMEOUT)
-            if low < high:
-                spans[number] = Span(low, high)
-        if start is None:
-            return spans
-        # Stamps are cut to milliseconds: what was written later in this one has it as well. To the brokers a negative
-        # time is a name, such as -1 of the end.
-        return self._since(consumer, spans, max(0, floor_ms(start.timestamp())))
 
-    def _since(self, consumer: Consumer, spans: dict[int, Span], since_ms: int) -> dict[int, Span]:
-        offsets = self._offsets(consumer, spans, since_ms)
-        if any(offset < 0 for offset in offsets.values()) and max(self._offsets(consumer, spans, 0).values()) < 0:
-            # The embedded broker finds no offset for any time, so that each message is looked at.
-            return {number: Span(span.start, span.end, since_ms) for number, span in spans.items()}
-        return {
-            number: Span(max(span.start, offsets[number]), span.end)
-            for number, span in spans.items()
-            if 0 <= offsets[number] < span.end
-        }
+def _since(reader: Reader, spans: dict[Place, Span], since_ms: int) -> tuple[dict[Place, Span], int]:
+    """What is to be read from a time on, and the time that each message is to be looked at for."""
+    offsets = reader.offsets_at(spans, since_ms)
+    if any(offset < 0 for offset in offsets.values()) and max(reader.offsets_at(spans, 0).values()) < 0:
+        # The embedded broker finds no offset for any time.
+        return spans, since_ms
+    found = {
+        place: Span(max(span.start, offsets[place]), span.end)
+        for place, span in spans.items()
+        if 0 <= offsets[place] < span.end
+    }
+    return found, NO_TIME
 
-    def _offsets(self, consumer: Consumer, spans: Mapping[int, Span], time_ms: int) -> dict[int, int]:
-        """The first offset at or after a time, by partition; negative where there is none."""
-        wanted = [TopicPartition(self._topic, number, time_ms) for number in spans]
-        found = consumer.offsets_for_times(wanted, timeout=TIMEOUT) if wanted else []
-        return {tp.partition: tp.offset for tp in found}
 
-    def _read(self, consumer: Consumer, spans: Mapping[int, Span]) -> Iterator[Record]:
-        try:
-            consumer.assign([TopicPartition(self._topic, number, span.start) for number, span in spans.items()])
-            yield from _Merge(consumer, self._topic, spans).records()
-        except KafkaException as error:
-            raise self._unavailable(error.args[0].str()) from error
-        finally:
-            consumer.close()
-
-    def _unavailable(self, reason: str) -> BrokerUnavailable:
-        brokers = self._config["bootstrap.servers"]
-        return BrokerUnavailable(f"The brokers {brokers} can't be read: {reason}")
+def _read(reader: Reader, spans: Mapping[Place, Span], since_ms: int) -> Iterator[Record]:
+    with reader:
+        yield from _Merge(reader.open(spans), spans, since_ms).records()
 
 
 class _Merge:
     """Partitions read side by side: the oldest head is next, and who is far ahead pauses."""
 
-    def __init__(self, consumer: Consumer, topic: str, spans: Mapping[int, Span]) -> None:
-        self._consumer = consumer
-        self._topic = topic
-        self._spans = spans
-        self._buffers: dict[int, deque[Record]] = {number: deque() for number in spans}
-        self._open = set(spans)  # not read to their ends
-        self._paused: set[int] = set()
-        self._heard_at = 0.0
+    def __init__(self, reading: Reading, places: Iterable[Place], since_ms: int) -> None:
+        self._reading = reading
+        self._batches = reading.batches()
+        self._since_ms = since_ms
+        self._buffers: dict[Place, deque[Record]] = {place: deque() for place in places}
+        self._bytes = dict.fromkeys(self._buffers, 0)
+        self._paused: set[Place] = set()
 
     def records(self) -> Iterator[Record]:
-        """All of them; KafkaException when the brokers refuse or are gone."""
+        """All of them."""
         buffers = self._buffers
         while True:
-            self._heard_at = time.monotonic()
             # An open partition that shows no head could have the oldest message of all.
-            while not all(buffers[number] for number in self._open):
-                self._fetch()
-            heads = [(buffer[0].timestamp_ms, number) for number, buffer in buffers.items() if buffer]
+            while not all(buffers[place] for place in self._reading.open):
+                self._buffer(next(self._batches))
+            heads = [(buffer[0].timestamp_ms, place) for place, buffer in buffers.items() if buffer]
             if not heads:
                 return
-            number = min(heads)[1]
-            yield buffers[number].popleft()
-            if number in self._paused and len(buffers[number]) < AHEAD // 2:
-                self._paused.remove(number)
-                self._consumer.resume([TopicPartition(self._topic, number)])
+            yield self._take(min(heads)[1])
 
-    def _fetch(self) -> None:
-        # One `consume` alone would wait its whole time for a batch to be full.
-        message = self._consumer.poll(0.5)
-        if message is not None:
-            for some in (message, *self._consumer.consume(BATCH, 0)):
-                self._sort(some)
-        if time.monotonic() - self._heard_at > SILENCE:
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"nothing came for {SILENCE:g} s"))
+    def _take(self, place: Place) -> Record:
+        record = self._buffers[place].popleft()
+        self._bytes[place] -= len(record.value or b"")
+        if place in self._paused and self._load(place) < 0.5:
+            self._paused.remove(place)
+            if place in self._reading.open:
+                self._reading.resume(place)
+        return record
 
-    def _sort(self, message: KafkaMessage) -> None:
-        error, number, offset = message.error(), message.partition() or 0, message.offset() or 0
-        if error is not None and error.code() != KafkaError._PARTITION_EOF:
-            if is_fatal(error) or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise KafkaException(error)
-            return  # told about brokers that are away; silence decides
-        self._heard_at = time.monotonic()
-        if number not in self._open:
-            return
-        span, buffer = self._spans[number], self._buffers[number]
-        if error is None and offset < span.end:
-            record = _record(message)
-            if record.timestamp_ms >= span.since_ms:
-                buffer.append(record)
-        # What has no end of its own, as behind transaction markers, ends with the log or with what is newer.
-        if error is not None or offset + 1 >= span.end:
-            self._open.discard(number)
-            self._paused.discard(number)
-            self._consumer.pause([TopicPartition(self._topic, number)])
-        elif len(buffer) >= AHEAD and number not in self._paused:
-            self._paused.add(number)
-            self._consumer.pause([TopicPartition(self._topic, number)])
+    def _buffer(self, messages: list[KafkaMessage]) -> None:
+        for message in messages:
+            record, place = _record(message), (message.topic() or "", message.partition() or 0)
+            if record.timestamp_ms >= self._since_ms:
+                self._buffers[place].append(record)
+                self._bytes[place] += len(record.value or b"")
+        for place in self._reading.open - self._paused:
+            if self._load(place) >= 1:
+                self._paused.add(place)
+                self._reading.pause(place)
+
+    def _load(self, place: Place) -> float:
+        """How much of a partition waits, 1 being all that may."""
+        return max(len(self._buffers[place]) / AHEAD, self._bytes[place] / AHEAD_BYTES)
 
 
 def _record(message: KafkaMessage) -> Record:

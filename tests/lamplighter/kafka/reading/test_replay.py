@@ -2,14 +2,17 @@
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
+from lamplighter.kafka.reading import reader as reader_module
 from lamplighter.kafka.reading import replay as replay_module
 from lamplighter.kafka.reading.replay import Record, Replay
 
@@ -64,6 +67,55 @@ def test_a_partition_far_ahead_waits_for_the_older_ones(address: str, monkeypatc
 
     assert total == 1400
     assert read == [b"old %d" % n for n in range(700)] + [b"new %d" % n for n in range(700)]
+
+
+class Paused:
+    """A reading of two partitions, one message a batch: the first has the newer ones, which are large."""
+
+    def __init__(self) -> None:
+        self.open = {("store", 0), ("store", 1)}
+        self.told: list[tuple[str, int]] = []
+        self.buffered = 0
+
+    def batches(self) -> Iterator[list[Any]]:
+        """The large ones first, as long as they are not paused."""
+        for n in range(50):
+            if self.told[-1:] == [("pause", 0)]:
+                break
+            self.buffered += 1
+            yield [message(0, n, b"x" * 100_000, START + 1_000_000)]
+        yield from ([message(1, n, b"old", START + n)] for n in range(3))
+        self.open.remove(("store", 1))
+        yield []
+        yield from ([message(0, n, b"last", START + 2_000_000)] for n in range(50, 53))
+        self.open.clear()
+        yield []
+
+    def pause(self, place: tuple[str, int]) -> None:
+        self.told.append(("pause", place[1]))
+
+    def resume(self, place: tuple[str, int]) -> None:
+        self.told.append(("resume", place[1]))
+
+
+def message(number: int, offset: int, value: bytes, at: int) -> Any:
+    """What the client gives of `store`."""
+    found = Mock(spec=Message)
+    found.topic.return_value, found.partition.return_value, found.offset.return_value = "store", number, offset
+    found.key.return_value, found.value.return_value, found.headers.return_value = b"k", value, []
+    found.timestamp.return_value = (1, at)
+    return found
+
+
+def test_large_messages_that_are_ahead_are_bounded_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay_module, "AHEAD_BYTES", 1_000_000)
+    reading: Any = Paused()
+
+    read = values(list(replay_module._Merge(reading, set(reading.open), -1).records()))
+
+    assert read == [b"old"] * 3 + [b"x" * 100_000] * 10 + [b"last"] * 3
+    assert reading.buffered == 10
+    assert reading.told == [("pause", 0), ("resume", 0)]
 
 
 def test_it_ends_where_the_topic_ended_when_it_began(address: str) -> None:
@@ -127,7 +179,7 @@ def test_a_group_stays_where_it_is(address: str) -> None:
 
 
 def test_brokers_that_are_away_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay_module, "TIMEOUT", 0.3)
+    monkeypatch.setattr(reader_module, "TIMEOUT", 0.3)
 
     with pytest.raises(BrokerUnavailable, match=r"127\.0\.0\.1:1"):
         replay("127.0.0.1:1").open()
@@ -136,7 +188,7 @@ def test_brokers_that_are_away_are_named(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_brokers_that_go_away_meanwhile_are_not_waited_for(
     broker: EmbeddedBroker, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replay_module, "SILENCE", 1.0)
+    monkeypatch.setattr(reader_module, "SILENCE", 1.0)
     publish(address, *((0, n, b"x" * 200_000) for n in range(20)))
     _, records = replay(address).open()
     running = broker.running()
