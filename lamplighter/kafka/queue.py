@@ -12,6 +12,7 @@ from lamplighter.contracts import Databases, Message
 from lamplighter.errors import ConfigError, MessageTooLarge, QueueError
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.delays import Delays
+from lamplighter.kafka.monitoring.counting import Counting
 from lamplighter.kafka.monitoring.stall import Stall
 from lamplighter.kafka.polling.poller import PollingThread
 from lamplighter.kafka.producing.claim_check import KafkaClaims
@@ -86,6 +87,7 @@ class KafkaQueue:
             names=names,
             known=known,
         )
+        self.counting = Counting(settings, lambda: settings.client_config(address()), rows=self.delays.rows)
         watch(self, in_child=KafkaQueue._begin_as_child, locks=lambda queue: (queue._making,))
 
     def _begin_as_child(self) -> None:
@@ -249,11 +251,11 @@ class KafkaQueue:
 
     def sizes(self, queue: str) -> Sizes:
         """How many jobs a topic has that are not finished, and how many are to come to it later."""
-        return self.delays.sizes(queue)
+        return self.counting.sizes(queue)
 
     def held(self, *, most: int) -> list[HeldJob]:
         """The jobs that are due later, the earliest first."""
-        return self.delays.held(most=most)
+        return self.counting.held(most=most)
 
     def cancel(self, id: str) -> int:
         """Take back what waits in the table under this id; how many jobs that were."""

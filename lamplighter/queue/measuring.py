@@ -8,12 +8,14 @@ from typing import Protocol, runtime_checkable
 class Sizes:
     """How many jobs of one queue are to be run: `pending` now, `delayed` later.
 
-    What is delayed may be counted elsewhere, which is away: it is None then, and `unknown` says why.
+    What is delayed may be counted elsewhere, which is away: it is None then, and `unknown` says why. `notes` are
+    sentences on what the numbers alone don't tell.
     """
 
     pending: int
     delayed: int | None
     unknown: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,7 +254,7 @@ def test_what_another_client_has_committed_beside_its_offsets_ends_no_look(kafka
     for metadata in (b"x", b"caf\xe9", b"x" * 24, b"L2.\xff\xfe", b"L2." + b"A" * 40):
         wait_for(lambda: commit_raw(kafka.address, group, topic, offsets, metadata) == 0, what="the commit")  # noqa: B023
         for _ in range(4):
-            found.add(counting.pending(topic))
+            found.add(counting.sizes(topic).pending)
             found.add(sum(lag.left for lag in reader.read([topic]).partitions))
 
     assert found == {100}

@@ -21,11 +21,10 @@ from lamplighter.errors import ClaimLost, UnreadablePayload
 from lamplighter.kafka.deadletters.letter import PREFIX, fields_of
 from lamplighter.kafka.deadletters.letter import read as read_letter
 from lamplighter.kafka.deadletters.letter import write as write_letter
-from lamplighter.kafka.delays.delays import _held
 from lamplighter.kafka.delays.targets import targets_of
 from lamplighter.kafka.delays.waiting import CLOCK, HEADER, is_question, wrap
-from lamplighter.kafka.monitoring.counting import _done_beyond
-from lamplighter.kafka.monitoring.lag import measure
+from lamplighter.kafka.monitoring.counting import _held
+from lamplighter.kafka.monitoring.lag import Log, measure
 from lamplighter.kafka.partitions.offset_map import PREFIX as HANDOVER
 from lamplighter.kafka.partitions.offset_map import OffsetMap
 from lamplighter.kafka.reading.replay import _record
@@ -199,11 +198,13 @@ metadata = st.one_of(
 @hostile(st.one_of(st.none(), metadata), st.one_of(st.integers(-2, 1_000), st.just(2**62)))
 def test_any_metadata_of_a_commit_is_read_or_passed_over(told: str | None, position: int) -> None:
     assert OffsetMap.decode(told, position) is None or position >= 0
-    assert _done_beyond(told, position) >= 0
-    lag = measure("store", 0, committed=position, metadata=told, start=0, end=1_000)
+    lag = measure("store", 0, Log(0, 900, 1_000), committed=position, metadata=told)
     assert 0 <= lag.left <= lag.lag
+    assert 0 <= lag.beyond <= lag.lag
+    assert lag.lag + lag.in_transaction <= 1_000
     json.dumps(lag.as_dict(1e9))
     assert lag.line(1e9)
+    assert bool(lag.notes()) == (lag.is_shorter or lag.in_transaction > 0)
 
 
 # claims ───────────────────────────────────────────────────────────────────────────────────────────────────────────────

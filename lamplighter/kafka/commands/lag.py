@@ -4,8 +4,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,26 +12,18 @@ import typer
 from lamplighter.console.command import Command
 from lamplighter.errors import ConsoleError, LamplighterError, QueueError
 from lamplighter.kafka.connections import KafkaConnections
+from lamplighter.kafka.monitoring.counting import Delayed
 from lamplighter.kafka.monitoring.groups import GroupLag, GroupReader, Member
 from lamplighter.kafka.monitoring.lag import PartitionLag, Retry
-from lamplighter.queue.measuring import Measured
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-HEADERS = ("partition", "committed", "end", "lag", "beyond", "held", "retries", "blocked at", "age", "owner")
-MOST_RETRIES = 20  # that are listed; --json has all
+HEADERS = ("partition", "committed", "end", "lag", "left", "held", "retries", "blocked at", "age", "owner")
+MOST_LINES = 20  # of one kind below the table; --json has all
 EMBEDDED_CANNOT = "The embedded broker can't tell who is in a group, nor for certain how the last owners have left."
 DAY = 86_400.0  # seconds
 COUNT_EVERY = 10.0  # seconds: counting what is delayed reads the delay topics
-
-
-@dataclass(frozen=True, slots=True)
-class Delayed:
-    """How many jobs are to come to each topic later; None, and maybe an error, where that is not known."""
-
-    counts: Mapping[str, int] | None = None
-    error: str = ""
 
 
 class LagCommand(Command):
@@ -43,7 +34,7 @@ class LagCommand(Command):
 
     def __init__(self, connections: KafkaConnections) -> None:
         self._connections = connections
-        self._delayed = Delayed()
+        self._delayed = Delayed(None)
         self._counted_at = 0.0
 
     def handle(
@@ -117,24 +108,18 @@ class LagCommand(Command):
                 live.update(_drawn(found, self._count(found, connection), error), refresh=True)
                 ended.wait(every)
 
-    def _count(self, found: GroupLag, connection: str) -> "Delayed":
-        """How many jobs come to these topics later, where the connection can tell."""
-        queue: object = self._connections.queue(connection)
+    def _count(self, found: GroupLag, connection: str) -> Delayed:
+        """How many jobs come to these topics later; looked at again after some seconds."""
         now = time.monotonic()
-        is_due = not self._counted_at or now - self._counted_at >= COUNT_EVERY
-        if not found.partitions or not is_due or not isinstance(queue, Measured):
+        if not found.partitions or (self._counted_at and now - self._counted_at < COUNT_EVERY):
             return self._delayed
         self._counted_at = now
-        topics = dict.fromkeys(lag.topic for lag in found.partitions)
+        topics = list(dict.fromkeys(lag.topic for lag in found.partitions))
         try:
-            sizes = {topic: queue.sizes(topic) for topic in topics}
+            self._delayed = self._connections.queue(connection).counting.delayed(topics)
         except LamplighterError as error:
-            self._delayed = Delayed(error=str(error))
-            return self._delayed
-        # Without a table of delayed jobs the lag is still worth to be seen.
-        unknown = next((found.unknown for found in sizes.values() if found.delayed is None), "")
-        counts = {topic: found.delayed for topic, found in sizes.items() if found.delayed is not None}
-        self._delayed = Delayed(error=unknown) if unknown else Delayed(counts)
+            # Without what is delayed the lag is still worth to be seen.
+            self._delayed = Delayed(None, str(error))
         return self._delayed
 
 
@@ -179,7 +164,7 @@ def _rows(found: GroupLag, now: float) -> list[list[str]]:
                 str(lag.committed) if lag.committed >= 0 else "",
                 str(lag.end),
                 str(lag.lag),
-                str(lag.beyond),
+                str(lag.left),
                 str(lag.held),
                 str(len(lag.retries)),
                 str(lag.blocking) if lag.blocking >= 0 else "",
@@ -200,16 +185,19 @@ def _ownership(found: GroupLag, lag: PartitionLag) -> str:
 def _summary(found: GroupLag, delayed: Delayed, now: float) -> list[str]:
     total, left = (sum(getattr(lag, name) for lag in found.partitions) for name in ("lag", "left"))
     lines = [f"Group {found.group}: {_state(found)}. Lag {total}, of these at most {left} not finished."]
+    lines += _first_of([note for lag in found.partitions for note in lag.notes()], "notes")
     lines += [f"Delayed, to come to {topic}: {count}." for topic, count in (delayed.counts or {}).items() if count]
-    lines += [f"What is delayed can't be counted: {delayed.error}"] if delayed.error else []
+    lines += [f"What is delayed can't be counted: {delayed.unknown}"] if delayed.unknown else []
     for number, one in enumerate(found.members or (), 1):
         name = f", group_instance_id {one.instance}" if one.instance else ""
         lines.append(f"#{number} {one.id} of {one.host}{name}: {_several(len(one.partitions), 'partition')}")
-    waiting = [(lag, retry) for lag in found.partitions for retry in lag.retries]
-    lines += [_waiting(lag, retry, now) for lag, retry in waiting[:MOST_RETRIES]]
-    if len(waiting) > MOST_RETRIES:
-        lines.append(f"and {len(waiting) - MOST_RETRIES} further retries: see --json")
+    lines += _first_of([_waiting(lag, retry, now) for lag in found.partitions for retry in lag.retries], "retries")
     return lines
+
+
+def _first_of(lines: list[str], noun: str) -> list[str]:
+    more = len(lines) - MOST_LINES
+    return [*lines[:MOST_LINES], *([f"and {more} further {noun}: see --json"] if more > 0 else [])]
 
 
 def _state(found: GroupLag) -> str:

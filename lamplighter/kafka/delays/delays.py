@@ -1,35 +1,28 @@
 """All that a connection has for jobs that run later: where they wait, and the threads that move them."""
 
-import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamplighter.contracts import Databases, Message
-from lamplighter.errors import ConfigError, MigrationError, Unavailable
+from lamplighter.errors import ConfigError
 from lamplighter.kafka.delays.clock import BrokerClock, HostClock
 from lamplighter.kafka.delays.copies import Copies
 from lamplighter.kafka.delays.holding import Holding
 from lamplighter.kafka.delays.mover import Mover
 from lamplighter.kafka.delays.names import HeldName, take_name
-from lamplighter.kafka.delays.naming import told_by
 from lamplighter.kafka.delays.targets import targets_of
-from lamplighter.kafka.delays.waiting import Waiting
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.kafka.topics.retention import Retention
-from lamplighter.queue.measuring import HeldJob, Sizes
 from lamplighter.support.forking import watch
 
 if TYPE_CHECKING:
     from lamplighter.kafka.delays.row_mover import RowMover
-    from lamplighter.kafka.delays.table import DelayedJob, DelayedJobs
-    from lamplighter.kafka.monitoring.counting import Counting
-
-log = logging.getLogger(__name__)
+    from lamplighter.kafka.delays.table import DelayedJobs
 
 PATIENCE = 2.0  # seconds that the mover waits for one answer; it can ask again
 LEAVE = 5.0  # seconds in which the threads are to end
@@ -115,7 +108,7 @@ class Delays:
         self._making = threading.Lock()
         self._mover = self._row_mover = self._name = None
 
-    def _rows(self) -> "DelayedJobs | None":
+    def rows(self) -> "DelayedJobs | None":
         """The table where jobs may wait in it, whatever the store is now; None where there is none."""
         if self._is_there:
             return self.table()
@@ -126,39 +119,6 @@ class Delays:
             return None  # it is no setting of this store
         self._is_there = True
         return self.table()
-
-    def sizes(self, queue: str) -> Sizes:
-        """How many jobs of a queue are pending, and how many are to come to it later."""
-        counting = self._counting()
-        pending = counting.pending(queue)
-        delayed = sum(waiting.topic == queue for _, waiting in counting.waiting())
-        try:
-            table = self._rows()
-            return Sizes(pending, delayed + (table.count(queue) if table is not None else 0))
-        except (Unavailable, MigrationError) as error:
-            return Sizes(pending, None, str(error))
-
-    def held(self, *, most: int) -> list[HeldJob]:
-        """What is due later, the earliest first: rows, and what waits in the delay topics."""
-        counting = self._counting()
-        jobs = [_held(position, waiting) for position, waiting in counting.waiting()]
-        for stray in () if self._settings.is_embedded else counting.strays():
-            log.warning(
-                "delayed jobs wait in delay topics that no worker serves; one with their settings moves them",
-                extra={"jobs": stray.jobs, "delay_prefix": stray.prefix, "consumer_group_id": stray.group},
-            )
-        jobs += [HeldJob(row.id, row.job_id, row.name, row.queue, row.due, True) for row in self._held_rows(most)]
-        return sorted(jobs, key=lambda job: job.due)[:most]
-
-    def _held_rows(self, most: int) -> "Sequence[DelayedJob]":
-        try:
-            table = self._rows()
-            return table.all(most=most) if table is not None else ()
-        except Unavailable as error:
-            if self._is_store:
-                raise
-            log.warning("delayed jobs may wait in a table that can't be read", extra={"reason": str(error)})
-            return ()
 
     def claims(self) -> set[str]:
         """The names of the payloads that are put aside for jobs in the table.
@@ -174,13 +134,8 @@ class Delays:
 
     def cancel(self, id: str) -> int:
         """Delete rows; what waits in a topic can't be taken back."""
-        table = self._rows()
+        table = self.rows()
         return table.cancel(id, self.holding.now()) if table is not None else 0
-
-    def _counting(self) -> "Counting":
-        from lamplighter.kafka.monitoring.counting import Counting
-
-        return Counting(self._settings, lambda: self._settings.client_config(self._address()))
 
     def copies(self, changed: Callable[[], object]) -> Copies:
         """What lets retries travel; `changed` is called when a report has come, from any thread."""
@@ -215,7 +170,7 @@ class Delays:
             from lamplighter.kafka.delays.row_mover import RowMover
 
             self._row_mover = RowMover(
-                self._rows,
+                self.rows,
                 self.clock,
                 self._producer,
                 short=settings.delay_short,
@@ -270,12 +225,6 @@ class Delays:
         if "group.instance.id" in config or self._settings.is_embedded or self._names is None:
             return None
         return take_name(self._names, self._settings.delays_group)
-
-
-def _held(position: str, waiting: Waiting) -> HeldJob:
-    job_id, name = told_by(waiting.message.payload)
-    name = name if waiting.is_ours else f"{name} (not ours)"
-    return HeldJob(position, job_id, name, waiting.topic, waiting.due, can_cancel=False)
 
 
 def _for_ever(topic: str, wait: float) -> None:

@@ -1,30 +1,19 @@
 """Asks brokers what a consumer group has done and who is in it, without being a member."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the stubs name only the client as exported
-    OffsetSpec,
-)
+from confluent_kafka import IsolationLevel, TopicPartition
 
-from lamplighter.errors import BrokerUnavailable, QueueError
-from lamplighter.kafka.monitoring.lag import PartitionLag, measure
+from lamplighter.kafka.monitoring.brokers import Brokers, Place
+from lamplighter.kafka.monitoring.lag import Log, PartitionLag, measure
 from lamplighter.kafka.reading.records import Records
-from lamplighter.kafka.settings.native import AdminClient
+from lamplighter.kafka.reading.spans import Span
 from lamplighter.kafka.settings.settings import KafkaSettings
-from lamplighter.kafka.topics.metadata import metadata_of, missing_text
-from lamplighter.support.forking import watch
+from lamplighter.kafka.topics.metadata import metadata_of
 
-TIMEOUT = 8.0  # seconds for one question to the brokers
-AWAY = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._RESOLVE)
-
-FIRST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-LAST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-
-Place = tuple[str, int]
+FROM_END = ("latest", "largest", "end")  # librdkafka's words
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +58,12 @@ class GroupReader:
 
     def __init__(self, settings: KafkaSettings, config: Mapping[str, Any], *, group: str = "") -> None:
         self._settings = settings
-        self._group = group or settings.consumer_group_id
-        self._brokers = str(config["bootstrap.servers"])
-        self._config: dict[str, Any] = {**config, "log_level": 0}  # what goes wrong is raised
-        self._made: AdminClient | None = None
+        consumer = settings.consumer_config()
+        self._group = group or settings.group
+        self._is_from_end = consumer["auto.offset.reset"] in FROM_END
+        self._isolation = isolation_of(consumer)
+        self._brokers = Brokers(config, is_embedded=settings.is_embedded)
         self._records = Records(config)
-        watch(self, in_child=GroupReader._begin_as_child)
 
     def read(self, topics: Sequence[str] = ()) -> GroupLag:
         """The group with these topics, or with those that it works.
@@ -83,45 +72,37 @@ class GroupReader:
             QueueError: a topic is missing, or the brokers refuse to tell.
             BrokerUnavailable: no broker answers.
         """
-        try:
-            found = self._describe()
-            known = self._committed(())
-            wanted = topics or self._worked(found, known)
-            places = self._places(wanted)
-            committed = known if not self._settings.is_embedded else self._committed(places)
-            starts = self._offsets(places, FIRST)
-            ends = self._offsets(places, LAST)
-            lags = [self._measure(place, committed, starts[place], ends[place]) for place in places]
-            return replace(found, partitions=self._records.look(lags))
-        except KafkaException as error:
-            raise self._error(error.args[0]) from error
-        except TimeoutError as error:
-            raise BrokerUnavailable(f"The brokers {self._brokers} did not answer within {TIMEOUT:g} s.") from error
+        found = self._describe()
+        return replace(found, partitions=self.lags(topics or self._worked(found)))
+
+    def lags(self, topics: Sequence[str]) -> list[PartitionLag]:
+        """What is left of each partition of some topics.
+
+        Raises:
+            QueueError: a topic is missing, or the brokers refuse to tell.
+            BrokerUnavailable: no broker answers.
+        """
+        places = self._brokers.places(topics)
+        # First, so that a worker which goes on meanwhile has not committed more than there is.
+        committed = self._brokers.committed(self._group, places)
+        logs = self._brokers.logs(places, isolation=self._isolation)
+        lags = [self._measure(place, committed, logs[place]) for place in places]
+        seen = self._records.look(
+            {(lag.topic, lag.number): Span(lag.first_open, lag.readable_to) for lag in lags if lag.lag}
+        )
+        return [lag.with_first(seen[lag.topic, lag.number]) if (lag.topic, lag.number) in seen else lag for lag in lags]
 
     def close(self) -> None:
         """Let go of the clients."""
         self._records.close()
 
-    @property
-    def _admin(self) -> AdminClient:
-        # Futures of the client end with it, so it is kept.
-        if self._made is None:
-            self._made = AdminClient(self._config)
-        return self._made
-
-    def _begin_as_child(self) -> None:
-        self._made = None
-
     def _describe(self) -> GroupLag:
         try:
-            group = self._await(self._admin.describe_consumer_groups([self._group], request_timeout=TIMEOUT))
-        except KafkaException as error:
-            code = error.args[0].code()
-            if code == KafkaError.GROUP_ID_NOT_FOUND:
-                return GroupLag(self._group, "dead", members=())
-            if code == KafkaError._UNSUPPORTED_FEATURE:  # the embedded broker
-                return GroupLag(self._group)
-            raise
+            group = self._brokers.describe(self._group)
+        except LookupError:
+            return GroupLag(self._group, "dead", members=())
+        if group is None:  # the embedded broker
+            return GroupLag(self._group)
         members = [_member(one) for one in group.members]
         owners = {place: number for number, one in enumerate(members, 1) for place in one.partitions}
         state = group.state.name.lower()
@@ -129,65 +110,33 @@ class GroupReader:
         protocol = "" if state == "dead" else group.type.name.lower()
         return GroupLag(self._group, state, protocol, members, owners=owners)
 
-    def _committed(self, places: Sequence[Place]) -> dict[Place, TopicPartition]:
-        """What is committed of these partitions, or of all; the embedded broker knows no "all"."""
-        asked = ConsumerGroupTopicPartitions(self._group, [TopicPartition(*place) for place in places] or None)
-        answer = self._await(self._admin.list_consumer_group_offsets([asked], request_timeout=TIMEOUT))
-        return {(tp.topic, tp.partition): tp for tp in answer.topic_partitions if tp.error is None}
-
-    def _worked(self, group: GroupLag, committed: Iterable[Place]) -> list[str]:
-        there = self._admin.list_topics(timeout=TIMEOUT).topics
+    def _worked(self, group: GroupLag) -> list[str]:
+        """The topics that a group works, and the connection's own."""
+        committed: Iterable[Place] = () if self._settings.is_embedded else self._brokers.committed(self._group)
+        there = self._brokers.topics()
         seen = {topic for topic, _ in (*committed, *group.owners)}
         worked = sorted(seen & set(there))
         # Where workers name their queues, nobody may need the connection's own.
         is_shown = self._settings.queue in there or not worked
         return list(dict.fromkeys((self._settings.queue, *worked))) if is_shown else worked
 
-    def _places(self, topics: Sequence[str]) -> list[Place]:
-        places: list[Place] = []
-        missing = []
-        there = {} if self._settings.is_embedded else self._admin.list_topics(timeout=TIMEOUT).topics
-        for topic in topics:
-            # Asking for a topic by its name makes it, where brokers do that by themselves; the embedded one has to.
-            if self._settings.is_embedded:
-                there = self._admin.list_topics(topic, timeout=TIMEOUT).topics
-            found = there.get(topic)
-            if found is None or found.error is not None or not found.partitions:
-                missing.append(topic)
-                continue
-            places += [(topic, number) for number in sorted(found.partitions)]
-        if missing:
-            raise QueueError(missing_text(missing, self._brokers))
-        return places
-
-    def _offsets(self, places: Sequence[Place], spec: Any) -> dict[Place, int]:
-        wanted = {TopicPartition(*place): spec for place in places}
-        futures = self._admin.list_offsets(wanted, request_timeout=TIMEOUT) if wanted else {}
-        return {(tp.topic, tp.partition): future.result(TIMEOUT + 1).offset for tp, future in futures.items()}
-
-    def _measure(self, place: Place, known: Mapping[Place, TopicPartition], start: int, end: int) -> PartitionLag:
+    def _measure(self, place: Place, known: Mapping[Place, TopicPartition], log: Log) -> PartitionLag:
         committed = known.get(place)
         # A partition that was added to a topic which the group works is begun at its beginning.
         is_new = all(one.offset < 0 for (topic, _), one in known.items() if topic == place[0])
         return measure(
             *place,
+            log,
             committed=committed.offset if committed is not None else -1,
             metadata=metadata_of(committed) if committed is not None else None,
-            start=start,
-            end=end,
-            from_end=self._settings.auto_offset_reset == "latest" and is_new,
+            from_end=self._is_from_end and is_new,
         )
 
-    def _await(self, futures: "Mapping[str, Future[Any]]") -> Any:
-        return futures[self._group].result(TIMEOUT + 1)
 
-    def _error(self, error: KafkaError) -> QueueError:
-        if error.code() in AWAY:
-            return BrokerUnavailable(f"The brokers {self._brokers} can't be reached: {error.str()}")
-        return QueueError(
-            f"The brokers {self._brokers} don't tell about the group {self._group}: {error.str()}. It needs the right "
-            f"to describe the group and its topics."
-        )
+def isolation_of(config: Mapping[str, Any]) -> IsolationLevel:
+    """What a client with this configuration reads of transactions that are open."""
+    is_uncommitted = config.get("isolation.level") == "read_uncommitted"
+    return IsolationLevel.READ_UNCOMMITTED if is_uncommitted else IsolationLevel.READ_COMMITTED
 
 
 def _member(found: Any) -> Member:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from lamplighter.kafka.monitoring.lag import measure_own
+from lamplighter.kafka.monitoring.lag import Log, PartitionLag, measure_own
 from lamplighter.kafka.partitions.partition import Partition
 from lamplighter.kafka.polling.end_offsets import Ends
 
@@ -87,7 +87,7 @@ class Stall:
         backlogs = [partition.backlog for partition in partitions if partition.backlog is not None]
         behind = sorted(partitions, key=polling.ends.lag, reverse=True)
         lags = [
-            measure_own(partition, end=polling.ends.end(partition)).line(time.time())
+            _measured(partition, polling.ends.end(partition)).line(time.time())
             for partition in behind
             if polling.ends.lag(partition)
         ]
@@ -113,6 +113,10 @@ def takes_connections(brokers: str) -> bool:
         with suppress(OSError, ValueError), socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK):
             return True
     return False
+
+
+def _measured(partition: Partition, end: int) -> PartitionLag:
+    return measure_own(partition, Log(max(0, partition.position), end, end))
 
 
 def _progress(partition: Partition) -> tuple[object, ...]:

@@ -39,6 +39,7 @@ class MonitorCommand(Command):
                 "pending": sizes.pending,
                 "delayed": sizes.delayed,
                 "status": "ALERT" if sizes.pending >= most else "OK",
+                "notes": sizes.notes,
             }
             for connection, queue, sizes in found
         ]
@@ -46,12 +47,14 @@ class MonitorCommand(Command):
             self.output.line(json_module.dumps(rows, ensure_ascii=False))
         else:
             self.output.two_column("Queue name", "Size / Status")
-            for row in rows:
+            for row, (_, _, sizes) in zip(rows, found, strict=True):
                 style = "red" if row["status"] == "ALERT" else "green"
                 words = f"[{row['size']}] {row['status']}"
                 self.output.two_column(f"[{row['connection']}] {row['queue']}", words, style=style)
                 delayed = "unknown" if row["delayed"] is None else str(row["delayed"])
                 self.output.two_column("  Delayed jobs", delayed)
+                for note in sizes.notes:
+                    self.output.line(f"  {note}")
         for why in dict.fromkeys(sizes.unknown for _, _, sizes in found if sizes.unknown):
             self.output.error(f"What is delayed can't be counted: {why}")
         for connection, queue, sizes in found:
