@@ -12,8 +12,11 @@ from lamplighter.contracts import Databases, Message
 from lamplighter.errors import ConfigError, MessageTooLarge, QueueError
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.delays import Delays
+from lamplighter.kafka.monitoring.brokers import Brokers
 from lamplighter.kafka.monitoring.counting import Counting
+from lamplighter.kafka.monitoring.groups import isolation_of
 from lamplighter.kafka.monitoring.stall import Stall
+from lamplighter.kafka.monitoring.transactions import OpenTransactions
 from lamplighter.kafka.polling.poller import PollingThread
 from lamplighter.kafka.producing.claim_check import KafkaClaims
 from lamplighter.kafka.producing.producer import KafkaProducer
@@ -205,10 +208,17 @@ class KafkaQueue:
             changed=self._changed,
             is_gone=self._is_gone,
         )
-        after = self._settings.stall_after
-        self._stall = Stall(after, self._poller, next_due=self._scheduler.next_due) if after else None
+        self._stall = self._make_stall(self._poller)
         self._poller.start()
         self.served_by = os.getpid()
+
+    def _make_stall(self, poller: PollingThread) -> Stall | None:
+        after = self._settings.stall_after
+        if not after:
+            return None
+        brokers = Brokers(self._settings.client_config(self._address()))
+        transactions = OpenTransactions(brokers, isolation_of(self._settings.consumer_config()), tell_after=after)
+        return Stall(after, poller, next_due=self._scheduler.next_due, transactions=transactions)
 
     def pop(self, names: Sequence[str], wait: float) -> KafkaDelivery | None:
         """The next delivery; what waits in its place comes first when it is due."""

@@ -2,10 +2,11 @@
 
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from lamplighter.kafka.monitoring.brokers import Place
 from lamplighter.kafka.monitoring.lag import Log, PartitionLag, measure_own
 from lamplighter.kafka.partitions.partition import Partition
 from lamplighter.kafka.polling.end_offsets import Ends
@@ -31,11 +32,22 @@ class Polling(Protocol):
     def assigned(self) -> list[Partition]: ...
 
 
+class Transactions(Protocol):
+    """Tells what nobody can read yet from what is not read; see OpenTransactions."""
+
+    @property
+    def is_asking(self) -> bool: ...
+    def forget_question(self) -> None: ...
+    def hold(self, read_to: Mapping[Place, int]) -> bool | None: ...
+
+
 class Stall:
     """Looks by the clock; called by one thread, which neither polls nor pops, so that it sees both stand still.
 
-    Progress is whatever was handed over, begun, finished or acknowledged as committed. Brokers that take no
-    connection are no stall: the worker says that it waits for them, and another one could do no more.
+    Progress is whatever was handed over, begun, finished or acknowledged as committed. No stall are brokers that take
+    no connection, and open transactions of others: the worker says what it waits for, and another one could do no more.
+    That a transaction is what holds it up, the brokers have to say: the client knows the end of a log, and not how far
+    it can be read.
     """
 
     def __init__(
@@ -44,11 +56,13 @@ class Stall:
         polling: Polling,
         *,
         next_due: Callable[[], float],
+        transactions: Transactions,
         answers: Callable[[str], bool] | None = None,
     ) -> None:
         self._after = after
         self._polling = polling
         self._next_due = next_due
+        self._transactions = transactions
         self._answers = answers or takes_connections
         self._last: object = None
         self._since = self._knocked_at = time.monotonic()
@@ -61,19 +75,33 @@ class Stall:
         seen = [_progress(partition) for partition in partitions]
         if is_busy or seen != self._last or self._is_waiting(now):
             self._last, self._since = seen, now
+            self._transactions.forget_question()
             return None
         # Brokers that come back need some seconds for the groups: they have three quarters of the time at least.
         is_over = now - self._since >= self._after
-        if not is_over and now - max(self._since, self._knocked_at) < self._after / 4:
+        is_early = now - max(self._since, self._knocked_at) < self._after / 4
+        if not is_over and is_early and not self._transactions.is_asking:
             return None
         is_silent = now - self._polling.polled_at >= self._after
-        if not is_silent and not any(self._polling.ends.lag(partition) for partition in partitions):
+        behind = [partition for partition in partitions if self._polling.ends.left(partition)]
+        if not is_silent and not behind:
             return None
         self._knocked_at = now
         if not self._answers(self._polling.brokers):
             self._since = now
+            self._transactions.forget_question()
             return None
-        return self._told(partitions, now) if is_over else None
+        is_held = False if is_silent else self._is_held(behind)
+        if is_held:
+            self._since = now
+        return self._told(partitions, now) if is_over and is_held is False else None
+
+    def _is_held(self, behind: Sequence[Partition]) -> bool | None:
+        """Whether open transactions are what holds these up; None while that is not known."""
+        if any(partition.tracker.left for partition in behind):
+            return False
+        read_to = self._polling.ends.read_to
+        return self._transactions.hold({(one.topic, one.number): read_to(one) for one in behind})
 
     def _is_waiting(self, now: float) -> bool:
         """Whether a job waits in its place for its time to come."""
@@ -85,11 +113,11 @@ class Stall:
     def _told(self, partitions: Sequence[Partition], now: float) -> str:
         polling = self._polling
         backlogs = [partition.backlog for partition in partitions if partition.backlog is not None]
-        behind = sorted(partitions, key=polling.ends.lag, reverse=True)
+        behind = sorted(partitions, key=polling.ends.left, reverse=True)
         lags = [
             _measured(partition, polling.ends.end(partition)).line(time.time())
             for partition in behind
-            if polling.ends.lag(partition)
+            if polling.ends.left(partition)
         ]
         return "; ".join(
             (

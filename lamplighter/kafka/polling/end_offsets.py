@@ -39,14 +39,18 @@ class Ends:
         self._high.pop(place, None)
         self._read.pop(place, None)
 
-    def lag(self, partition: Partition) -> int:
-        """How much of a partition is not finished: delivered messages, and what is still to be fetched."""
-        return partition.tracker.left + self.end(partition) - self._got(partition)
+    def left(self, partition: Partition) -> int:
+        """How much of a partition is not finished: delivered messages, and offsets that were not read.
+
+        Whoever acts on it has to ask the brokers whether these can be read: an open transaction may have them.
+        """
+        return partition.tracker.left + self.end(partition) - self.read_to(partition)
 
     def end(self, partition: Partition) -> int:
         """The end of a partition, at least what has come of it."""
-        return max(self._high.get((partition.topic, partition.number), 0), self._got(partition))
+        return max(self._high.get((partition.topic, partition.number), 0), self.read_to(partition))
 
-    def _got(self, partition: Partition) -> int:
+    def read_to(self, partition: Partition) -> int:
+        """How far a partition was read, transactions' markers included."""
         read = self._read.get((partition.topic, partition.number), 0)
         return max(partition.intake.expected, partition.position, read)

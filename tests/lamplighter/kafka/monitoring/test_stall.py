@@ -1,11 +1,18 @@
 """What counts as standing still."""
 
+import logging
+from collections.abc import Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from unittest.mock import patch
+from typing import Any
+from unittest.mock import Mock, patch
 
 import pytest
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 
+from lamplighter.kafka.monitoring.brokers import Answers, Place
 from lamplighter.kafka.monitoring.stall import Stall, takes_connections
+from lamplighter.kafka.monitoring.transactions import OpenTransactions
 from lamplighter.kafka.partitions.partition import Partition
 from lamplighter.kafka.polling.end_offsets import Ends
 
@@ -27,16 +34,45 @@ class Polling:
         return [self.partition] if self.has_it else []
 
 
+class Brokers:
+    """Brokers that say how far a partition can be read: up to its end, unless a transaction is open."""
+
+    def __init__(self) -> None:
+        self.stable = 10**6
+        self.answers = True
+        self.error: KafkaError | None = None
+        self.asked: list[dict[str, Any]] = []
+
+    def ask(self, places: Iterable[Place], spec: Any, *, isolation: IsolationLevel) -> Answers:
+        """What the brokers know at this moment, or nothing for ever."""
+        self.asked.append({"places": list(places), "isolation": isolation})
+        found: dict[TopicPartition, Future[Any]] = {TopicPartition(*place): Future() for place in places}
+        for future in found.values() if self.answers else ():
+            if self.error is None:
+                future.set_result(Mock(offset=self.stable))
+            else:
+                future.set_exception(KafkaException(self.error))
+        return found
+
+
 class Bench:
     """A detector on a clock of its own."""
 
     def __init__(self, *, lag: int = 5, answers: bool = True) -> None:
         self.answers = answers
+        self.brokers = Brokers()
+        transactions = OpenTransactions(self.brokers, IsolationLevel.READ_COMMITTED, tell_after=60)
         self.polling = Polling()
         self.polling.ends._high["store", 0] = 10 + lag
         self.due = float("inf")
         with patch("time.monotonic", return_value=0.0):
-            self.stall = Stall(60, self.polling, next_due=lambda: self.due, answers=lambda brokers: self.answers)
+            self.stall = Stall(
+                60,
+                self.polling,
+                next_due=lambda: self.due,
+                transactions=transactions,
+                answers=lambda brokers: self.answers,
+            )
 
     def look(self, at: float, *, is_busy: bool = False, polls: bool = True) -> str | None:
         """Look at a time."""
@@ -44,6 +80,10 @@ class Bench:
             self.polling.polled_at = at
         with patch("time.monotonic", return_value=at):
             return self.stall.look(is_busy=is_busy)
+
+    def run(self, first: int, last: int) -> list[int]:
+        """Look each second of a span, as a worker does; the seconds at which a stall was seen."""
+        return [at for at in range(first, last) if self.look(at) is not None]
 
 
 def test_lag_without_progress_is_a_stall_that_tells_what_is_seen() -> None:
@@ -87,10 +127,11 @@ def test_a_job_in_hand_and_one_that_waits_for_its_time_are_no_stall() -> None:
 
     busy = bench.look(100, is_busy=True)
     waiting = bench.look(499)
-    due_since = bench.look(559)
+    due_since = [bench.look(558), bench.look(559)]
 
     assert (busy, waiting) == (None, None)
-    assert due_since is not None
+    assert due_since[0] is None
+    assert due_since[1] is not None
 
 
 def test_partitions_that_were_lost_and_not_given_back_count() -> None:
@@ -98,6 +139,7 @@ def test_partitions_that_were_lost_and_not_given_back_count() -> None:
     bench.polling.has_it, bench.polling.lost = False, [bench.polling.partition]
     bench.look(1)
 
+    bench.look(60)
     told = bench.look(61)
 
     assert told is not None
@@ -141,3 +183,90 @@ def test_markers_behind_the_last_message_are_no_lag() -> None:
     bench.look(1)
 
     assert bench.look(100) is None
+
+
+def test_an_open_transaction_is_no_stall_however_long_it_is_open_and_is_told_twice(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench(lag=5)
+    bench.brokers.stable = 10
+
+    assert bench.run(1, 2000) == []
+    assert [(record.levelno, "store[0] from 10 on" in vars(record)["partitions"]) for record in caplog.records] == [
+        (logging.WARNING, True),
+        (logging.ERROR, True),
+    ]
+    # Four questions in `stall_after` at most.
+    assert len(bench.brokers.asked) <= 2000 / 15
+    assert bench.brokers.asked[0] == {"places": [("store", 0)], "isolation": IsolationLevel.READ_COMMITTED}
+
+
+def test_a_short_transaction_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench(lag=5)
+    bench.brokers.stable = 10
+    bench.run(1, 50)
+
+    bench.polling.partition.intake.expected = 15
+    bench.run(50, 400)
+
+    assert caplog.records == []
+
+
+def test_what_is_committed_at_last_and_not_read_is_a_stall() -> None:
+    bench = Bench(lag=5)
+    bench.brokers.stable = 10
+    bench.run(1, 100)
+
+    bench.brokers.stable = 15
+    stalled = bench.run(100, 300)
+
+    # Not at once, since it can have been read for less than a quarter of the time.
+    assert 145 <= stalled[0] <= 165
+
+
+def test_beside_an_open_transaction_another_partition_that_stands_still_is_a_stall() -> None:
+    bench = Bench(lag=5)
+    other = Partition("kafka", "store", 1, offset=0, metadata=None)
+    bench.polling.ends._high["store", 1] = 7
+    bench.brokers.stable = 10
+    with patch.object(Polling, "assigned", lambda polling: [polling.partition, other]):
+        stalled = bench.run(1, 100)
+
+    assert stalled[0] == 62
+
+
+def test_jobs_that_were_delivered_are_a_stall_without_a_question() -> None:
+    bench = Bench(lag=0)
+    bench.polling.partition.tracker.deliver([10])
+    bench.brokers.stable = 10
+
+    assert bench.run(1, 70)[0] == 61
+    assert bench.brokers.asked == []
+
+
+def test_brokers_that_take_connections_and_answer_nothing_are_a_stall() -> None:
+    bench = Bench(lag=5)
+    bench.brokers.answers = False
+
+    assert 61 <= bench.run(1, 100)[0] <= 75
+
+
+def test_brokers_that_refuse_to_tell_are_a_stall() -> None:
+    bench = Bench(lag=5)
+    bench.brokers.error = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)
+
+    assert 61 <= bench.run(1, 100)[0] <= 75
+
+
+def test_another_partition_that_is_written_to_while_the_brokers_are_asked_is_asked_for_too() -> None:
+    bench = Bench(lag=5)
+    bench.brokers.stable = 10
+    other = Partition("kafka", "store", 1, offset=10, metadata=None)
+    with patch.object(Polling, "assigned", lambda polling: [polling.partition, other]):
+        bench.look(1)
+        bench.look(61)
+        bench.polling.ends._high["store", 1] = 12
+        told = [bench.look(62), bench.look(63)]
+
+    assert told == [None, None]
+    assert [len(asked["places"]) for asked in bench.brokers.asked] == [1, 2]
