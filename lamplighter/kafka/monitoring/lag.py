@@ -139,7 +139,8 @@ class PartitionLag:
         if self.is_shorter:
             found.append(
                 f"{self}: the log is shorter than what was committed: it ends at {self.end}, and the group had "
-                f"finished something up to {self.finished_to}. What is there from {self.first_open} on is left."
+                f"finished something up to {self.finished_to}. At most what is there from {self.first_open} on is "
+                f"left; a worker goes on from where the log was cut off, if the brokers can tell."
             )
         if self.in_transaction:
             found.append(
@@ -197,8 +198,8 @@ def measure(
     if handover is None:
         return found
     found = replace(found, is_clean=handover.is_clean, finished_to=max(committed, handover.frontier))
-    if committed > log.end:
-        return found  # the rest is about records that are gone
+    if found.is_shorter:
+        return found  # nobody knows which of these records were written anew
     unfinished = [offset for offset in handover.unfinished if first <= offset < last]
     marked = handover.marks
     return replace(
