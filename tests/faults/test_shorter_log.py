@@ -1,5 +1,6 @@
 """A log that loses its end while the group goes on: an unclean election, a power loss, a restored disk."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -7,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from lamplighter.kafka.deadletters.letters import DeadLetters
+from lamplighter.kafka.queue import any_partition
+from lamplighter.kafka.settings.settings import KafkaSettings
+from lamplighter.queue.failed import Failure
 from tests.harness import Broker, Node, Project, free_ports, stop, wait_for
 
 pytestmark = [pytest.mark.faults, pytest.mark.kafka, pytest.mark.slow]
@@ -161,3 +166,91 @@ def test_what_is_delayed_in_a_topic_that_lost_its_end_runs(cut: Cut, is_there: b
         worker = cut.project.worker("-q")
     cut.run(range(200, 230))
     assert stop(worker) == 0
+
+
+def test_whoever_asks_for_the_lag_of_a_log_that_lost_its_end_is_told(cut: Cut) -> None:
+    """Invariant: neither `kafka:lag` nor `queue:monitor` says that nothing is left."""
+    worker = cut.project.worker()
+    cut.run(OLD)
+    cut.committed(len(OLD))
+    stop(worker)
+
+    end = cut.cut_off()
+    told = json.loads(cut.project.artisan("kafka:lag", "--json").stdout)
+    shown = cut.project.artisan("kafka:lag").stdout
+    [monitored] = json.loads(cut.project.artisan("queue:monitor", f"kafka:{cut.topic}", "--json").stdout)
+
+    [one] = told["partitions"]
+    assert (one["committed"], one["end"], one["lag"], one["shorter_than"]) == (len(OLD), end, end, len(OLD))
+    assert f"ends at {end}, and the group had finished something up to {len(OLD)}" in " ".join(shown.split())
+    assert (monitored["size"], len(monitored["notes"])) == (end, 1)
+
+
+def letter(number: int) -> Failure:
+    """What is told of a job that has failed."""
+    return Failure(
+        connection="kafka",
+        queue="store",
+        payload=json.dumps({"job": "probe", "data": {"n": number}}).encode(),
+        error=RuntimeError("boom"),
+        uuid=f"u-{number}",
+        key=b"k",
+        headers=[],
+        origin=f"store[0]@{number}",
+        timestamp_ms=5,
+    )
+
+
+@pytest.fixture
+def letters(cut: Cut) -> DeadLetters:
+    """A dead-letter topic with a letter of each old job, as a process that has read it keeps it."""
+    letters = process_of(cut, cut.kafka.topic("letters", partitions=1))
+    for number in OLD:
+        letters.record(letter(number))
+    assert listed(letters) == ids(OLD)
+    return letters
+
+
+def process_of(cut: Cut, topic: str) -> DeadLetters:
+    """What one process has of a dead-letter topic."""
+    settings = KafkaSettings(brokers=cut.kafka.address, dead_letter_topic=topic)
+    return DeadLetters("kafka", settings, address=lambda: None, place=any_partition)
+
+
+def listed(letters: DeadLetters) -> set[str]:
+    """The ids that are listed."""
+    return {record.id for record in letters.records()}
+
+
+def ids(*ranges: range) -> set[str]:
+    """Those of the jobs with these numbers."""
+    return {f"u-{number}" for numbers in ranges for number in numbers}
+
+
+def test_dead_letters_of_a_topic_that_lost_its_end_are_those_that_are_there(
+    cut: Cut, letters: DeadLetters, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Invariant: a process that has read the topic before lists each letter that is there, and no other."""
+    end = cut.cut_off(letters.topic)
+    at_once = listed(letters)
+    another = process_of(cut, letters.topic)
+    for number in NEW:
+        another.record(letter(number))
+
+    assert at_once == ids(OLD[:end])
+    assert listed(letters) == ids(OLD[:end], NEW)
+    [warning] = [record for record in caplog.records if "shorter" in record.getMessage()]
+    assert (vars(warning)["read_to"], vars(warning)["cut_off_at"]) == (len(OLD), end)
+
+
+def test_dead_letters_that_were_written_over_lost_ones_before_anybody_looked_are_listed(
+    cut: Cut, letters: DeadLetters, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Invariant: no letter is passed over, though the topic is longer than it was read."""
+    end = cut.cut_off(letters.topic)
+    another = process_of(cut, letters.topic)
+    for number in MORE:
+        another.record(letter(number))
+
+    assert listed(letters) == ids(OLD[:end], MORE)
+    assert any("shorter" in record.getMessage() for record in caplog.records)

@@ -139,6 +139,52 @@ def test_markers_of_transactions_block_nothing(project: Project, kafka: Broker, 
     assert (one["committed"], one["end"], one["lag"], one["blocking"]) == (2, 4, 2, None)
 
 
+def test_what_an_open_transaction_holds_is_no_lag(project: Project, kafka: Broker, topic: str) -> None:
+    kafka.jobs(topic, {"n": 1}, partition=0)
+    producer = Producer({"bootstrap.servers": kafka.address, "transactional.id": topic})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    for n in range(40):
+        producer.produce(topic, b'{"job":"probe","data":{"n":%d}}' % n, b"k", 0)
+    producer.flush(10)
+
+    one = partition(lag_of(project), 0)
+    shown = project.artisan("kafka:lag").stdout
+    [monitored] = json.loads(project.artisan("queue:monitor", f"kafka:{topic}", "--json").stdout)
+    producer.abort_transaction(20)
+
+    held = f"{topic}[0]: held by an open transaction: nobody can read the 40 offsets from 1 on before it ends."
+    assert (one["end"], one["lag"], one["left"], one["in_open_transaction"]) == (41, 1, 1, 40)
+    assert held in shown
+    assert (monitored["size"], monitored["notes"]) == (1, [held])
+
+
+def test_one_that_reads_open_transactions_has_them_before_it(project: Project, kafka: Broker, topic: str) -> None:
+    project.configure(consumer_options={"isolation.level": "read_uncommitted"})
+    producer = Producer({"bootstrap.servers": kafka.address, "transactional.id": topic})
+    producer.init_transactions(20)
+    producer.begin_transaction()
+    producer.produce(topic, b'{"job":"probe","data":{"n":1}}', b"k", 0)
+    producer.flush(10)
+
+    one = partition(lag_of(project), 0)
+    producer.abort_transaction(20)
+
+    assert (one["lag"], one["in_open_transaction"]) == (1, 0)
+
+
+def test_the_monitor_counts_what_the_lag_shows_as_left(project: Project, kafka: Broker, topic: str) -> None:
+    kafka.jobs(topic, {"n": 1, "fail_until": 1}, *({"n": n} for n in range(2, 41)), partition=0, maxTries=3)
+    worker = project.worker("--backoff=55")
+    wait_for(lambda: partition(lag_of(project), 0)["finished_beyond"] == 39, what="the commit")
+
+    told = lag_of(project)
+    [monitored] = json.loads(project.artisan("queue:monitor", f"kafka:{topic}", "--json").stdout)
+
+    assert (told["lag"], told["left"], monitored["size"]) == (40, 1, 1)
+    assert stop(worker) == 0
+
+
 def test_a_log_that_was_trimmed_is_counted_from_where_it_begins(project: Project, kafka: Broker, topic: str) -> None:
     kafka.jobs(topic, {"n": 0}, partition=0)
     assert project.worker(*EMPTY).wait(60) == 0

@@ -1,11 +1,13 @@
 """A worker that stands still says so and ends; one that waits for a reason does neither."""
 
+import json
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from tests.harness import Broker, Node, Project, free_ports, stop, wait_for
 
@@ -142,6 +144,32 @@ def test_a_paused_worker_does_not_stand_still(project: Project, broker: Broker) 
     wait_for(lambda: len(project.events("end")) == 500, seconds=60, what="all jobs")
 
     assert still is None
+    assert stop(worker) == 0
+    assert "stands still" not in project.log()
+
+
+def test_a_worker_that_another_programs_open_transaction_holds_up_waits_for_its_end(
+    project: Project, broker: Broker
+) -> None:
+    topic = backlog(project, broker, 20)
+    worker = project.worker("-q")
+    wait_for(lambda: len(project.events("end")) == 20)
+    other = Producer({"bootstrap.servers": broker.address, "transactional.id": topic, "transaction.timeout.ms": 60_000})
+    other.init_transactions(20)
+    other.begin_transaction()
+    for n in range(100, 105):
+        other.produce(topic, json.dumps({"job": "probe", "data": {"n": n}}).encode(), b"k", 0)
+    other.flush(10)
+
+    # Said when it is open for longer than what would be a stall.
+    wait_for(lambda: "holds partitions up" in project.log(), seconds=30, what="the worker's word")
+    still = worker.poll()
+    lag = project.artisan("kafka:lag").stdout
+    other.commit_transaction(20)
+    wait_for(lambda: set(project.numbers("end")) >= set(range(100, 105)), what="the jobs of the transaction")
+
+    assert still is None, project.log()
+    assert f"{topic}[0]: held by an open transaction" in lag
     assert stop(worker) == 0
     assert "stands still" not in project.log()
 
