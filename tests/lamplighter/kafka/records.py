@@ -18,12 +18,13 @@ def record(
     at: float | None = None,
     kind: int = TIMESTAMP_CREATE_TIME,
     epoch: int | None = None,
+    number: int = 0,
 ) -> confluent_kafka.Message:
-    """A record of `store[0]`, written `at` seconds; by default its offset says when, in milliseconds."""
+    """A record of `store[0]`, or of another number, written `at` seconds; else its offset says when, in ms."""
     known: dict[str, Any] = {} if epoch is None else {"leader_epoch": epoch}
     return confluent_kafka.Message(
         topic="store",
-        partition=0,
+        partition=number,
         offset=offset,
         key=key,
         value=value,
@@ -31,6 +32,11 @@ def record(
         timestamp=(kind, offset if at is None else round(at * 1000)),
         **known,
     )
+
+
+def no_record(code: int, *, offset: int = 0) -> confluent_kafka.Message:
+    """What the client tells of `store[0]` in place of a record."""
+    return confluent_kafka.Message(topic="store", partition=0, offset=offset, error=confluent_kafka.KafkaError(code))
 
 
 def record_of(

@@ -5,7 +5,6 @@ import signal
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
@@ -15,6 +14,7 @@ from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.reading import reader as reader_module
 from lamplighter.kafka.reading import replay as replay_module
 from lamplighter.kafka.reading.replay import Record, Replay
+from tests.lamplighter.kafka.records import record
 
 START = 1_795_000_000_000  # milliseconds
 
@@ -77,7 +77,7 @@ class Paused:
         self.told: list[tuple[str, int]] = []
         self.buffered = 0
 
-    def batches(self) -> Iterator[list[Any]]:
+    def batches(self) -> Iterator[list[Message]]:
         """The large ones first, as long as they are not paused."""
         for n in range(50):
             if self.told[-1:] == [("pause", 0)]:
@@ -98,13 +98,9 @@ class Paused:
         self.told.append(("resume", place[1]))
 
 
-def message(number: int, offset: int, value: bytes, at: int) -> Any:
+def message(number: int, offset: int, value: bytes, at: int) -> Message:
     """What the client gives of `store`."""
-    found = Mock(spec=Message)
-    found.topic.return_value, found.partition.return_value, found.offset.return_value = "store", number, offset
-    found.key.return_value, found.value.return_value, found.headers.return_value = b"k", value, []
-    found.timestamp.return_value = (1, at)
-    return found
+    return record(offset, value, b"k", at=at / 1000, number=number)
 
 
 def test_large_messages_that_are_ahead_are_bounded_by_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
