@@ -17,10 +17,10 @@ from lamplighter.kafka.delays.names import HeldName
 from lamplighter.kafka.delays.passing import Passing, Place
 from lamplighter.kafka.delays.shelf import MOST_IN_HAND, Shelf
 from lamplighter.kafka.delays.targets import Targets
-from lamplighter.kafka.polling.commit_errors import Verdict, judge
 from lamplighter.kafka.polling.validation import Validation
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.settings import native
+from lamplighter.kafka.settings.client_errors import Verdict, judge
 from lamplighter.kafka.settings.clientlog import client_logger, tell_outage
 from lamplighter.kafka.settings.tiers import Tiers
 from lamplighter.kafka.topics.metadata import missing_topics

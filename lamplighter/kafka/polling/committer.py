@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from lamplighter.kafka.partitions.partition import News, Partition
-from lamplighter.kafka.polling.commit_errors import Verdict, judge
+from lamplighter.kafka.settings.client_errors import Verdict, judge
 
 log = logging.getLogger(__name__)
 

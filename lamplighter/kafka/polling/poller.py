@@ -19,7 +19,6 @@ from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.partitions.partition import Partition
 from lamplighter.kafka.polling.assignment import Assignment, Scheduling
 from lamplighter.kafka.polling.batches import runs_and_errors
-from lamplighter.kafka.polling.commit_errors import is_fatal
 from lamplighter.kafka.polling.committer import Committer
 from lamplighter.kafka.polling.end_offsets import Ends
 from lamplighter.kafka.polling.flow_control import Flow
@@ -32,6 +31,7 @@ from lamplighter.kafka.polling.start_offsets import (
     start_of,
 )
 from lamplighter.kafka.settings import native
+from lamplighter.kafka.settings.client_errors import is_fatal
 from lamplighter.kafka.settings.clientlog import client_logger, tell_outage
 from lamplighter.kafka.topics.identity import Identity
 

@@ -12,8 +12,8 @@ from confluent_kafka import Message as KafkaMessage
 from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, MessageTooLarge, QueueError
 from lamplighter.kafka.partitions.headers import to_send
-from lamplighter.kafka.polling.commit_errors import is_fatal
 from lamplighter.kafka.producing.limits import too_large_text, too_large_to_send_text
+from lamplighter.kafka.settings.client_errors import is_fatal
 from lamplighter.kafka.settings.clientlog import client_logger
 from lamplighter.kafka.settings.native import Producer
 from lamplighter.kafka.topics.metadata import missing_text

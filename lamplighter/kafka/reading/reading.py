@@ -10,8 +10,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.errors import BrokerUnavailable, QueueError
-from lamplighter.kafka.polling.commit_errors import is_fatal
 from lamplighter.kafka.reading.spans import Last, Place, Position, Span
+from lamplighter.kafka.settings.client_errors import is_fatal
 
 log = logging.getLogger(__name__)
 
