@@ -10,8 +10,8 @@ from lamplighter.errors import ConfigError
 from lamplighter.kafka.deadletters.letters import DeadLetters
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
+from lamplighter.kafka.embedded.placement import Placement
 from lamplighter.kafka.embedded.pushes import LargePushes
-from lamplighter.kafka.embedded.room import Room
 from lamplighter.kafka.embedded.topics import TopicReaders
 from lamplighter.kafka.queue import KafkaQueue, Place, any_partition
 from lamplighter.kafka.settings.clients import check_clients
@@ -88,18 +88,18 @@ class KafkaConnections:
         """What chooses the partition of a push."""
         if not settings.is_embedded:
             return any_partition
-        rooms: list[Room] = []
+        placements: list[Placement] = []
 
         def place(topic: str, message: Message) -> int:
-            if not rooms:
-                rooms.append(self._room(settings))
-            return rooms[0].place(topic, message)
+            if not placements:
+                placements.append(self._placement(settings))
+            return placements[0].place(topic, message)
 
         return place
 
-    def _room(self, settings: KafkaSettings) -> Room:
+    def _placement(self, settings: KafkaSettings) -> Placement:
         """What keeps the pushes of a connection within the embedded broker."""
-        return Room(
+        return Placement(
             settings.client_config(self._address(settings)),
             self._readers().groups,
             group=settings.group,

@@ -8,7 +8,7 @@ from typing import Any
 from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge
 from lamplighter.kafka.deadletters.letter import fields_of, mark, mark_in, read, size, write
-from lamplighter.kafka.deadletters.shelf import Shelf
+from lamplighter.kafka.deadletters.letter_index import LetterIndex
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.reading.reader import Reader
 from lamplighter.kafka.reading.spans import Position
@@ -41,14 +41,14 @@ class DeadLetters(FailedJobs):
         self._place = place
         self._producer: KafkaProducer | None = None
         self._positions: dict[tuple[str, int], Position] = {}
-        self._shelf = Shelf(connection)
+        self._index = LetterIndex(connection)
         self._read_at = float("-inf")
         watch(self, in_child=DeadLetters._begin_as_child)
 
     def _begin_as_child(self) -> None:
-        """Read the topic anew: the file of the shelf is the parent's, and so is the place in it."""
+        """Read the topic anew: the file of the index is the parent's, and so is the place in it."""
         self._positions = {}
-        self._shelf = Shelf(self._connection)
+        self._index = LetterIndex(self._connection)
         self._read_at = float("-inf")
 
     def record(self, failure: Failure, *, id: str | None = None) -> str:
@@ -75,18 +75,18 @@ class DeadLetters(FailedJobs):
 
     def forget(self, records: Sequence[FailedRecord]) -> int:
         """Mark these as dealt with, up to the letters that were read; how many there were."""
-        shelf = self._fresh(float("inf"))  # as it was read, by this process
+        index = self._fresh(float("inf"))  # as it was read, by this process
         found = [
             (record.version.identity, number, until)
             for record in records
             for number, until in record.version.offsets
-            if shelf.has(record.version.identity, number, until=until)
+            if index.has(record.version.identity, number, until=until)
         ]
         if found:
             marks = [(mark(one, connection=self._connection, until=until), number) for one, number, until in found]
             self._get_producer().send(self.topic, marks, bulk=len(marks) > 1)
         for one, number, until in found:
-            shelf.settle(one, number, until=until)
+            index.settle(one, number, until=until)
         return len({one for one, _, _ in found})
 
     # writing ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -113,11 +113,11 @@ class DeadLetters(FailedJobs):
 
     # reading ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _fresh(self, age: float) -> Shelf:
+    def _fresh(self, age: float) -> LetterIndex:
         """What the topic had at most `age` seconds ago."""
         began = time.monotonic()
         if began - self._read_at < age:
-            return self._shelf
+            return self._index
         config = self._settings.client_config(self._address())
         # On the embedded broker topics come by themselves, also for who looks before the first letter.
         own = {"allow.auto.create.topics": self._settings.is_embedded}
@@ -130,12 +130,12 @@ class DeadLetters(FailedJobs):
             # Not before all is read: what failed in between is read once more.
             self._positions.update(reading.positions())
         self._read_at = began
-        return self._shelf
+        return self._index
 
     def _forget(self, place: tuple[str, int]) -> None:
         """The log of a partition is another one: neither its letters nor its marks are there any more."""
         self._positions.pop(place, None)
-        self._shelf.forget(place[1])
+        self._index.forget(place[1])
 
     def _sort(self, message: Any) -> None:
         told = fields_of(message)
@@ -148,8 +148,8 @@ class DeadLetters(FailedJobs):
         if ended is not None:
             if ended.connection in (None, self._connection):
                 until = offset if ended.until is None else ended.until
-                self._shelf.settle(ended.identity, partition, until=until)
+                self._index.settle(ended.identity, partition, until=until)
             return
         letter = read(message, original, fields)
         if letter is not None and letter.job.connection == self._connection:
-            self._shelf.put(letter, partition, offset)
+            self._index.put(letter, partition, offset)

@@ -151,13 +151,13 @@ groups.close()
 """
 
 LETTERS = """
-from lamplighter.kafka.deadletters import shelf
+from lamplighter.kafka.deadletters import letter_index
 from lamplighter.kafka.deadletters.letters import DeadLetters
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.kafka.queue import any_partition
 from lamplighter.queue.failed import Failure
 
-shelf.IN_MEMORY = 1  # the letters are in a file, whose place the child shares
+letter_index.IN_MEMORY = 1  # the letters are in a file, whose place the child shares
 settings = KafkaSettings(brokers="embedded", dead_letter_topic="dead")
 letters = DeadLetters("kafka", settings, address=lambda: sys.argv[1], place=any_partition)
 

@@ -54,7 +54,7 @@ class Kept:
     claimed_at: datetime | None
 
 
-class Shelf:
+class LetterIndex:
     """Letters of one connection by their identity, and by partition where a message has failed in more than one.
 
     A letter is called by the id that it asks for, unless another one has it: then it keeps its identity as its id,
@@ -65,7 +65,7 @@ class Shelf:
         self._connection = connection
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  # ends with us
         self._finalizer = weakref.finalize(self, self._file.close)
-        watch(self, in_child=Shelf._leave_the_file)
+        watch(self, in_child=LetterIndex._leave_the_file)
         self._end = 0
         self._letters: dict[str, dict[int, Kept]] = {}
         self._claims: Counter[tuple[int, str]] = Counter()

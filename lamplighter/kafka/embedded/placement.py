@@ -14,7 +14,7 @@ from lamplighter.contracts import Message
 from lamplighter.errors import EmbeddedBrokerFull
 from lamplighter.kafka.embedded.partitioner import partition_for
 from lamplighter.kafka.embedded.pushes import ARRIVAL, LARGE, LargePushes
-from lamplighter.kafka.embedded.reader import UnreadSizes, size_of
+from lamplighter.kafka.embedded.unread_sizes import UnreadSizes, size_of
 from lamplighter.support.forking import notice_fork, watch
 
 # The mock drops the oldest message sets of a partition beyond 5 MiB; its other limit, 100,000 sets, is not met before,
@@ -24,7 +24,7 @@ LIMIT = 3_670_016  # bytes, 3.5 MiB
 LOOK_AFTER = LARGE  # bytes that are placed until we look at what others have pushed
 PAUSE = 0.02  # seconds between two looks for it
 ANY_PARTITION = -1
-NO_GROUP = "lamplighter-room"
+NO_GROUP = "lamplighter-placement"
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class Unread:
             self.bytes -= self.sizes.popleft()[1]
 
 
-class Room:
+class Placement:
     """Chooses the partition of a push, and refuses one that would make the mock drop jobs of a group.
 
     Safe to use from any thread. The topics of `groups` are each read by these groups, from the beginning even before
@@ -85,7 +85,7 @@ class Room:
         self._readers: dict[str, UnreadSizes] = {}
         self._turn = itertools.count(random.randrange(1000))
         self._lock = threading.Lock()
-        watch(self, in_child=Room._begin_as_child, locks=lambda room: (room._lock,))
+        watch(self, in_child=Placement._begin_as_child, locks=lambda placement: (placement._lock,))
 
     def place(self, topic: str, message: Message) -> int:
         """The partition for a message, which is to be pushed then; -1 leaves it to the client.
@@ -102,7 +102,7 @@ class Room:
             number = next(self._turn) % count if message.key is None else partition_for(message.key, count)
             size = size_of(message.payload, message.key, message.headers)
             for group in self._groups_of(topic):
-                self._await_room(topic, number, group, size)
+                self._await_space(topic, number, group, size)
             return number
 
     def _begin_as_child(self) -> None:
@@ -114,7 +114,7 @@ class Room:
     def _groups_of(self, topic: str) -> Sequence[str]:
         return self._groups.get(topic, (self._group,))
 
-    def _await_room(self, topic: str, number: int, group: str, size: int) -> None:
+    def _await_space(self, topic: str, number: int, group: str, size: int) -> None:
         until = time.monotonic() + ARRIVAL
         while True:
             with self._pushes.alone() if size > LARGE else nullcontext():

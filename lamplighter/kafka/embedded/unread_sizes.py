@@ -37,7 +37,7 @@ class UnreadSizes:
     """Reads what a group has not read, by itself, and commits nothing."""
 
     def __init__(self, config: Mapping[str, Any], group: str) -> None:
-        self._reader = Reader(config, name="room", silence=TIMEOUT, options={**OPTIONS, "group.id": group})
+        self._reader = Reader(config, name="placement", silence=TIMEOUT, options={**OPTIONS, "group.id": group})
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has; it is made where it is missing. 0 for one that can't be."""
