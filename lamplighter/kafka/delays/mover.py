@@ -12,10 +12,10 @@ from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.errors import QueueError, Unavailable
 from lamplighter.kafka.delays.clock import BrokerClock
+from lamplighter.kafka.delays.delay_partition import MOST_IN_HAND, DelayPartition
 from lamplighter.kafka.delays.holding import ASK_AGAIN, ask
 from lamplighter.kafka.delays.names import HeldName
 from lamplighter.kafka.delays.passing import Passing, Place
-from lamplighter.kafka.delays.shelf import MOST_IN_HAND, Shelf
 from lamplighter.kafka.delays.targets import Targets
 from lamplighter.kafka.polling.validation import Validation
 from lamplighter.kafka.producing.producer import KafkaProducer
@@ -67,7 +67,7 @@ class Mover(threading.Thread):
         self._clock = clock
         self._producer = producer
         self._consumer: Consumer | None = None
-        self._shelves: dict[tuple[str, int], Shelf] = {}
+        self._partitions: dict[tuple[str, int], DelayPartition] = {}
         self._validation = Validation()
         self._sought: set[tuple[str, int]] = set()  # in this batch: what else is in it is fetched once more
         self._read = targets.read
@@ -107,7 +107,7 @@ class Mover(threading.Thread):
                 self._move()
             except Exception:
                 log.exception("moving delayed jobs has ended; it begins again", extra={"after": AWAY})
-                self._give_up(list(self._shelves))
+                self._give_up(list(self._partitions))
                 self._stopping.wait(AWAY)
         # What is not acknowledged is not committed, and moved again.
         self._producer.close(timeout=GO)
@@ -165,7 +165,7 @@ class Mover(threading.Thread):
     def _begin_anew(self, fatal: KafkaError) -> None:
         """Another mover goes by the same name, as where a folder was copied to another host."""
         self._fatal = None
-        self._give_up(list(self._shelves))
+        self._give_up(list(self._partitions))
         if self._name is None:
             raise KafkaException(fatal)
         self._config["group.instance.id"] = self._name.change()
@@ -232,8 +232,8 @@ class Mover(threading.Thread):
             return 0.001
         if not self.is_ready:
             return IDLE
-        able = [shelf for shelf in self._shelves.values() if shelf.in_hand < MOST_IN_HAND]
-        at = min((shelf.next_at() for shelf in able), default=float("inf"))
+        able = [partition for partition in self._partitions.values() if partition.in_hand < MOST_IN_HAND]
+        at = min((partition.next_at() for partition in able), default=float("inf"))
         return max(0.0, min(IDLE, min(at, self._passing.next_at()) - self._clock.now()))
 
     def _receive(self, consumer: Consumer, record: KafkaMessage) -> None:
@@ -250,14 +250,14 @@ class Mover(threading.Thread):
                 self._tell_once("delayed jobs can't be read", error.str())
             return
         place = str(record.topic()), record.partition() or 0
-        shelf = self._shelves.get(place)
-        if shelf is None or place in self._sought:
+        partition = self._partitions.get(place)
+        if partition is None or place in self._sought:
             return
-        if not shelf.intake.has_begun and self._validation.begin(consumer, place, record.leader_epoch()):
+        if not partition.intake.has_begun and self._validation.begin(consumer, place, record.leader_epoch()):
             self._sought.add(place)
             return
-        if (record.offset() or 0) < shelf.intake.expected:
-            self._begin_from(consumer, shelf, record.offset() or 0)
+        if (record.offset() or 0) < partition.intake.expected:
+            self._begin_from(consumer, partition, record.offset() or 0)
             return
         kind, stamp = record.timestamp()
         if kind == TIMESTAMP_LOG_APPEND_TIME:
@@ -265,35 +265,35 @@ class Mover(threading.Thread):
             if not self._clock.is_fresh():
                 # The topic has come meanwhile; by this host's time its jobs could run early.
                 self.is_ready, self._ask_at = False, min(self._ask_at, time.monotonic() + ASK_SOON)
-        shelf.receive(record, self._clock.now())
+        partition.receive(record, self._clock.now())
 
-    def _begin_from(self, consumer: Consumer, shelf: Shelf, offset: int) -> None:
+    def _begin_from(self, consumer: Consumer, partition: DelayPartition, offset: int) -> None:
         """The log was cut off and written anew from here on; what of it was not moved is fetched once more."""
-        place = shelf.topic, shelf.number
+        place = partition.topic, partition.number
         log.warning(
             "the log of a delay topic has become shorter; it is read again from where it was cut off",
-            extra={"partition": str(shelf), "read_to": shelf.intake.expected, "cut_off_at": offset},
+            extra={"partition": str(partition), "read_to": partition.intake.expected, "cut_off_at": offset},
         )
         self._give_up([place])
         self._sought.add(place)
-        self._shelves[place] = Shelf(*place, shelf.seconds, read=self._read)
-        consumer.seek(TopicPartition(*place, min(offset, shelf.first_open())))
+        self._partitions[place] = DelayPartition(*place, partition.seconds, read=self._read)
+        consumer.seek(TopicPartition(*place, min(offset, partition.first_open())))
         consumer.resume([TopicPartition(*place)])
 
     def _advance(self) -> None:
         now = self._clock.now()
-        for shelf in self._shelves.values():
-            while shelf.in_hand < MOST_IN_HAND and shelf.next_at() <= now:
-                self._passing.take(shelf, now)
+        for partition in self._partitions.values():
+            while partition.in_hand < MOST_IN_HAND and partition.next_at() <= now:
+                self._passing.take(partition, now)
         self._passing.take_due(now)
 
     def _regulate(self, consumer: Consumer) -> None:
         """Fetch no further where the first is not due; a pause throws away what librdkafka has fetched, no more."""
-        for shelf in self._shelves.values():
-            if bool(shelf.held) != shelf.is_paused:
-                shelf.is_paused = bool(shelf.held)
-                place = [TopicPartition(shelf.topic, shelf.number)]
-                (consumer.pause if shelf.is_paused else consumer.resume)(place)
+        for partition in self._partitions.values():
+            if bool(partition.held) != partition.is_paused:
+                partition.is_paused = bool(partition.held)
+                place = [TopicPartition(partition.topic, partition.number)]
+                (consumer.pause if partition.is_paused else consumer.resume)(place)
 
     def _tell_once(self, text: str, reason: str) -> None:
         if text not in self._told:
@@ -304,15 +304,15 @@ class Mover(threading.Thread):
 
     def _commit(self, consumer: Consumer) -> None:
         self._committed_at = time.monotonic()
-        self._send_commit(consumer, list(self._shelves.values()), asynchronous=True)
+        self._send_commit(consumer, list(self._partitions.values()), asynchronous=True)
 
-    def _send_commit(self, consumer: Consumer, shelves: list[Shelf], *, asynchronous: bool) -> None:
-        news = {shelf: position for shelf in shelves if (position := shelf.news()) is not None}
+    def _send_commit(self, consumer: Consumer, partitions: list[DelayPartition], *, asynchronous: bool) -> None:
+        news = {partition: position for partition in partitions if (position := partition.news()) is not None}
         if not news:
             return
         offsets = [
-            TopicPartition(shelf.topic, shelf.number, position, "", shelf.intake.epoch)
-            for shelf, position in news.items()
+            TopicPartition(partition.topic, partition.number, position, "", partition.intake.epoch)
+            for partition, position in news.items()
         ]
         try:
             if asynchronous:
@@ -329,9 +329,9 @@ class Mover(threading.Thread):
             self._refuse(error)
             return
         for tp in offsets:
-            shelf = self._shelves.get((tp.topic, tp.partition))
-            if shelf is not None and tp.error is None:
-                shelf.committed = tp.offset
+            partition = self._partitions.get((tp.topic, tp.partition))
+            if partition is not None and tp.error is None:
+                partition.committed = tp.offset
 
     def _refuse(self, error: KafkaError) -> None:
         # What is not committed is moved again by the next owner, which repeats jobs and loses none.
@@ -343,7 +343,7 @@ class Mover(threading.Thread):
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         for tp in assigned:
             seconds = self._tiers.seconds_of(tp.topic)
-            self._shelves[tp.topic, tp.partition] = Shelf(tp.topic, tp.partition, seconds, read=self._read)
+            self._partitions[tp.topic, tp.partition] = DelayPartition(tp.topic, tp.partition, seconds, read=self._read)
         with suppress(KafkaException):  # what was not told can't be validated
             self._validation.expect(consumer.committed(assigned, timeout=LOOK) if assigned else ())
         consumer.incremental_assign([TopicPartition(tp.topic, tp.partition) for tp in assigned])
@@ -351,11 +351,13 @@ class Mover(threading.Thread):
             consumer.resume(assigned)  # a pause outlives revocation
 
     def _on_revoke(self, consumer: Consumer, revoked: list[TopicPartition]) -> None:
-        shelves = [shelf for tp in revoked if (shelf := self._shelves.get((tp.topic, tp.partition))) is not None]
+        partitions = [
+            partition for tp in revoked if (partition := self._partitions.get((tp.topic, tp.partition))) is not None
+        ]
         # In the end all was tried already for what is not told yet.
         if not self._stopping.is_set() or time.monotonic() < self._leave_by:
-            self._settle(shelves, until=time.monotonic() + LEAVE)
-            self._send_commit(consumer, shelves, asynchronous=False)
+            self._settle(partitions, until=time.monotonic() + LEAVE)
+            self._send_commit(consumer, partitions, asynchronous=False)
         self._give_up([(tp.topic, tp.partition) for tp in revoked])
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
@@ -363,15 +365,15 @@ class Mover(threading.Thread):
 
     def _give_up(self, places: list[tuple[str, int]]) -> None:
         for place in places:
-            shelf = self._shelves.pop(place, None)
-            if shelf is not None:
-                shelf.lost = True
+            partition = self._partitions.pop(place, None)
+            if partition is not None:
+                partition.lost = True
 
     def _leave(self, consumer: Consumer) -> None:
         """Commit, and unsubscribe before the close, as the jobs' own consumer does."""
-        if self._shelves:
-            consumer.pause([TopicPartition(*place) for place in self._shelves])
-        self._settle(list(self._shelves.values()), until=min(self._leave_by, time.monotonic() + LEAVE))
+        if self._partitions:
+            consumer.pause([TopicPartition(*place) for place in self._partitions])
+        self._settle(list(self._partitions.values()), until=min(self._leave_by, time.monotonic() + LEAVE))
         self._commit(consumer)
         while self._is_committing and time.monotonic() < self._leave_by:
             consumer.poll(0.05)
@@ -382,7 +384,7 @@ class Mover(threading.Thread):
         while consumer.memberid() and time.monotonic() < self._leave_by:
             consumer.poll(0.02)
 
-    def _settle(self, shelves: list[Shelf], *, until: float) -> None:
+    def _settle(self, partitions: list[DelayPartition], *, until: float) -> None:
         """Wait for the reports of what has been sent of these; what waits in hand is the next owner's."""
-        while self._producer.ahead and time.monotonic() < until and any(shelf.in_hand for shelf in shelves):
+        while self._producer.ahead and time.monotonic() < until and any(partition.in_hand for partition in partitions):
             self._producer.serve(0.05)

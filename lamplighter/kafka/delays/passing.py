@@ -11,8 +11,8 @@ from confluent_kafka import Message as KafkaMessage
 from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge, QueueError, Unavailable
 from lamplighter.kafka.delays.clock import BrokerClock
+from lamplighter.kafka.delays.delay_partition import DelayPartition
 from lamplighter.kafka.delays.holding import learn
-from lamplighter.kafka.delays.shelf import Shelf
 from lamplighter.kafka.delays.targets import Targets
 from lamplighter.kafka.delays.waiting import Waiting, wrap
 from lamplighter.kafka.producing.producer import KafkaProducer
@@ -53,7 +53,7 @@ class Passing:
         self._targets = targets
         self._topics = topics
         self._place = place
-        self._due: list[tuple[float, int, Shelf, int, Waiting]] = []
+        self._due: list[tuple[float, int, DelayPartition, int, Waiting]] = []
         self._numbers = itertools.count()
         self._refused: dict[str, float] = {}
         self._gone: set[str] = set()
@@ -63,65 +63,67 @@ class Passing:
         """When the first of those in hand is due."""
         return self._due[0][0] if self._due else float("inf")
 
-    def take(self, shelf: Shelf, now: float) -> None:
+    def take(self, partition: DelayPartition, now: float) -> None:
         """The first record of a partition goes on."""
-        offset, waiting = shelf.take()
+        offset, waiting = partition.take()
         if not waiting.is_ours:
             log.error(
                 "a record of a delay topic is not ours; it goes to the default queue, and fails there",
-                extra={"position": f"{shelf}@{offset}", "queue": waiting.topic},
+                extra={"position": f"{partition}@{offset}", "queue": waiting.topic},
             )
-        self._pass_on(shelf, offset, waiting, now)
+        self._pass_on(partition, offset, waiting, now)
 
     def take_due(self, now: float) -> None:
         """Those in hand that are due go on."""
         while self._due and self._due[0][0] <= now:
-            _, _, shelf, offset, waiting = heapq.heappop(self._due)
-            if not shelf.lost:
-                self._pass_on(shelf, offset, waiting, now)
+            _, _, partition, offset, waiting = heapq.heappop(self._due)
+            if not partition.lost:
+                self._pass_on(partition, offset, waiting, now)
 
-    def _pass_on(self, shelf: Shelf, offset: int, waiting: Waiting, now: float) -> None:
+    def _pass_on(self, partition: DelayPartition, offset: int, waiting: Waiting, now: float) -> None:
         left = waiting.due - now
         if left <= 0:
-            self._send(shelf, offset, waiting, waiting.topic, waiting.message)
+            self._send(partition, offset, waiting, waiting.topic, waiting.message)
         elif left < self._tiers.seconds[0]:
-            self._wait(waiting.due, shelf, offset, waiting)
+            self._wait(waiting.due, partition, offset, waiting)
         else:
             topic = self._tiers.topic(self._tiers.choose(left))
             record = wrap(waiting.message, waiting.topic, due=waiting.due, sent=now)
-            self._send(shelf, offset, waiting, topic, record)
+            self._send(partition, offset, waiting, topic, record)
 
-    def _wait(self, until: float, shelf: Shelf, offset: int, waiting: Waiting) -> None:
-        heapq.heappush(self._due, (until, next(self._numbers), shelf, offset, waiting))
+    def _wait(self, until: float, partition: DelayPartition, offset: int, waiting: Waiting) -> None:
+        heapq.heappush(self._due, (until, next(self._numbers), partition, offset, waiting))
 
-    def _send(self, shelf: Shelf, offset: int, waiting: Waiting, topic: str, message: Message) -> None:
+    def _send(self, partition: DelayPartition, offset: int, waiting: Waiting, topic: str, message: Message) -> None:
         def told(error: QueueError | None, sent: KafkaMessage) -> None:
             if error is not None:
-                self._on_refusal(shelf, offset, waiting, topic, error)
-            elif not shelf.lost:
+                self._on_refusal(partition, offset, waiting, topic, error)
+            elif not partition.lost:
                 learn(self._clock, sent)
-                shelf.done(offset)
+                partition.done(offset)
 
         until = self._refused.get(topic, 0.0)
         if until > self._clock.now():
-            self._postpone(shelf, offset, waiting, until, goes_round=topic in self._gone)
+            self._postpone(partition, offset, waiting, until, goes_round=topic in self._gone)
             return
         try:
             if topic == waiting.topic:
                 self._targets.check(topic, self._topics)
             self._producer.send_soon(topic, message, self._place(topic, message), told)
         except QueueError as error:
-            self._on_refusal(shelf, offset, waiting, topic, error)
+            self._on_refusal(partition, offset, waiting, topic, error)
 
-    def _on_refusal(self, shelf: Shelf, offset: int, waiting: Waiting, topic: str, error: QueueError) -> None:
+    def _on_refusal(
+        self, partition: DelayPartition, offset: int, waiting: Waiting, topic: str, error: QueueError
+    ) -> None:
         """Brokers that are away are waited for. A topic that refuses holds up its own jobs alone: these go round."""
         now = self._clock.now()
-        self._tell(f"{shelf}@{offset}", topic, error, now)
+        self._tell(f"{partition}@{offset}", topic, error, now)
         goes_round = topic == waiting.topic and not isinstance(error, Unavailable)
         if not isinstance(error, MessageTooLarge):
             self._refuse(topic, now, goes_round=goes_round)
-        if not shelf.lost:
-            self._postpone(shelf, offset, waiting, now + REFUSED, goes_round=goes_round)
+        if not partition.lost:
+            self._postpone(partition, offset, waiting, now + REFUSED, goes_round=goes_round)
 
     def _tell(self, position: str, topic: str, error: QueueError, now: float) -> None:
         kind = (topic, type(error))
@@ -143,10 +145,12 @@ class Passing:
         (self._gone.add if goes_round else self._gone.discard)(topic)
         self._targets.forget(topic)
 
-    def _postpone(self, shelf: Shelf, offset: int, waiting: Waiting, until: float, *, goes_round: bool) -> None:
+    def _postpone(
+        self, partition: DelayPartition, offset: int, waiting: Waiting, until: float, *, goes_round: bool
+    ) -> None:
         """Into the hand until then, and the commit waits for it; or into a delay topic once more."""
         if goes_round:
             now = self._clock.now()
-            self._wait(now, shelf, offset, replace(waiting, due=now + ROUND))
+            self._wait(now, partition, offset, replace(waiting, due=now + ROUND))
         else:
-            self._wait(until, shelf, offset, waiting)
+            self._wait(until, partition, offset, waiting)

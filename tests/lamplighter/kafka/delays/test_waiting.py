@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from lamplighter.contracts import Message
 from lamplighter.errors import UnsupportedDelay
 from lamplighter.kafka.delays.clock import BrokerClock
+from lamplighter.kafka.delays.delay_partition import DelayPartition
 from lamplighter.kafka.delays.holding import DAY, Holding
-from lamplighter.kafka.delays.shelf import Shelf
 from lamplighter.kafka.delays.targets import targets_of
 from lamplighter.kafka.delays.waiting import CLOCK, HEADER, is_question, unwrap, wrap
 from lamplighter.kafka.settings.settings import KafkaSettings
@@ -28,10 +28,10 @@ def appended(message: Message, at: float, *, offset: int = 0) -> confluent_kafka
     return record_of(message, at=at, kind=TIMESTAMP_LOG_APPEND_TIME, offset=offset)
 
 
-def shelf_of(seconds: int) -> Shelf:
+def partition_of(seconds: int) -> DelayPartition:
     """A partition of the topic of so many seconds; `store` is the default queue."""
     targets = targets_of(KafkaSettings(queue="store", delay_prefix=TIERS.prefix))
-    return Shelf(TIERS.topic(seconds), 0, seconds, read=targets.read)
+    return DelayPartition(TIERS.topic(seconds), 0, seconds, read=targets.read)
 
 
 @pytest.mark.parametrize(
@@ -136,48 +136,48 @@ def test_only_what_says_nothing_else_is_a_question_for_the_time(message: Message
 
 
 def test_a_sender_that_says_it_wrote_tomorrow_holds_up_its_partition_no_longer_than_others() -> None:
-    shelf = shelf_of(60)
+    partition = partition_of(60)
     tomorrow = wrap(Message(b"{}"), "orders", due=200_000, sent=90_000)
 
-    shelf.receive(record_of(tomorrow, at=0), 1000.0)
+    partition.receive(record_of(tomorrow, at=0), 1000.0)
 
-    assert shelf.next_at() == 1060.0
+    assert partition.next_at() == 1060.0
 
 
 def test_a_partition_waits_for_its_first_and_commits_what_is_done() -> None:
-    shelf = shelf_of(5)
+    partition = partition_of(5)
     for offset, at in ((7, 100.0), (9, 101.0)):
-        shelf.receive(appended(wrap(Message(b"{}"), "orders", due=0, sent=0, wait=5.5), at, offset=offset))
+        partition.receive(appended(wrap(Message(b"{}"), "orders", due=0, sent=0, wait=5.5), at, offset=offset))
 
-    at = shelf.next_at()
-    first, _ = shelf.take()
-    second, waiting = shelf.take()
-    shelf.done(second)
-    before = shelf.news()
-    shelf.done(first)
+    at = partition.next_at()
+    first, _ = partition.take()
+    second, waiting = partition.take()
+    partition.done(second)
+    before = partition.news()
+    partition.done(first)
 
     assert at == 105.001
     assert waiting.due == 106.501
-    assert (before, shelf.news()) == (None, 10)
+    assert (before, partition.news()) == (None, 10)
 
 
 def test_a_question_for_the_time_is_done_when_it_is_read() -> None:
-    shelf = shelf_of(1)
+    partition = partition_of(1)
     question = appended(Message(b"", None, [(CLOCK, b"")]), 1.0, offset=3)
 
-    shelf.receive(question)
+    partition.receive(question)
 
     assert is_question(question)
-    assert (shelf.news(), len(shelf.held)) == (4, 0)
+    assert (partition.news(), len(partition.held)) == (4, 0)
 
 
 def test_what_can_not_be_read_waits_for_nothing() -> None:
-    shelf = shelf_of(900)
+    partition = partition_of(900)
 
-    shelf.receive(appended(Message(b"rubbish", b"key", [(HEADER, b"rubbish")]), 100.0))
+    partition.receive(appended(Message(b"rubbish", b"key", [(HEADER, b"rubbish")]), 100.0))
 
-    assert shelf.next_at() == 0.0
-    waiting = shelf.take()[1]
+    assert partition.next_at() == 0.0
+    waiting = partition.take()[1]
     assert (waiting.topic, waiting.is_ours) == ("store", False)
     assert waiting.message == Message(b"rubbish", b"key", [(HEADER, b"rubbish")])
 

@@ -11,7 +11,7 @@ from lamplighter.kafka.partitions.tracker import Tracker
 MOST_IN_HAND = 1_000  # records whose wait is over, and that are not acknowledged where they went
 
 
-class Shelf:
+class DelayPartition:
     """What is fetched of a partition, and what of it has been moved.
 
     Attributes:
