@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 BLANK = " \t\n\r\0\x0b"  # what PHP's trim() takes away
 _LINE_END = re.compile(r"\r\n|\n|\r")
 _NAME = re.compile(r"[\w.]+")
-_EXPORT = re.compile(r"export\s+")
+_EXPORT = re.compile(r"^export\s+")
 _DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_CLOSED = re.compile(r'(?:[^"\\]|\\.)*"')
 _SINGLE = re.compile(r"'([^']*)'")
 _UNQUOTED = re.compile(r"([^\s#]*)", re.ASCII)
 _NOTHING_ELSE = re.compile(r"\s*(#.*)?", re.ASCII | re.DOTALL)
@@ -41,7 +42,7 @@ def read_dotenv(text: str, known: Mapping[str, str]) -> dict[str, str]:
             letters, dollars = _parse(raw)
         except ValueError as error:
             raise WrongLine(number, str(error)) from None
-        values[name] = _replace(letters, dollars, {**values, **known})
+        values[name] = _replace(letters, dollars, known, values)
         if "\0" in values[name]:
             raise WrongLine(number, "has a NUL byte, which no variable can hold")
     return values
@@ -54,16 +55,20 @@ def _entries(text: str) -> Iterator[tuple[int, str, str | None]]:
         if not line.strip(BLANK) or line.strip(BLANK).startswith("#"):
             continue
         name, equals, raw = line.partition("=")
-        while raw.startswith('"') and not _DOUBLE.match(raw):
+        parts = [raw]
+        # Each line is looked at once: an escape never reaches behind the end of its line, where no quote can stand.
+        is_open = raw.startswith('"') and not _CLOSED.match(raw, 1)
+        while is_open:
             more = next(lines, None)
             if more is None:
                 raise WrongLine(number, "opens a quote that has no end")
-            raw += f"\n{more[1]}"
-        yield number, _name(number, name), raw.strip(BLANK) if equals else None
+            parts.append(more[1])
+            is_open = not _CLOSED.match(more[1])
+        yield number, _name(number, name), "\n".join(parts).strip(BLANK) if equals else None
 
 
 def _name(number: int, text: str) -> str:
-    name = _EXPORT.sub("", text.strip(BLANK), count=1) if text.strip(BLANK).startswith("export") else text.strip(BLANK)
+    name = _EXPORT.sub("", text.strip(BLANK))
     if len(name) > 2 and name[0] == name[-1] and name[0] in "\"'":
         name = name[1:-1]
     if not _NAME.fullmatch(name):
@@ -99,10 +104,10 @@ def _unescaped(text: str) -> tuple[str, list[int]]:
     return "".join(letters), dollars
 
 
-def _replace(text: str, dollars: list[int], known: Mapping[str, str]) -> str:
+def _replace(text: str, dollars: list[int], known: Mapping[str, str], above: Mapping[str, str]) -> str:
     # The last one first, as Laravel does: ${A${B}} looks for a variable whose name B completes.
     for place in reversed(dollars):
         match = _VARIABLE.match(text, place)
         if match is not None:
-            text = text[:place] + known.get(match[1], match[0]) + text[match.end() :]
+            text = text[:place] + known.get(match[1], above.get(match[1], match[0])) + text[match.end() :]
     return text

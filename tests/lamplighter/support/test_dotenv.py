@@ -56,3 +56,22 @@ def test_a_line_that_is_refused_is_named_and_not_shown(text: str, said: str) -> 
         read_dotenv(text, {})
 
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_quote_that_nobody_closes_is_found_at_once_in_a_long_file() -> None:
+    text = 'A="x\n' + "B=0123456789012345678901234567890123456789\n" * 20_000  # took minutes when read anew each line
+
+    with pytest.raises(WrongLine, match="line 1 opens a quote"):
+        read_dotenv(text, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [('A="x\n\\"\ny"', 'x\n"\ny'), ('A="x\\\\\ny"', "x\\\ny"), ('A="\n\n"', "\n\n")]
+)
+def test_a_value_of_several_lines_ends_at_its_own_quote(text: str, value: str) -> None:
+    assert read_dotenv(f"{text}\nB=c", {}) == {"A": value, "B": "c"}
+
+
+def test_the_word_export_is_taken_away_at_the_beginning_alone() -> None:
+    with pytest.raises(WrongLine, match="is no NAME=value"):
+        read_dotenv("exportAexport B=c", {})
