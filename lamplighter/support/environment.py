@@ -78,7 +78,8 @@ def load_environment(base: Path, asked: str | None = None) -> Environment:
     that was read before is forgotten: its variables go, in a child process as well.
 
     Raises:
-        ConfigError: the file can't be read; or there is none of that name, and the plain one is production's.
+        ConfigError: the file can't be read, or something else is in its place; or there is none of that name, and the
+            plain one is production's.
     """
     memory = Memory.read()
     real = {name: value for name, value in os.environ.items() if name != MEMORY and not memory.gave(name, value)}
@@ -87,7 +88,7 @@ def load_environment(base: Path, asked: str | None = None) -> Environment:
         asked = memory.asked
     wanted = asked or _said(real)
     names = [f"{FILE}.{wanted}", FILE] if wanted else [FILE]
-    file = next((name for name in names if (base / name).is_file()), None)
+    file = next((name for name in names if _is_there(base / name)), None)
     values = _read(base / file, real) if file else {}
     if wanted not in (None, PRODUCTION) and file != names[0]:
         _refuse_production(str(wanted), file, by_option=asked is not None, real=_said(real), written=_said(values))
@@ -116,6 +117,19 @@ def _refuse_production(
 def _said(values: Mapping[str, str]) -> str | None:
     said = meaning(values.get("APP_ENV", ""))
     return str(said) if said else None
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file; settings must not fall back to their defaults because something else is there."""
+    if os.path.isfile(path):  # noqa: PTH113  # the method raises where the name is too long
+        return True
+    # A container hides a file behind /dev/null.
+    if not os.path.lexists(path) or path.is_char_device():
+        return False
+    what = "a folder, as a container makes for a file that its host does not have" if path.is_dir() else "no file"
+    if path.is_symlink() and not path.exists():
+        what = f"a link to {os.readlink(path)}, which is not there"  # noqa: PTH115  # the text as it stands
+    raise ConfigError(f"{path.name} can't be read: it is {what}. Put the file there, or remove it.")
 
 
 def _read(path: Path, real: Mapping[str, str]) -> dict[str, str]:

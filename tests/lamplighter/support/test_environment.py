@@ -71,6 +71,40 @@ def test_a_line_that_says_nothing_is_named(tmp_path: Path, line: str) -> None:
         load_environment(tmp_path)
 
 
+def test_a_folder_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").mkdir()
+
+    with pytest.raises(ConfigError, match=r"\.env can't be read: it is a folder"):
+        load_environment(tmp_path)
+
+
+def test_a_link_to_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env.testing").symlink_to("secrets/env")
+    write(tmp_path, plain="APP_ENV=local")
+
+    with pytest.raises(ConfigError, match=r"\.env\.testing can't be read: it is a link to secrets/env"):
+        load_environment(tmp_path, "testing")
+
+
+def test_a_pipe_in_the_place_of_the_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".env")
+
+    with pytest.raises(ConfigError, match=r"\.env can't be read: it is no file"):
+        load_environment(tmp_path)
+
+
+def test_a_file_may_be_hidden_by_the_null_device(tmp_path: Path) -> None:
+    (tmp_path / ".env").symlink_to("/dev/null")
+
+    assert load_environment(tmp_path).file is None
+
+
+def test_a_name_too_long_for_a_file_has_none(tmp_path: Path) -> None:
+    write(tmp_path, plain="APP_ENV=local")
+
+    assert load_environment(tmp_path, "a" * 300).file == ".env"
+
+
 def test_a_mark_of_the_byte_order_is_skipped(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfLAMP_A=1\n")
 
