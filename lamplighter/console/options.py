@@ -7,6 +7,7 @@ from lamplighter.errors import ConsoleError
 
 QUIET = -1
 MOST_VERBOSE = 3
+LONGEST = 10 * 366 * 86_400  # seconds that an option may ask for: clocks and calendars have an end
 
 OPTION_HELP = (
     ("-h, --help", "Show this help, or that of the command"),

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from lamplighter.console.command import Command
+from lamplighter.console.options import LONGEST
 from lamplighter.foundation.maintenance import FileMaintenance
 
-LONGEST = 10 * 366 * 86400  # seconds that a client can be asked to wait
 Retry = Annotated[float | None, typer.Option(help="Seconds after which clients may try again", min=0, max=LONGEST)]
 Message = Annotated[str | None, typer.Option(help="Why the application is down")]
 

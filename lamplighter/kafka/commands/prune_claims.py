@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from lamplighter.console import options
 from lamplighter.console.command import Command, confirm_in_production
 from lamplighter.contracts import Application
 from lamplighter.errors import ConsoleError
@@ -28,7 +29,10 @@ class PruneClaimsCommand(Command):
         self,
         connection: Annotated[str, typer.Argument(help="The connection")] = "kafka",
         hours: Annotated[
-            float | None, typer.Option("--hours", min=0, help="What is older goes (else what no topic has)")
+            float | None,
+            typer.Option(
+                "--hours", min=0, max=options.LONGEST / 3600, help="What is older goes (else what no topic has)"
+            ),
         ] = None,
         force: Annotated[bool, typer.Option("--force", help="Do not ask in production")] = False,
     ) -> int:

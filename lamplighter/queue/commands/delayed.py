@@ -11,6 +11,7 @@ from lamplighter.errors import ConsoleError
 from lamplighter.queue.manager import QueueManager
 from lamplighter.queue.measuring import HeldJob, Holding
 
+MOST = 1_000_000  # that are listed at once
 LAST = 253_402_300_799.0  # seconds since 1970 until the end of the year 9999
 
 
@@ -26,7 +27,7 @@ class DelayedCommand(Command):
     def handle(
         self,
         connection: Annotated[str | None, typer.Argument(help="The connection")] = None,
-        limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most")] = 1000,
+        limit: Annotated[int, typer.Option("--limit", min=1, max=MOST, help="How many at most")] = 1000,
         json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
     ) -> None:
         """One line a job, the earliest first; times are UTC."""

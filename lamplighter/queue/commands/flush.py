@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from lamplighter.console.command import Command, confirm_in_production
+from lamplighter.console.options import LONGEST
 from lamplighter.contracts import Application
 from lamplighter.queue.failed import FailedJobs
 
@@ -22,7 +23,8 @@ class FlushCommand(Command):
     def handle(
         self,
         hours: Annotated[
-            float | None, typer.Option("--hours", min=0, help="Only those that failed so many hours ago")
+            float | None,
+            typer.Option("--hours", min=0, max=LONGEST / 3600, help="Only those that failed so many hours ago"),
         ] = None,
         force: Annotated[bool, typer.Option("--force", help="Do not ask in production")] = False,
     ) -> int:

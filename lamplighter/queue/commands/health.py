@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from lamplighter.console.command import Command
+from lamplighter.console.options import LONGEST
 from lamplighter.contracts import Application
 from lamplighter.queue.guard.health import read_health
 
@@ -19,7 +20,10 @@ class HealthCommand(Command):
         self._app = app
 
     def handle(
-        self, seconds: Annotated[float, typer.Option("--seconds", help="The oldest beat that is still healthy")] = 30
+        self,
+        seconds: Annotated[
+            float, typer.Option("--seconds", min=0, max=LONGEST, help="The oldest beat that is still healthy")
+        ] = 30,
     ) -> int:
         """Look at every worker; 1 when one stands still, or when there is none."""
         folder = self._app.path("storage", "framework", "workers")

@@ -10,6 +10,7 @@ import typer
 
 from lamplighter.cache.manager import CacheManager
 from lamplighter.console.command import Command
+from lamplighter.console.options import LONGEST
 from lamplighter.contracts import Application, Config, DatabaseErrors, Events, Maintenance
 from lamplighter.errors import ConsoleError
 from lamplighter.queue.claims.claims import reader_of
@@ -28,6 +29,9 @@ from lamplighter.queue.worker.loop import Worker
 from lamplighter.queue.worker.options import PoolKind, WorkerOptions
 from lamplighter.queue.worker.pooled import PooledWorker
 from lamplighter.queue.worker.runner import Runner
+
+MOST_SLOTS = 10_000  # a slip of the keyboard must not take all memory and threads of the host
+_seconds = partial(typer.Option, min=0, max=LONGEST)
 
 
 class WorkCommand(Command):
@@ -69,25 +73,28 @@ class WorkCommand(Command):
             bool, typer.Option("--stop-when-empty", help="Stop when the queue is empty")
         ] = False,
         stop_when_empty_for: Annotated[
-            float, typer.Option("--stop-when-empty-for", min=0, help="Stop after so many seconds without a job")
+            float,
+            _seconds("--stop-when-empty-for", help="Stop after so many seconds without a job"),
         ] = 0,
-        delay: Annotated[float, typer.Option("--delay", min=0, help="The older name of --backoff", hidden=True)] = 0,
+        delay: Annotated[float, _seconds("--delay", help="The older name of --backoff", hidden=True)] = 0,
         backoff: Annotated[str, typer.Option("--backoff", help="Seconds before each retry, such as 1,5,30")] = "0",
         max_jobs: Annotated[int, typer.Option("--max-jobs", min=0, help="Stop after so many jobs")] = 0,
-        max_time: Annotated[float, typer.Option("--max-time", min=0, help="Stop after so many seconds")] = 0,
+        max_time: Annotated[float, _seconds("--max-time", help="Stop after so many seconds")] = 0,
         force: Annotated[bool, typer.Option("--force", help="Work in maintenance mode too")] = False,
         memory: Annotated[int, typer.Option("--memory", min=0, help="Stop at so many megabytes; 0 is no limit")] = 128,
-        sleep: Annotated[float, typer.Option("--sleep", min=0, help="Seconds to wait at most for a job")] = 3,
-        rest: Annotated[float, typer.Option("--rest", min=0, help="Seconds to rest after each job")] = 0,
-        timeout: Annotated[
-            float, typer.Option("--timeout", min=0, help="Seconds that a job may run; 0 is no limit")
-        ] = 60,
+        sleep: Annotated[float, _seconds("--sleep", help="Seconds to wait at most for a job")] = 3,
+        rest: Annotated[float, _seconds("--rest", help="Seconds to rest after each job")] = 0,
+        timeout: Annotated[float, _seconds("--timeout", help="Seconds that a job may run; 0 is no limit")] = 60,
         tries: Annotated[int, typer.Option("--tries", min=0, help="How often a job is started; 0 is no limit")] = 1,
         grace: Annotated[
-            float | None, typer.Option("--grace", min=0, help="Seconds that a job may go on after a signal to stop")
+            float | None,
+            _seconds("--grace", help="Seconds that a job may go on after a signal to stop"),
         ] = None,
         shutdown: Annotated[
-            float, typer.Option("--shutdown-timeout", min=1, help="Seconds for committing and leaving at the end")
+            float,
+            typer.Option(
+                "--shutdown-timeout", min=1, max=LONGEST, help="Seconds for committing and leaving at the end"
+            ),
         ] = 30,
         json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line")] = False,
         pool: Annotated[
@@ -95,7 +102,7 @@ class WorkCommand(Command):
             typer.Option("--pool", help="Where jobs run; without it solo, or process with a concurrency"),
         ] = None,
         concurrency: Annotated[
-            int, typer.Option("--concurrency", "-c", min=1, help="How many jobs run beside each other")
+            int, typer.Option("--concurrency", "-c", min=1, max=MOST_SLOTS, help="How many jobs run beside each other")
         ] = 1,
         max_jobs_per_slot: Annotated[
             int, typer.Option("--max-jobs-per-slot", min=0, help="Renew a process after so many jobs; 0 is never")

@@ -3,6 +3,7 @@
 import threading
 from queue import SimpleQueue
 
+from lamplighter.errors import QueueError
 from lamplighter.logging.context import job_context
 from lamplighter.queue.failed.trace import read_text
 from lamplighter.queue.pools import Ended
@@ -23,9 +24,17 @@ class ThreadPool:
 
     def open(self, ended: Ended) -> None:
         """Start the threads; they end with the process, whatever runs in them."""
-        for number in range(self._slots):
+        wanted, self._slots = self._slots, 0
+        for number in range(wanted):
             name = f"lamplighter-slot-{number}"
-            threading.Thread(target=self._work, args=(ended,), name=name, daemon=True).start()
+            try:
+                threading.Thread(target=self._work, args=(ended,), name=name, daemon=True).start()
+            except RuntimeError as error:  # a limit of the container or of the user
+                raise QueueError(
+                    f"Of {wanted} threads {number} could be started: {error}. Take a lower --concurrency, or raise the "
+                    f"limit of threads (ulimit -u, or pids_limit of the container)."
+                ) from error
+            self._slots += 1
 
     def submit(self, start: Start) -> None:
         """Run this one in the next free thread."""
