@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
@@ -15,6 +16,8 @@ from lamplighter.support.needs import MISSING, Need, read_needs
 
 T = TypeVar("T")
 Key = type[Any] | str
+
+MOST_PLANS = 10_000  # functions that are remembered with what they need: a program may call new ones without end
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +36,10 @@ class Container:
         self._bindings: dict[Key, Binding] = {}
         self._instances: dict[Key, Any] = {}
         self._aliases: dict[Key, Key] = {}
-        self._extenders: dict[Key, list[Callable[[Any, Any], Any]]] = {}
+        # In their order, by the name that was asked for: what it stands for may be bound later.
+        self._extenders: list[tuple[Key, Callable[[Any, Any], Any]]] = []
         self._tags: dict[str, list[Key]] = {}
-        self._contextual: dict[tuple[type, Any], Callable[[], Any]] = {}
+        self._contextual: dict[tuple[Key, Any], Callable[[], Any]] = {}
         self._plans: dict[Any, tuple[Need, ...]] = {}
         self._resolved: dict[Key, Key] = {}
         self._scope: ContextVar[dict[Key, Any] | None] = ContextVar("lamplighter_scope", default=None)
@@ -79,15 +83,16 @@ class Container:
         if step == name:
             raise ContainerError(f"{_name(key)} can't be an alias of itself.")
         self._aliases[name] = key
+        self._instances.pop(name, None)
         self._resolved = {}
 
     def extend(self, key: type[T] | str, decorate: Callable[[T, "Container"], T]) -> None:
         """Pass what is built for a key through `decorate`, and what was built already."""
-        key = self._resolve(key)
-        if key in self._instances:
-            self._instances[key] = decorate(self._instances[key], self)
+        found = self._resolve(key)
+        if found in self._instances:
+            self._instances[found] = decorate(self._instances[found], self)
         else:
-            self._extenders.setdefault(key, []).append(decorate)
+            self._extenders.append((key, decorate))
 
     def tag(self, keys: Iterable[Key], tag: str) -> None:
         """Put keys under a common word."""
@@ -205,10 +210,16 @@ class Container:
         try:
             factory = binding.factory if binding is not None else self._constructor(key)
             value = factory(**self._arguments(self._needs(factory), parameters, key))
+        except TypeError as error:
+            if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+                raise  # by a line of the factory's own
+            why = f"{_name(factory)} can't be called with what its annotations ask for: {error}"
+            raise ContainerError(self._told(why)) from error
         finally:
             self._building.reset(token)
-        for decorate in self._extenders.get(key, ()):
-            value = decorate(value, self)
+        for name, decorate in self._extenders:
+            if self._resolve(name) == key:
+                value = decorate(value, self)
         return value
 
     def _constructor(self, key: Key) -> Callable[..., Any]:
@@ -228,7 +239,7 @@ class Container:
         return arguments
 
     def _resolve_need(self, need: Need, owner: Any) -> Any:
-        if self._contextual:
+        if self._contextual and isinstance(owner, type | str):
             for asked in (f"${need.name}", *need.kinds):
                 give = self._contextual.get((owner, asked))
                 if give is not None:
@@ -250,20 +261,30 @@ class Container:
     def _is_buildable(self, kind: Any, need: Need) -> bool:
         if self.has(kind):
             return True
-        if not isinstance(kind, type) or kind.__module__ == "builtins":
+        # A path, a number or a lock that is made of nothing is not the one that was meant.
+        if not isinstance(kind, type) or kind.__module__.partition(".")[0] in sys.stdlib_module_names:
             return False
         # What is optional is given only when somebody has bound it.
         return need.default is MISSING and not need.allows_none
 
     def _needs(self, function: Callable[..., Any]) -> tuple[Need, ...]:
-        plan = self._plans.get(function)
+        try:
+            plan = self._plans.get(function)
+        except TypeError:  # it has no hash, as an instance of a dataclass
+            return self._read_needs(function)
         if plan is None:
-            try:
-                plan = self._plans[function] = read_needs(function)
-            except (ValueError, TypeError, NameError) as error:
-                why = f"{_name(function)} has annotations that can't be read: {error}"
-                raise ContainerError(self._told(why)) from error
+            plan = self._read_needs(function)
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            self._plans[function] = plan
         return plan
+
+    def _read_needs(self, function: Callable[..., Any]) -> tuple[Need, ...]:
+        try:
+            return read_needs(function)
+        except (ValueError, TypeError, NameError) as error:
+            why = f"{_name(function)} has annotations that can't be read: {error}"
+            raise ContainerError(self._told(why)) from error
 
     def _resolve(self, key: Key) -> Key:
         # What is bound meanwhile begins with an empty dictionary, so that an old answer goes where nobody looks.
@@ -277,7 +298,7 @@ class Container:
         while key in self._aliases:
             key = self._aliases[key]
         if isinstance(key, type) and key not in self._bindings and key not in self._instances:
-            named = f"{key.__module__}:{key.__qualname__}"
+            named = _by_module(key)
             if named in self._bindings or named in self._instances:
                 return named
         return key
@@ -290,7 +311,7 @@ class Container:
 class Contextual:
     """The middle of `when(A).needs(B).give(c)`."""
 
-    def __init__(self, container: Container, rules: dict[tuple[type, Any], Callable[[], Any]], cls: type) -> None:
+    def __init__(self, container: Container, rules: dict[tuple[Key, Any], Callable[[], Any]], cls: type) -> None:
         self._container = container
         self._rules = rules
         self._cls = cls
@@ -303,7 +324,8 @@ class Contextual:
 
     def give(self, value: object) -> None:
         """What is given: a value, a class that the container makes, or a function that it calls."""
-        self._rules[self._cls, self._kind] = _giver(self._container, value)
+        for owner in (self._cls, _by_module(self._cls)):  # it may be bound by its name
+            self._rules[owner, self._kind] = _giver(self._container, value)
 
 
 class BoundInvoker(Generic[T]):
@@ -339,6 +361,10 @@ class BoundInvoker(Generic[T]):
             if value is not MISSING:
                 values[need.name] = value
         return self._function(*arguments[:leading], **values)
+
+
+def _by_module(key: type) -> str:
+    return f"{key.__module__}:{key.__qualname__}"
 
 
 def _giver(container: Container, value: Any) -> Callable[[], Any]:

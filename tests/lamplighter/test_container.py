@@ -2,9 +2,14 @@
 
 import functools
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import pytest
 
@@ -15,6 +20,10 @@ from tests.programs import run
 
 class Mailer:
     """Needs nothing."""
+
+
+class Smtp(Mailer):
+    """Another mailer."""
 
 
 class Letters:
@@ -408,3 +417,118 @@ print(session.ended)
     )
 
     assert said == "0\n1\n"
+
+
+NAME_OF_LETTERS = f"{Letters.__module__}:{Letters.__qualname__}"
+
+
+def test_an_alias_takes_the_place_of_what_stood_under_its_name() -> None:
+    container = Container()
+    container.instance(Mailer, Mailer())
+    other = container.instance(Smtp, Smtp())
+
+    container.alias(Smtp, Mailer)
+
+    assert container.make(Mailer) is other
+
+
+@pytest.mark.parametrize(
+    "bind",
+    [
+        lambda container: container.singleton(NAME_OF_LETTERS, Letters),
+        lambda container: (container.bind("letters", Letters), container.alias("letters", Letters)),
+    ],
+    ids=["by its name", "by an alias"],
+)
+def test_what_is_extended_may_be_bound_later_under_another_name(bind: Callable[[Container], object]) -> None:
+    container = Container()
+
+    container.extend(Letters, lambda letters, container: Letters(letters.mailer, copies=7))
+    bind(container)
+
+    assert container.make(Letters).copies == 7
+
+
+def test_what_one_class_is_given_holds_where_it_is_bound_by_its_name() -> None:
+    container = Container()
+    container.singleton(NAME_OF_LETTERS, Letters)
+    other = Smtp()
+
+    container.when(Letters).needs(Mailer).give(lambda: other)
+
+    assert container.make(Letters).mailer is other
+
+
+@pytest.mark.parametrize("kind", [Path, Decimal, timedelta, threading.Event, Any])
+def test_nothing_of_the_standard_library_is_made_up(kind: type) -> None:
+    def needs(value: object) -> object:
+        return value
+
+    needs.__annotations__["value"] = kind
+
+    with pytest.raises(ContainerError, match=f"needs value: {kind.__name__}. Bind it"):
+        Container().call(needs)
+
+    container = Container()
+    bound = container.instance(kind, object())
+    assert container.call(needs) is bound
+
+
+class Pair(NamedTuple):
+    """Two numbers that nobody gives."""
+
+    left: int
+    right: int
+
+
+class Placed:
+    """Takes no name for what it needs."""
+
+    def __init__(self, mailer: Mailer, /) -> None:
+        self.mailer = mailer
+
+
+class Wrong:
+    """Breaks by itself."""
+
+    def __init__(self) -> None:
+        raise TypeError("mine")
+
+
+@pytest.mark.parametrize("kind", [Pair, Placed])
+def test_what_can_not_be_called_so_is_named(kind: type) -> None:
+    with pytest.raises(ContainerError, match=rf"Building {kind.__name__}: {kind.__name__} can't be called"):
+        Container().make(kind)
+
+
+def test_an_error_of_a_constructors_own_stays_as_it_is() -> None:
+    with pytest.raises(TypeError, match="mine"):
+        Container().make(Wrong)
+
+
+@dataclass
+class Sends:
+    """Can be called, and has no hash."""
+
+    copies: int = 1
+
+    def __call__(self, mailer: Mailer) -> Mailer:
+        return mailer
+
+
+def test_whatever_can_be_called_may_be_without_a_hash() -> None:
+    assert isinstance(Container().call(Sends()), Mailer)
+
+
+def test_functions_that_are_called_once_are_not_kept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lamplighter.container.MOST_PLANS", 10)
+    container = Container()
+    first = functools.partial(Sends())
+    gone = weakref.ref(first)
+    container.call(first)
+    del first
+
+    for _ in range(10):
+        container.call(functools.partial(Sends()))
+
+    assert gone() is None
