@@ -1,5 +1,6 @@
 """Builds objects from the annotations of their constructors; signatures are read once."""
 
+import copy
 import functools
 import inspect
 import sys
@@ -17,6 +18,7 @@ from lamplighter.support.needs import MISSING, Need, read_needs
 T = TypeVar("T")
 Key = type[Any] | str
 
+BOUND = ("_bindings", "_instances", "_aliases", "_extenders", "_tags", "_contextual")
 MOST_PLANS = 10_000  # functions that are remembered with what they need: a program may call new ones without end
 
 
@@ -94,9 +96,14 @@ class Container:
         else:
             self._extenders.append((key, decorate))
 
+    def checkpoint(self) -> Callable[[], None]:
+        """A function that takes back whatever is bound, extended or tagged from now on."""
+        kept = {name: copy.copy(vars(self)[name]) for name in BOUND}
+        return lambda: vars(self).update(kept, _resolved={})
+
     def tag(self, keys: Iterable[Key], tag: str) -> None:
         """Put keys under a common word."""
-        self._tags.setdefault(tag, []).extend(keys)
+        self._tags[tag] = [*self._tags.get(tag, ()), *keys]
 
     def tagged(self, tag: str) -> list[Any]:
         """What is built for every key under a word."""

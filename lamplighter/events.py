@@ -20,6 +20,16 @@ class Dispatcher:
         """Who would hear of it, so that an event need not be made in vain: a list that tells of later ones, too."""
         return self._listeners.setdefault(event, [])
 
+    def checkpoint(self) -> Callable[[], None]:
+        """A function that takes back the listeners that are added from now on."""
+        counts = {event: len(listeners) for event, listeners in self._listeners.items()}
+
+        def take_back() -> None:
+            for event, listeners in self._listeners.items():
+                del listeners[counts.get(event, 0) :]
+
+        return take_back
+
     def dispatch(self, event: object) -> None:
         """Call the listeners; what one raises reaches the caller."""
         for listener in self._listeners.get(type(event), ()):

@@ -4,6 +4,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -41,10 +42,10 @@ class Application(Container):
         super().__init__()
         self._base_path = Path(base_path).resolve()
         self._declared = list(providers)
-        self._providers: list[ServiceProvider] = []
         self._booted: list[Callable[[], object]] = []
         self._environment = "production"
         self._requested: str | None = None
+        self._events = Dispatcher()
         self.is_booted = False
         self._bind_self()
 
@@ -72,30 +73,53 @@ class Application(Container):
     def bootstrap(self) -> Self:
         """Read the environment and the configuration, register all providers, then boot them; once.
 
+        What a try that has failed has bound is taken back, so that another one begins where it began.
+
         Raises:
             ConfigError: a setting, or a provider's name, is wrong.
         """
         if self.is_booted:
             return self
+        take_back = self._checkpoint()
+        try:
+            self._boot()
+        except BaseException:
+            take_back()
+            raise
+        return self
+
+    def _boot(self) -> None:
         if str(self._base_path) not in sys.path:
             sys.path.insert(0, str(self._base_path))
         found = load_environment(self._base_path, self._requested)
         self._environment = found.name
         self._load_config()
         self._tell_missing_files(found)
-        self._providers = []  # of an earlier try that has failed
-        for declared in self._declared:
-            provider = _provider_class(declared)(self)
-            self._providers.append(provider)
-            provider.register()
-        for provider in self._providers:
+        # As with Laravel, one that is declared twice is registered once.
+        providers = [found(self) for found in dict.fromkeys(map(_provider_class, self._declared))]
+        for provider in providers:
+            _run(provider, "registered", provider.register)
+        for provider in providers:
             if provider.boot is not None:
-                self.call(provider.boot)
+                _run(provider, "booted", partial(self.call, provider.boot))
         self.is_booted = True
         Application.current = self
         for callback in self._booted:
             callback()
-        return self
+
+    def _checkpoint(self) -> Callable[[], None]:
+        """What takes back all that a try to boot may do to this application."""
+        parts = [self.checkpoint(), self._events.checkpoint()]
+        callbacks, current = list(self._booted), Application.current
+
+        def take_back() -> None:
+            for part in parts:
+                part()
+            self._booted = callbacks
+            self.is_booted = False
+            Application.current = current
+
+        return take_back
 
     def run(self, argv: Sequence[str]) -> int:
         """Run a console command; the exit code. `argv` is without the program's name."""
@@ -124,7 +148,7 @@ class Application(Container):
         self.instance(Application, self)
         self.instance(Container, self)
         self.instance(CommandTable, CommandTable())
-        self.instance(contracts.Events, Dispatcher())
+        self.instance(contracts.Events, self._events)
         self.alias(contracts.Events, Dispatcher)
         self.alias(contracts.Config, Repository)
         self.instance(contracts.ExceptionHandler, Handler(self))
@@ -155,6 +179,18 @@ class Application(Container):
         logging_settings = config.get("logging")
         if logging_settings is not None:
             configure(logging_settings, lambda path: self.path(path))
+
+
+def _run(provider: ServiceProvider, step: str, call: Callable[[], object]) -> None:
+    """Let a provider do its part; what it raises says whose part that was."""
+    name = f"{type(provider).__module__}:{type(provider).__qualname__}"
+    try:
+        call()
+    except SystemExit as error:
+        raise ConfigError(f"The provider {name} wanted to end the program when it was {step}: {error!r}.") from error
+    except Exception as error:
+        error.add_note(f"It was raised when the provider {name} was {step}.")
+        raise
 
 
 def _provider_class(declared: str | type[ServiceProvider]) -> type[ServiceProvider]:

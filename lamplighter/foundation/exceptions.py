@@ -8,6 +8,7 @@ from lamplighter.console.options import GlobalOptions
 from lamplighter.console.output import Output
 from lamplighter.contracts import Container, DatabaseErrors
 from lamplighter.errors import ConsoleError, LamplighterError
+from lamplighter.queue.failed.trace import message
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Handler:
         """Show an error on stderr; the exit code that it stands for."""
         text = self._explained(error)
         if text is None:
-            text = _told(error)
+            text = "\n".join([_told(error), *getattr(error, "__notes__", ())])
             if verbosity < 1:
                 text += "\nRun it again with -v to see where it comes from."
         Output.for_terminal(GlobalOptions(verbosity=verbosity)).error(text)
@@ -43,7 +44,7 @@ class Handler:
     def _explained(self, error: BaseException) -> str | None:
         """What a person is told who can't mend our code; None for what only its trace explains."""
         if isinstance(error, LamplighterError):
-            return str(error)
+            return message(error)
         if self._app is not None and self._app.has(DatabaseErrors):
             errors: DatabaseErrors = self._app.make(DatabaseErrors)
             if errors.is_lost_connection(error):
@@ -53,7 +54,7 @@ class Handler:
 
 def _told(error: BaseException) -> str:
     """The error and the first line of what it says; the others stand in its trace."""
-    return f"{type(error).__name__}: {error}".removesuffix(": ").splitlines()[0]
+    return f"{type(error).__name__}: {message(error)}".removesuffix(": ").splitlines()[0]
 
 
 def _is_on_screen(logger: logging.Logger) -> bool:

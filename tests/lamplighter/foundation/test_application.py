@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -305,3 +306,99 @@ def test_an_error_that_nobody_expected_is_shown_once(
     log = folder / "app.log"
     assert (status, err.count("ValueError: one"), "two" in err) == (1, 1, False)
     assert (log.read_text().count("ValueError: one") if log.exists() else 0) == logged
+
+
+class Happened:
+    """An event."""
+
+
+class Fickle(ServiceProvider):
+    """Binds, listens and extends; the first boot of each kind fails."""
+
+    fails: ClassVar[list[str]] = []
+    told: ClassVar[list[str]] = []
+
+    def register(self) -> None:
+        """Do everything that a provider can do."""
+        self.app.singleton(list, lambda: ["made"])
+        self.app.extend(list, lambda made, _: [*made, "extended"])
+        self.app.make(contracts.Events).listen(Happened, lambda _: self.told.append("heard"))
+        self.app.booted(self._booted)
+
+    def boot(self) -> None:
+        """Fail once."""
+        if "boot" in self.fails:
+            self.fails.remove("boot")
+            raise ConnectionError("not yet")
+
+    def _booted(self) -> None:
+        if "booted" in self.fails:
+            self.fails.remove("booted")
+            raise ConnectionError("not yet")
+        self.told.append("booted")
+
+
+@pytest.mark.parametrize("step", ["boot", "booted"])
+def test_a_second_try_to_boot_begins_where_the_first_began(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr(Fickle, "fails", [step])
+    monkeypatch.setattr(Fickle, "told", [])
+    before = Application.current
+    app = Application(folder, providers=[Fickle])
+    with pytest.raises(ConnectionError):
+        app.bootstrap()
+    assert (app.is_booted, Application.current) == (False, before)
+
+    app.bootstrap()
+
+    app.make(contracts.Events).dispatch(Happened())
+    assert Fickle.told == ["booted", "heard"]
+    assert app.make(list) == ["made", "extended"]
+
+
+def test_a_provider_that_is_declared_twice_is_registered_once(folder: Path) -> None:
+    app = Application(folder, providers=[First, f"{__name__}:First", First])
+    told: list[str] = app.instance(list, [])
+
+    app.bootstrap()
+
+    assert told == ["register first", "boot first in Europe/Oslo"]
+
+
+class Leaving(ServiceProvider):
+    """Ends the program."""
+
+    def register(self) -> None:
+        """With 0, as if all were well."""
+        sys.exit(0)
+
+
+@pytest.mark.parametrize(
+    ("provider", "said"), [(Breaking, "ZeroDivisionError: by nothing"), (Leaving, "wanted to end the program")]
+)
+def test_a_provider_that_breaks_is_named(
+    folder: Path, capsys: pytest.CaptureFixture[str], provider: type[ServiceProvider], said: str
+) -> None:
+    assert Application(folder, providers=[provider]).run(["list"]) == 1
+
+    err = capsys.readouterr().err
+    assert said in err
+    assert f"provider {__name__}:{provider.__name__}" in err
+
+
+class Mute(Exception):
+    """Can't say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def test_an_error_that_can_not_be_told_is_named_by_its_class(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Hides(ServiceProvider):
+        def register(self) -> None:
+            raise Mute
+
+    assert Application(folder, providers=[Hides]).run(["list"]) == 1
+
+    assert "ERROR  Mute: <" in capsys.readouterr().err
