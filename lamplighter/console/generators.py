@@ -75,6 +75,8 @@ def _words(name: str) -> list[str]:
 def _check(kind: str, word: str) -> None:
     if not word.isidentifier() or not word.isascii():
         raise ConsoleError(f"{kind} can't be named {word!r}: a name has letters, digits and underscores.")
+    if word.startswith("__"):
+        raise ConsoleError(f"{kind} can't be named {word!r}: Python keeps such files for itself.")
     if keyword.iskeyword(word):
         raise ConsoleError(f"{kind} can't be named {word!r}: Python keeps that word for itself.")
 

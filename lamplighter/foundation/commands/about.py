@@ -53,7 +53,7 @@ class AboutCommand(Command):
             "Application Name": str(self._config.get("app.name", "")),
             "Base Path": str(self._app.base_path),
             "Environment": self._app.environment,
-            "Debug Mode": "ENABLED" if self._config.get("app.debug") else "OFF",
+            "Debug Mode": "ENABLED" if self._config.boolean("app.debug", False) else "OFF",
             "Maintenance Mode": "ENABLED" if self._maintenance.is_down() else "OFF",
             "Timezone": str(self._config.get("app.timezone", "")),
         }

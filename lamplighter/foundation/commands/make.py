@@ -1,5 +1,6 @@
 """`make:command` and `make:provider`."""
 
+import re
 from typing import Annotated
 
 import typer
@@ -7,8 +8,10 @@ import typer
 from lamplighter.console.command import Command
 from lamplighter.console.generators import Generator
 from lamplighter.contracts import Application
+from lamplighter.errors import ConsoleError
 from lamplighter.support.strings import snake
 
+COMMAND_NAME = re.compile(r"[a-zA-Z0-9_][\w-]*(:[\w-]+)*", re.ASCII)
 COMMAND_STUB = '''"""The command `{{ command }}`."""
 
 from typing import Annotated
@@ -61,6 +64,11 @@ class MakeCommandCommand(Command):
     def handle(self, name: ClassName, command: CommandName = None, force: Force = False) -> None:
         class_name = name.replace("\\", "/").rpartition("/")[2]
         called = command or "app:" + snake(class_name).replace("_", "-")
+        if not COMMAND_NAME.fullmatch(called):
+            raise ConsoleError(
+                f"A command can't be named {called!r}: a name has letters, digits, hyphens and underscores, and colons "
+                f"between its parts, as send:letters."
+            )
         stub = COMMAND_STUB.replace("{{ command }}", called)
         made = self._generator.create("Command", name, "app/Console/Commands", stub, force=force)
         self._generator.announce(self.output, "Command", made)

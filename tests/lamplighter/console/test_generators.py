@@ -70,7 +70,21 @@ def test_force_overwrites(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["class", "Import", "None", "2Fast", "Send Mail!", "Käse", "", "/", "Job", "class/Send"]
+    "name",
+    [
+        "class",
+        "__init__",
+        "__init__/Send",
+        "Import",
+        "None",
+        "2Fast",
+        "Send Mail!",
+        "Käse",
+        "",
+        "/",
+        "Job",
+        "class/Send",
+    ],
 )
 def test_a_name_that_python_or_the_stub_needs_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConsoleError):

@@ -226,6 +226,27 @@ def test_a_command_without_a_name_is_named_after_its_class(project: Path, artisa
     assert 'name = "app:send-reports"' in made.read_text()
 
 
+@pytest.mark.parametrize("name", ['a" b', "{{ foo }}", "a\nb", "--all", "a:", " "])
+def test_a_command_can_not_have_a_name_that_nobody_could_type(
+    project: Path, artisan: Artisan, capsys: Screen, name: str
+) -> None:
+    assert artisan("make:command", "SendReports", f"--command={name}") == 1
+
+    assert "A command can't be named" in capsys.readouterr().err
+    assert not (project / "app").exists()
+
+
+@pytest.mark.parametrize(("value", "told"), [("1", "ENABLED"), ("0", "OFF"), (True, "ENABLED"), (False, "OFF")])
+def test_the_digits_of_the_environment_switch_debugging_on_and_off(
+    project: Path, artisan: Artisan, capsys: Screen, value: object, told: str
+) -> None:
+    (project / "config" / "app.py").write_text(f"config = {{'debug': {value!r}}}")
+
+    artisan("about", "--json")
+
+    assert json.loads(capsys.readouterr().out)["environment"]["debug_mode"] == told
+
+
 def test_a_provider_that_was_made_can_be_registered(project: Path, artisan: Artisan, capsys: Screen) -> None:
     assert artisan("make:provider", "BillingServiceProvider") == 0
 
