@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lamplighter.errors import ConfigError
-from lamplighter.support.discovery import load_settings
+from lamplighter.support.discovery import is_hidden, load_settings
 
 _MISSING = object()
 
@@ -78,11 +78,10 @@ class Repository:
 
 
 def load_config(folder: Path) -> Repository:
-    """The settings of every file in a folder; each has one dictionary named `config`.
+    """The settings of every file in a folder that is not hidden; each has one dictionary named `config`.
 
     Raises:
         ConfigError: a file breaks or has no such dictionary.
     """
-    return Repository(
-        {path.stem: load_settings(path) for path in sorted(folder.glob("*.py")) if path.stem != "__init__"}
-    )
+    files = [path for path in sorted(folder.glob("*.py")) if path.stem != "__init__" and not is_hidden([path.name])]
+    return Repository({path.stem: load_settings(path) for path in files})

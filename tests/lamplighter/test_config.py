@@ -96,3 +96,11 @@ def test_each_file_is_a_section(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text("config = {}")
 
     assert load_config(tmp_path).all() == {"mail": {"host": "a"}, "app": {}}
+
+
+def test_what_an_editor_leaves_beside_a_file_is_no_section(tmp_path: Path) -> None:
+    (tmp_path / "mail.py").write_text("config = {}")
+    (tmp_path / "._mail.py").write_bytes(b"\0\5\x16\7")
+    (tmp_path / ".#mail.py").symlink_to("me@host.1234")
+
+    assert load_config(tmp_path).all() == {"mail": {}}

@@ -65,7 +65,7 @@ def test_a_file_may_be_missing_or_stand_elsewhere(project: Path) -> None:
 def test_a_package_whose_settings_break_is_named_by_its_path(project: Path) -> None:
     (project / "packages/mail.py").write_text("1/0")
 
-    with pytest.raises(ConfigError, match=r"packages/mail\.py can't be read: ZeroDivisionError"):
+    with pytest.raises(ConfigError, match=r"packages/mail\.py, line 1, can't be read: ZeroDivisionError"):
         settings(project)
 
 
