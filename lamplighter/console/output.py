@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO, TypeVar
@@ -116,21 +117,25 @@ class Output:
         """Tell what went wrong, also where all else is quiet. Further lines of the text stand below the block."""
         self._emit(self._stderr, self._framed("error", text, ansi=self._ansi_errors))
 
+    def trace(self, error: BaseException) -> None:
+        """Show where an error comes from, also where all else is quiet."""
+        self._emit(self._stderr, _harmless("".join(traceback.format_exception(error))))
+
     def paint(self, style: str, text: str) -> str:
         """The text in a style: info, warn, error, bold, gray, green, yellow, red or title."""
         return _styled(style, text) if self.ansi and text else text
 
     def two_column(self, left: str, right: str = "", *, style: str | None = None) -> None:
         """Print two words on a line with dots between them; the style colours the right one."""
-        left, right = _cell(left), _cell(right)
+        left, right = cell(left), cell(right)
         dots = "." * max(0, self.width - len(left) - len(right) - (6 if right else 5))
         words = [left, self.paint("gray", dots), self.paint(style, right) if style else right]
         self.line("  " + " ".join(word for word in words if word))
 
     def table(self, headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Print rows in a frame."""
-        headers = [_cell(header) for header in headers]
-        cells = [[_cell(str(cell)) for cell in row] for row in rows]
+        headers = [cell(header) for header in headers]
+        cells = [[cell(str(one)) for one in row] for row in rows]
         widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
         frame = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
         head = [self.paint("green", header.ljust(width)) for header, width in zip(headers, widths, strict=True)]
@@ -203,8 +208,8 @@ def _harmless(text: str) -> str:
     return _STEERING.sub(lambda found: found[1] or f"\\u{ord(found[0]):04x}", text)
 
 
-def _cell(text: str) -> str:
-    """The same on one line."""
+def cell(text: str) -> str:
+    """Anybody's text on one line of a screen: what a terminal would obey is written as JSON writes it."""
     return _harmless(text).replace("\n", "\\n").replace("\t", "\\t")
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import sys
-import traceback
 
 from lamplighter.console.options import GlobalOptions
 from lamplighter.console.output import Output
@@ -36,9 +35,10 @@ class Handler:
             text = "\n".join([_told(error), *getattr(error, "__notes__", ())])
             if verbosity < 1:
                 text += "\nRun it again with -v to see where it comes from."
-        Output.for_terminal(GlobalOptions(verbosity=verbosity)).error(text)
+        output = Output.for_terminal(GlobalOptions(verbosity=verbosity))
+        output.error(text)
         if verbosity >= 1:
-            traceback.print_exception(error, file=sys.stderr)
+            output.trace(error)
         return error.exit_code if isinstance(error, ConsoleError) else 1
 
     def _explained(self, error: BaseException) -> str | None:

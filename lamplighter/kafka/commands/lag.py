@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lamplighter.console.command import Command
+from lamplighter.console.output import cell
 from lamplighter.errors import ConsoleError, LamplighterError, QueueError
 from lamplighter.kafka.connections import KafkaConnections
 from lamplighter.kafka.monitoring.counting import Delayed
@@ -105,7 +106,7 @@ class LagCommand(Command):
                     found, error = reader.read(topics), ""
                 except QueueError as trouble:
                     error = str(trouble)  # what was seen last stays
-                live.update(_drawn(found, self._count(found, connection), error), refresh=True)
+                live.update(drawn(found, self._count(found, connection), error), refresh=True)
                 ended.wait(every)
 
     def _count(self, found: GroupLag, connection: str) -> Delayed:
@@ -227,18 +228,19 @@ def _span(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
-def _drawn(found: GroupLag, delayed: Delayed, error: str) -> "RenderableType":
+def drawn(found: GroupLag, delayed: Delayed, error: str) -> "RenderableType":
+    """The live table, what is told below it, and the last error."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     now = time.time()
     # Without a frame it fits into 80 columns.
-    title = f"{found.group}  {time.strftime('%H:%M:%S')}"
-    table = Table(title=title, box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    title = f"{cell(found.group)}  {time.strftime('%H:%M:%S')}"
+    table = Table(title=Text(title), box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for header in HEADERS:
         table.add_column(header, justify="left" if header in ("partition", "owner") else "right", no_wrap=True)
     for row in _rows(found, now):
-        table.add_row(*(Text(cell) for cell in row))
-    below = [Text(line) for line in _summary(found, delayed, now)] if found.group else []
-    return Group(table, *below, *([Text(error, style="red")] if error else []))
+        table.add_row(*(Text(cell(word)) for word in row))
+    below = [Text(cell(line)) for line in _summary(found, delayed, now)] if found.group else []
+    return Group(table, *below, *([Text(cell(error), style="red")] if error else []))

@@ -402,3 +402,15 @@ def test_an_error_that_can_not_be_told_is_named_by_its_class(folder: Path, capsy
     assert Application(folder, providers=[Hides]).run(["list"]) == 1
 
     assert "ERROR  Mute: <" in capsys.readouterr().err
+
+
+def test_no_text_of_an_error_steers_the_terminal(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Steers(ServiceProvider):
+        def register(self) -> None:
+            raise ValueError("one\x1b[2J")
+
+    Application(folder, providers=[Steers]).run(["list", "-v", "--no-ansi"])
+
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "\x1b" not in err

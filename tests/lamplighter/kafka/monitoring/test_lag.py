@@ -1,5 +1,6 @@
 """The numbers of a partition, from what its commit says; and kafka:lag on the embedded broker."""
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
+from lamplighter.kafka.commands.lag import drawn
+from lamplighter.kafka.monitoring.counting import Delayed
+from lamplighter.kafka.monitoring.groups import GroupLag, Member
 from lamplighter.kafka.monitoring.lag import Log, PartitionLag, Retry, measure, measure_own
 from lamplighter.kafka.partitions.offset_map import Mark, OffsetMap
 from lamplighter.kafka.partitions.partition import Partition
@@ -201,3 +206,17 @@ def test_the_embedded_broker_tells_what_it_can(project: Project) -> None:
     assert [one["partition"] for one in told["partitions"]] == [0, 1, 2, 3]
     assert (told["lag"], told["members"], told["state"]) == (0, None, None)
     assert "embedded broker can't tell who is in a group" in shown
+
+
+def test_no_name_of_a_group_or_a_member_steers_the_live_table() -> None:
+    member = Member("\x1b[2Jmine", "any", "h\u202eost")  # whoever joins a group names its client
+    found = GroupLag("[/red]", "stable", "classic", [member], [lag(committed=1, end=2)])
+    screen = io.StringIO()
+
+    Console(file=screen, width=200).print(drawn(found, Delayed(None, "\x9b1mtrouble"), "\x07away"))
+
+    shown = screen.getvalue()
+    assert "[/red]" in shown
+    for word in ("\\u001b[2Jmine", "h\\u202eost", "\\u009b1mtrouble", "\\u0007away"):
+        assert word in shown
+    assert all(letter == "\n" or letter.isprintable() for letter in shown)
