@@ -7,6 +7,7 @@ from typing import Any
 from lamplighter.errors import ConfigError
 from lamplighter.support.discovery import is_hidden, load_settings
 
+KINDS: dict[type, str] = {str: "text", int: "a whole number", bool: "true or false", Mapping: "a dictionary"}
 _MISSING = object()
 
 
@@ -64,8 +65,11 @@ class Repository:
     def _typed(self, key: str, default: object, kind: Any) -> Any:
         value = self.get(key, default)
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            given = "nothing" if value is None else type(value).__name__
-            raise ConfigError(f"The setting {key!r} must be a {kind.__name__.lower()}; there is {given}.")
+            # Never the value itself, which may be a secret.
+            given = "nothing" if value is None else f"a {type(value).__name__}"
+            section, _, below = key.partition(".")
+            place = f"the key {below!r} of config/{section}.py" if below else f"config/{section}.py"
+            raise ConfigError(f"The setting {key!r}, {place}, has to be {KINDS[kind]}, and is {given}.")
         return value
 
     def _find(self, key: str) -> Any:

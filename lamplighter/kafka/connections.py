@@ -1,6 +1,6 @@
 """The Kafka connections of the configuration: their settings, and where their brokers are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -141,7 +141,15 @@ class KafkaConnections:
     def _read(self, name: str) -> KafkaSettings:
         options = self._config.get(f"queue.connections.{name}")
         if not isinstance(options, dict) or options.get("driver") != "kafka":
-            raise ConfigError(f"config/queue.py and config/kafka.py have no connection {name!r} with the driver kafka.")
+            known = [
+                each
+                for each, found in self._config.mapping("queue.connections", {}).items()
+                if isinstance(found, Mapping) and found.get("driver") == "kafka"
+            ]
+            raise ConfigError(
+                f"config/queue.py and config/kafka.py have no connection {name!r} with the driver kafka; they have "
+                f"{', '.join(sorted(known)) or 'none'}."
+            )
         settings = read_settings(options, where=self._merge.origin(name))
         certificates = settings.ssl_ca_location
         if certificates not in ("", "probe"):  # librdkafka's word for the usual places

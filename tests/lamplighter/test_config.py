@@ -68,7 +68,7 @@ def test_typed_getters(config: Repository) -> None:
     ],
 )
 def test_another_type_names_the_key(config: Repository, getter: str, key: str) -> None:
-    with pytest.raises(ConfigError, match=key):
+    with pytest.raises(ConfigError, match=rf"{key}', the key '{key.partition('.')[2]}' of config/queue\.py"):
         getattr(config, getter)(key)
 
 

@@ -52,6 +52,8 @@ class LagCommand(Command):
             raise ConsoleError(f"--every is {every:g} seconds, and has to be 0.1 at least, and a day at most.")
         settings = self._connections.settings(connection)
         topics = [name.strip() for name in topic.split(",") if name.strip()]
+        if topic and not topics:
+            raise ConsoleError("--topic names no topic.")
         reader = GroupReader(settings, self._connections.client_config(connection), group=group)
         try:
             if watch:

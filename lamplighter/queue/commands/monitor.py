@@ -64,7 +64,9 @@ class MonitorCommand(Command):
     def _places(self, queues: str) -> list[tuple[str, str]]:
         places = []
         for word in (part.strip() for part in queues.split(",") if part.strip()):
-            connection, colon, queue = word.partition(":")
+            connection, colon, queue = (each.strip() for each in word.partition(":"))
+            if colon and not (connection and queue):
+                raise ConsoleError(f"{word!r} names no queue of a connection; name both, such as kafka:store.")
             places.append((connection, queue) if colon else (self._queues.default, word))
         if not places:
             raise ConsoleError("No queue is named; such as `queue:monitor kafka:store`.")

@@ -25,6 +25,11 @@ def test_certificates_are_looked_for_in_the_projects_folder(tmp_path: Path, give
     assert connections.settings("kafka").ssl_ca_location == meant.format(project=tmp_path)
 
 
+def test_a_connection_that_is_none_of_ours_is_told_which_are(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no connection 'kafak' with the driver kafka; they have kafka\."):
+        connection_of(tmp_path).settings("kafak")
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
