@@ -67,8 +67,9 @@ def typer_command(entry: CommandEntry) -> typer.core.TyperCommand:
     def call(**arguments: Any) -> Call:
         for name, value in arguments.items():
             # It is neither more nor less than any limit.
-            if isinstance(value, float) and math.isnan(value):
-                raise typer.BadParameter(f"'{name}' is no number.")
+            for one in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(one, float) and math.isnan(one):
+                    raise typer.BadParameter(f"'{name}' is no number.")
         return Call(command_class, arguments)
 
     signature = inspect.signature(command_class.handle, eval_str=True)

@@ -35,7 +35,7 @@ def env(name: str, default: Any = None, *, cast: Callable[[str], Any] | None = N
         return read
     try:
         return cast(read)
-    except ValueError as error:
+    except (ValueError, TypeError, ArithmeticError) as error:  # as int, json.loads and Decimal refuse a text
         shown = "" if is_secret(name) else f" is {read!r}, which"
         kind = getattr(cast, "__name__", "value")
         raise ConfigError(f"The variable {name}{shown} is no {kind}.") from (None if is_secret(name) else error)

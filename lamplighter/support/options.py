@@ -43,7 +43,8 @@ def _parse(value: object, hint: Any, place: Callable[[str], str], key: str) -> A
     if parsed is _REFUSED:
         # Never the value itself, which may be a secret.
         is_word = isinstance(value, str) and typing.get_origin(hint) is Literal
-        given = "another word" if is_word else _given(value)
+        is_list = isinstance(value, list | tuple) and typing.get_origin(hint) is tuple
+        given = "another word" if is_word else "other items" if is_list else _given(value)
         raise ConfigError(f"{place(key)} has {given} for the key {key!r}, which takes {_name(hint)}.")
     return parsed
 
@@ -51,6 +52,8 @@ def _parse(value: object, hint: Any, place: Callable[[str], str], key: str) -> A
 def _given(value: object) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
+    if value == "":
+        return "an empty text"
     return "null" if value is None else f"a {type(value).__name__}"
 
 
@@ -113,4 +116,8 @@ def _name(hint: Any) -> str:
         return " or ".join(map(str, arguments))
     if hint is type(None):
         return "null"
-    return str(getattr(hint if origin is None else origin, "__name__", hint))
+    if origin is tuple:
+        return f"a list of {_name(arguments[0])}"
+    if origin is not None:
+        return "a dictionary"
+    return str(getattr(hint, "__name__", hint))

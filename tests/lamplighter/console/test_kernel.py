@@ -53,6 +53,15 @@ class Work(Command):
         self.output.line(repr(values))
 
 
+class Rates(Command):
+    """A command with numbers."""
+
+    name = "rates"
+
+    def handle(self, rate: Annotated[list[float] | None, typer.Option()] = None) -> None:
+        self.output.line(repr(rate))
+
+
 class Retry(Command):
     """A command with lists."""
 
@@ -256,6 +265,14 @@ def test_no_number_is_no_value(run: Run, capsys: pytest.CaptureFixture[str]) -> 
     assert run("queue:work", "--sleep=nan") == 1
 
     assert "'sleep' is no number" in capsys.readouterr().err
+
+
+def test_no_number_is_no_value_in_a_list(table: CommandTable, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    table.add(CommandEntry("rates", "Print rates", f"{__name__}:Rates"))
+
+    assert run("rates", "--rate=1", "--rate=nan") == 1
+
+    assert "'rate' is no number" in capsys.readouterr().err
 
 
 def test_what_stands_behind_two_dashes_is_an_argument(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """Environment variables."""
 
 import functools
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -48,6 +49,13 @@ def test_a_cast_that_fails_names_the_variable(monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(ConfigError, match=r"LAMP.*many"):
         env("LAMP", cast=int)
+
+
+def test_a_cast_may_refuse_a_text_in_a_way_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMP", "many")
+
+    with pytest.raises(ConfigError, match=r"LAMP is 'many', which is no Decimal"):
+        env("LAMP", cast=Decimal)
 
 
 def test_a_cast_that_has_no_name_fails_clearly_too(monkeypatch: pytest.MonkeyPatch) -> None:

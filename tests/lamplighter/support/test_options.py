@@ -88,6 +88,20 @@ def test_what_is_missing_is_told_as_in_the_environment() -> None:
         parse_options(Options, {"name": "n", "port": None}, where="config/x.py")
 
 
+@pytest.mark.parametrize(
+    ("key", "given", "told"),
+    [
+        ("words", ["a", 1], "has other items for the key 'words', which takes a list of str"),
+        ("words", 5, "has a int for the key 'words', which takes a list of str"),
+        ("raw", "x", "has a str for the key 'raw', which takes a dictionary"),
+        ("port", "", "has an empty text for the key 'port', which takes int"),
+    ],
+)
+def test_what_a_key_takes_is_told_in_words(key: str, given: object, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        parse_options(Options, {"name": "n", key: given}, where="config/x.py")
+
+
 def test_two_ways_to_say_null_are_told_once() -> None:
     @dataclass(frozen=True)
     class Failed:
