@@ -17,6 +17,7 @@ from lamplighter.console.listing import find
 from lamplighter.console.options import is_global
 from lamplighter.errors import ConfigError, ConsoleError
 from lamplighter.support.provider import CommandEntry
+from lamplighter.support.strings import is_utf8
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,13 @@ def typer_command(entry: CommandEntry) -> typer.core.TyperCommand:
 
     def call(**arguments: Any) -> Call:
         for name, value in arguments.items():
-            # It is neither more nor less than any limit.
             for one in value if isinstance(value, list | tuple) else [value]:
+                # It is neither more nor less than any limit.
                 if isinstance(one, float) and math.isnan(one):
                     raise typer.BadParameter(f"'{name}' is no number.")
+                # No broker and no database takes it; a path may be any bytes.
+                if isinstance(one, str) and not is_utf8(one):
+                    raise typer.BadParameter(f"'{name}' is no UTF-8.")
         return Call(command_class, arguments)
 
     signature = inspect.signature(command_class.handle, eval_str=True)

@@ -8,6 +8,7 @@ from dataclasses import MISSING, fields
 from typing import Any, Literal, TypeVar
 
 from lamplighter.errors import ConfigError
+from lamplighter.support.strings import is_utf8
 
 T = TypeVar("T")
 
@@ -42,11 +43,17 @@ def _parse(value: object, hint: Any, place: Callable[[str], str], key: str) -> A
     parsed = _read(value, hint)
     if parsed is _REFUSED:
         # Never the value itself, which may be a secret.
-        is_word = isinstance(value, str) and typing.get_origin(hint) is Literal
-        is_list = isinstance(value, list | tuple) and typing.get_origin(hint) is tuple
+        is_word = isinstance(value, str) and value != "" and _is_utf8(value) and _is_choice(hint)
+        is_list = isinstance(value, list | tuple) and _is_utf8(value) and typing.get_origin(hint) is tuple
         given = "another word" if is_word else "other items" if is_list else _given(value)
         raise ConfigError(f"{place(key)} has {given} for the key {key!r}, which takes {_name(hint)}.")
     return parsed
+
+
+def _is_choice(hint: Any) -> bool:
+    """Whether nothing but certain words is taken, or nothing at all."""
+    kinds = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return all(kind is type(None) or typing.get_origin(kind) is Literal for kind in kinds)
 
 
 def _given(value: object) -> str:
@@ -54,10 +61,23 @@ def _given(value: object) -> str:
         return str(value)
     if value == "":
         return "an empty text"
+    if not _is_utf8(value):
+        return "a text that is no UTF-8"
     return "null" if value is None else f"a {type(value).__name__}"
 
 
+def _is_utf8(value: object) -> bool:
+    """Whether every text of a value is one that can leave this process."""
+    if isinstance(value, Mapping):
+        return all(_is_utf8(one) for pair in value.items() for one in pair)
+    if isinstance(value, list | tuple):
+        return all(map(_is_utf8, value))
+    return not isinstance(value, str) or is_utf8(value)
+
+
 def _read(value: object, hint: Any) -> Any:
+    if not _is_utf8(value):
+        return _REFUSED
     origin = typing.get_origin(hint)
     arguments = typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):

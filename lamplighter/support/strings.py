@@ -29,6 +29,18 @@ def studly(name: str) -> str:
     return "".join(word[:1].upper() + word[1:] for word in re.split(r"[_\-\s]+", name) if word)
 
 
+def is_utf8(text: str) -> bool:
+    """Whether UTF-8 can hold a text: not one with a byte of the command line or of a variable that is none.
+
+    Python reads such a byte as half of a surrogate pair, and some native clients end the interpreter when given one.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_secret(name: str) -> bool:
     """Whether what goes by this name is nothing to show."""
     return SECRET.search(name) is not None

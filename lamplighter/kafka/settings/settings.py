@@ -304,6 +304,13 @@ def _check_names(settings: KafkaSettings, where: Callable[[str], str]) -> None:
     for key in ("queue", "consumer_group_id"):
         if not getattr(settings, key).strip():
             raise ConfigError(f"{where(key)} has nothing for the key {key!r}, which takes a name.")
+    for key, names in (("topics", settings.topics), ("dead_letter_topic", [settings.dead_letter_topic])):
+        for name in names:
+            if NO_TOPIC.search(name):
+                raise ConfigError(
+                    f"{where(key)} has {name!r} for the key {key!r}. Names of topics have letters, digits, dots, "
+                    f"underscores and hyphens."
+                )
     if NO_TOPIC.search(settings.delay_prefix):
         raise ConfigError(
             f"{where('delay_prefix')} has {settings.delay_prefix!r} for the key 'delay_prefix', which names "

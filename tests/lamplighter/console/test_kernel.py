@@ -267,6 +267,13 @@ def test_no_number_is_no_value(run: Run, capsys: pytest.CaptureFixture[str]) -> 
     assert "'sleep' is no number" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [("queue:work", "--queue=caf\udce9"), ("queue:retry", "a", "caf\udce9")])
+def test_bytes_that_are_no_text_are_no_value(run: Run, capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert run(*words) == 1
+
+    assert "is no UTF-8" in capsys.readouterr().err
+
+
 def test_no_number_is_no_value_in_a_list(table: CommandTable, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     table.add(CommandEntry("rates", "Print rates", f"{__name__}:Rates"))
 

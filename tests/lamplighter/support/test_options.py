@@ -102,6 +102,24 @@ def test_what_a_key_takes_is_told_in_words(key: str, given: object, told: str) -
         parse_options(Options, {"name": "n", key: given}, where="config/x.py")
 
 
+def test_a_choice_that_may_be_null_is_told_as_a_choice() -> None:
+    @dataclass(frozen=True)
+    class Failed:
+        driver: Literal["database"] | None = None
+
+    with pytest.raises(ConfigError, match="has another word for the key 'driver'"):
+        parse_options(Failed, {"driver": "databse"}, where="config/queue.py")
+
+
+@pytest.mark.parametrize(
+    ("key", "given"),
+    [("user", "caf\udce9"), ("level", "caf\udce9"), ("words", ["a", "caf\udce9"]), ("raw", {"a": ["caf\udce9"]})],
+)
+def test_a_text_that_no_client_takes_is_refused(key: str, given: object) -> None:
+    with pytest.raises(ConfigError, match=f"has a text that is no UTF-8 for the key '{key}'"):
+        parse_options(Options, {"name": "n", key: given}, where="config/x.py")
+
+
 def test_two_ways_to_say_null_are_told_once() -> None:
     @dataclass(frozen=True)
     class Failed:

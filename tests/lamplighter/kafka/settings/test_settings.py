@@ -230,6 +230,12 @@ def test_every_setting_is_in_the_guide() -> None:
         ({"max_poll_interval": 4_294_968}, "'max_poll_interval', which takes 86400 at most"),
         ({"consumer_group_id": ""}, "has nothing for the key 'consumer_group_id'"),
         ({"queue": " "}, "has nothing for the key 'queue'"),
+        ({"dead_letter_topic": "dead letters"}, "'dead letters' for the key 'dead_letter_topic'"),
+        ({"topics": "api, re plies"}, "'re plies' for the key 'topics'"),
+        ({"consumer_group_id": "caf\udce9"}, "a text that is no UTF-8 for the key 'consumer_group_id'"),
+        ({"group_instance_id": "caf\udce9"}, "a text that is no UTF-8 for the key 'group_instance_id'"),
+        ({"sasl_password": "caf\udce9"}, "a text that is no UTF-8 for the key 'sasl_password'"),
+        ({"options": {"client.rack": "caf\udce9"}}, "a text that is no UTF-8 for the key 'options'"),
         ({"delay_prefix": "our delays/"}, "'our delays/' for the key 'delay_prefix'"),
     ],
 )
