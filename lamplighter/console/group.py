@@ -99,6 +99,7 @@ def run(command: Command, arguments: Mapping[str, Any]) -> int:
 
     Raises:
         ConsoleError: the command was aborted, or refused one of its parameters.
+        ConfigError: it has returned what is no exit code.
     """
     try:
         result = command.handle(**arguments)
@@ -108,17 +109,29 @@ def run(command: Command, arguments: Mapping[str, Any]) -> int:
         raise ConsoleError("Aborted.") from error
     except TyperException as error:
         raise ConsoleError(error.format_message()) from error
-    return 0 if result is None else int(result)
+    if result is None:
+        return 0
+    # A system keeps eight bits of it, of which 256 leaves none.
+    if not isinstance(result, int) or not 0 <= result <= 255:
+        raise ConfigError(
+            f"The command {command.name} has returned {result!r}; what handle() returns is the exit code, 0 to 255, or "
+            f"None for 0."
+        )
+    return int(result)
 
 
 def load(entry: CommandEntry) -> type[Command]:
     """The class that an entry of the command table names.
 
     Raises:
-        ConfigError: there is no command class of that name.
+        ConfigError: there is no command class of that name, or its module breaks.
     """
     module_name, _, class_name = entry.target.partition(":")
-    found = getattr(importlib.import_module(module_name), class_name, None)
+    try:
+        found = getattr(importlib.import_module(module_name), class_name, None)
+    except (Exception, SystemExit) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"The command {entry.name} ({entry.target}) can't be imported: {why}.") from error
     if not (isinstance(found, type) and issubclass(found, Command)):
         raise ConfigError(f"The command {entry.name} should be {entry.target}, but that is no Command class.")
     return found

@@ -62,6 +62,15 @@ class Rates(Command):
         self.output.line(repr(rate))
 
 
+class Returns(Command):
+    """A command that returns anything."""
+
+    name = "returns"
+
+    def handle(self, what: str) -> int | None:
+        return {"256": 256, "-1": -1, "text": "text", "true": True, "255": 255}[what]  # type: ignore[return-value]
+
+
 class Retry(Command):
     """A command with lists."""
 
@@ -280,6 +289,36 @@ def test_no_number_is_no_value_in_a_list(table: CommandTable, run: Run, capsys: 
     assert run("rates", "--rate=1", "--rate=nan") == 1
 
     assert "'rate' is no number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["256", "-1", "text"])
+def test_what_is_no_exit_code_is_an_error_that_names_the_command(
+    table: CommandTable, run: Run, handler: Handler, what: str
+) -> None:
+    table.add(CommandEntry("returns", "Returns", f"{__name__}:Returns"))
+
+    assert run("returns", "--", what) == 1
+
+    [(error, _)] = handler.rendered
+    assert "The command returns has returned" in str(error)
+
+
+@pytest.mark.parametrize(("what", "code"), [("255", 255), ("true", 1)])
+def test_what_is_an_exit_code_ends_the_program(table: CommandTable, run: Run, what: str, code: int) -> None:
+    table.add(CommandEntry("returns", "Returns", f"{__name__}:Returns"))
+
+    assert run("returns", what) == code
+
+
+@pytest.mark.parametrize("target", ["no.such.module:Thing", ":Thing"])
+def test_a_command_whose_module_breaks_is_named(table: CommandTable, run: Run, handler: Handler, target: str) -> None:
+    table.add(CommandEntry("gone", "Is gone", target))
+
+    assert run("gone") == 1
+
+    [(error, _)] = handler.rendered
+    assert isinstance(error, ConfigError)
+    assert f"The command gone ({target}) can't be imported" in str(error)
 
 
 def test_what_stands_behind_two_dashes_is_an_argument(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
