@@ -35,9 +35,12 @@ def configure(settings: Mapping[str, Any], path: Callable[[str], Path]) -> None:
     """
     name = settings.get("default", "stderr")
     channels = settings.get("channels") or {}
-    if name not in channels:
+    if not isinstance(channels, Mapping):
+        raise ConfigError(f"{FILE} has a {type(channels).__name__} for the key 'channels', which takes a dictionary.")
+    if not isinstance(name, str) or name not in channels:
         raise ConfigError(f"{FILE} has no channel {name!r}; it has {', '.join(sorted(channels)) or 'none'}.")
     options = parse_options(ChannelOptions, channels[name], where=f"{FILE} (channels.{name})")
+    level = _level(options.level)  # what is wrong is refused while the old channel is still there
     handler = _handler(options, path)
     watch(handler, in_child=_nothing, locks=_writing)
     handler.setFormatter(JsonFormatter() if options.format == "json" else LineFormatter())
@@ -47,7 +50,7 @@ def configure(settings: Mapping[str, Any], path: Callable[[str], Path]) -> None:
             logger.removeHandler(old)
             old.close()
         logger.addHandler(handler)
-        logger.setLevel(_level(options.level))
+        logger.setLevel(level)
         logger.propagate = False
 
 

@@ -240,11 +240,24 @@ def test_configuring_again_writes_each_line_once(tmp_path: Path) -> None:
         (settings("mail"), "'driver'"),
         ({"default": "one", "channels": {"one": None}}, r"channels.one\)"),
         ({"default": "one", "channels": None}, "no channel 'one'"),
+        ({"default": "one", "channels": 5}, "a int for the key 'channels'"),
+        ({"default": [], "channels": {}}, r"no channel \[\]"),
     ],
 )
 def test_a_wrong_setting_is_named(wrong: dict[str, Any], why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         configure(wrong, Path)
+
+
+def test_a_wrong_setting_leaves_the_channel_that_there_is(tmp_path: Path) -> None:
+    configure(settings("single", path="app.log"), lambda path: tmp_path / path)
+
+    with pytest.raises(ConfigError):
+        configure(settings("single", path="other.log", level="loud"), lambda path: tmp_path / path)
+
+    for name in LOGGERS:
+        logging.getLogger(name).error("still here")
+    assert (tmp_path / "app.log").read_text().count("still here") == len(LOGGERS)
 
 
 def test_children_log_while_threads_of_their_parent_do(tmp_path: Path) -> None:
