@@ -72,7 +72,7 @@ import signal
 import sys
 
 from bootstrap.app import create_app
-from lamplighter.kafka.delays.shelf import Shelf
+from lamplighter.kafka.delays.delay_partition import DelayPartition
 from lamplighter.kafka.delays.table import DelayedJobs
 from lamplighter.kafka.producing.claim_check import KafkaClaims
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
@@ -83,7 +83,7 @@ PLACES = {
     "after the word that it is done": (KafkaClaims, "_finish", "after"),
     "after the settlement": (KafkaDelivery, "delete", "after"),
     "after the copy of a retry": (Scheduler, "finish", "before"),
-    "after the move": (Shelf, "done", "before"),
+    "after the move": (DelayPartition, "done", "before"),
     "after the move of a row": (DelayedJobs, "forget", "before"),
     "after the push of a failed job": (RetryCommand, "_forget", "before"),
 }
