@@ -12,9 +12,9 @@ from confluent_kafka import Message as KafkaMessage
 from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, MessageTooLarge, QueueError
 from lamplighter.kafka.partitions.headers import to_send
+from lamplighter.kafka.producing.clients import Clients
 from lamplighter.kafka.producing.limits import too_large_text, too_large_to_send_text
-from lamplighter.kafka.settings.client_errors import is_fatal
-from lamplighter.kafka.settings.clientlog import client_logger
+from lamplighter.kafka.settings.client_errors import is_about_access, is_fatal
 from lamplighter.kafka.settings.native import Producer
 from lamplighter.kafka.topics.metadata import missing_text
 from lamplighter.queue.dispatching.pushes import Pushes
@@ -22,16 +22,15 @@ from lamplighter.support.forking import notice_fork, watch
 
 log = logging.getLogger(__name__)
 
-SINGLE_LINGER = 0  # ms
-BULK_LINGER = 20  # ms
-ALONE = -1  # in place of a linger: each message in a request of its own
 LOOK = 1.0  # seconds of one look at a topic
 CREATING = 2.0
 SERVE = 0.05  # seconds of one poll; another thread's poll may have served our report
-BESIDE = 0.001  # seconds of one poll where another producer's reports are awaited, too
 
 _MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+# What a producer says of the messages that it has in hand when it meets a fatal error.
+_GIVEN_BACK = frozenset({KafkaError._FATAL, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
+_LATE = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError.REQUEST_TIMED_OUT})
 
 Report = Callable[[KafkaError | None, KafkaMessage], None]
 Told = Callable[[QueueError | None, KafkaMessage], object]
@@ -53,7 +52,10 @@ class Reports:
 
 
 class KafkaProducer:
-    """Producers of one connection, each made when it is first needed and warmed then; safe to use from any thread.
+    """Sends messages of one connection; safe to use from any thread.
+
+    A producer of librdkafka that meets a fatal error is replaced: what it had not sent is reported as failed to whoever
+    pushed it, and the next push goes by a new one.
 
     Args:
         timeout: seconds for one push.
@@ -65,10 +67,9 @@ class KafkaProducer:
     """
 
     def __init__(self, config: Mapping[str, Any], *, timeout: float, creating: float = CREATING) -> None:
-        self._config = dict(config)
         self._timeout = timeout
         self._creating = creating
-        self._producers: dict[int, Producer] = {}
+        self._clients = Clients(config, on_error=self._on_error, on_replaced=self._forget_topics)
         self._known: set[str] = set()
         self._small: set[str] = set()  # topics that refuse requests of a size which they take a message at a time
         self._refusal: KafkaError | None = None
@@ -80,7 +81,7 @@ class KafkaProducer:
     @property
     def brokers(self) -> str:
         """The brokers, for messages."""
-        return str(self._config["bootstrap.servers"])
+        return self._clients.brokers
 
     def send(self, topic: str, messages: Iterable[tuple[Message, int]], *, bulk: bool) -> int:
         """Produce messages, each with its partition or -1, and wait for all reports; how many there were.
@@ -92,19 +93,18 @@ class KafkaProducer:
         """
         notice_fork()
         deadline = time.monotonic() + self._timeout
-        producer = self._producer_for(topic, BULK_LINGER if bulk else SINGLE_LINGER)
-        self._know(producer, topic, deadline)
+        self._know(self._client_for(topic), topic, deadline)
         reports = Reports()
         count = 0
         for message, partition in messages:
             reports.left += 1
-            self._produce(producer, topic, message, partition, reports, deadline)
+            self._produce(topic, message, partition, reports, deadline)
             count += 1
             if bulk:
-                producer.poll(0)
+                self._clients.poll(0)
                 deadline = time.monotonic() + self._timeout
         while reports.left > 0 and time.monotonic() < deadline:
-            self._poll(producer, SERVE)
+            self._clients.poll(SERVE)
         if reports.error is not None:
             raise self._translate(reports.error, topic)
         if reports.left > 0:
@@ -120,7 +120,7 @@ class KafkaProducer:
         pushes.expect()
         try:
             self.send_soon(topic, message, partition, lambda error, _: pushes.report(error))
-        except QueueError:
+        except BaseException:
             pushes.report(None)  # the job hears of it by the exception
             raise
 
@@ -131,8 +131,6 @@ class KafkaProducer:
             MessageTooLarge, QueueError, BrokerUnavailable: it can't be sent at all; `told` is not called then.
         """
         deadline = time.monotonic() + self._timeout
-        producer = self._producer_for(topic, SINGLE_LINGER)
-        self._know(producer, topic, deadline)
 
         def report(error: KafkaError | None, sent: KafkaMessage) -> None:
             with self._lock:
@@ -142,8 +140,8 @@ class KafkaProducer:
         with self._lock:
             self.ahead += 1
         try:
-            self._produce(producer, topic, message, partition, report, deadline)
-        except QueueError:
+            self._produce(topic, message, partition, report, deadline)
+        except BaseException:
             with self._lock:
                 self.ahead -= 1
             raise
@@ -155,20 +153,11 @@ class KafkaProducer:
             QueueError: it is missing.
             BrokerUnavailable: no broker answers.
         """
-        self._know(self._producer_for(topic, SINGLE_LINGER), topic, time.monotonic() + self._timeout)
+        self._know(self._client_for(topic), topic, time.monotonic() + self._timeout)
 
     def serve(self, wait: float) -> None:
         """Take reports that have come, or the first one within `wait` seconds."""
-        producer = self._producers.get(SINGLE_LINGER) or self._producers.get(ALONE)
-        if producer is not None:
-            self._poll(producer, wait)
-        else:
-            time.sleep(wait)  # it met a fatal error: whoever waits for its reports must not spin
-
-    def partitions(self, topic: str) -> int:
-        """How many partitions a topic has."""
-        metadata = self._producer(SINGLE_LINGER).list_topics(topic, timeout=self._timeout)
-        return len(metadata.topics[topic].partitions)
+        self._clients.poll(wait)
 
     def leave(self) -> None:
         """Wait for no topic any more that is not there: whoever pushes is about to end."""
@@ -176,51 +165,23 @@ class KafkaProducer:
 
     def close(self, *, timeout: float) -> bool:
         """Wait for what is still on its way; False when something is left."""
-        deadline = time.monotonic() + timeout
-        # Flushing takes reports, which need the lock, and may find that a producer is gone.
-        left = sum(producer.flush(timeout) for producer in list(self._producers.values()))
-        if ALONE in self._producers:  # to which the others may have handed over what was refused
-            left += self._producers[ALONE].flush(max(0.0, deadline - time.monotonic()))
-        with self._lock:
-            self._producers.clear()
-            self._known.clear()
-        return left == 0
-
-    def _producer(self, linger: int) -> Producer:
-        producer = self._producers.get(linger)
-        if producer is not None:
-            return producer
-        with self._lock:
-            if linger not in self._producers:
-                config = {**self._config}
-                if linger == ALONE:
-                    config |= {"batch.num.messages": 1, "max.in.flight.requests.per.connection": 5}
-                elif "linger.ms" not in config or linger:
-                    config["linger.ms"] = linger
-                config["error_cb"] = self._on_error
-                config["logger"] = client_logger()
-                self._producers[linger] = Producer(config)
-            return self._producers[linger]
+        is_all = self._clients.close(time.monotonic() + timeout)
+        self._forget_topics()
+        return is_all
 
     def _begin_as_child(self) -> None:
-        """Make producers of one's own, when they are needed: what waits in the parent's is sent by the parent."""
-        self._producers = {}
-        self._known = set()  # a new producer is to be warmed
+        """Count anew: what waits in the parent's producers is sent by the parent."""
+        self._forget_topics()
         self._refusal = None
         self.ahead = 0
         self.is_leaving = False
         self._lock = threading.Lock()
 
-    def _producer_for(self, topic: str, linger: int) -> Producer:
-        return self._producer(ALONE if topic in self._small else linger)
+    def _forget_topics(self) -> None:
+        self._known = set()  # a new producer is to be warmed
 
-    def _poll(self, producer: Producer, wait: float) -> None:
-        """Take reports that have come, or the first one within `wait` seconds or less."""
-        alone = self._producers.get(ALONE)
-        if alone is None or alone is producer:
-            producer.poll(wait)
-        elif not producer.poll(min(wait, BESIDE)):
-            alone.poll(min(wait, BESIDE))
+    def _client_for(self, topic: str) -> Producer:
+        return self._clients.alone() if topic in self._small else self._clients.shared()
 
     def _know(self, producer: Producer, topic: str, deadline: float) -> None:
         """Look at a topic once: a missing one is told at once, and the metadata warm an idempotent producer.
@@ -235,7 +196,7 @@ class KafkaProducer:
             try:
                 found = producer.list_topics(topic, timeout=max(0.1, min(left, LOOK))).topics.get(topic)
             except KafkaException as error:
-                producer.poll(0)  # serves the error callback, which alone is told of wrong credentials
+                self._clients.poll(0)  # serves the error callback, which alone is told of wrong credentials
                 if self._refusal is None and left > LOOK and not is_fatal(error.args[0]) and not self.is_leaving:
                     continue
                 raise self._translate(self._refusal or error.args[0], topic) from error
@@ -249,30 +210,42 @@ class KafkaProducer:
                 raise QueueError(missing_text([topic], self.brokers))
             time.sleep(0.05)
 
-    def _produce(
-        self, producer: Producer, topic: str, message: Message, partition: int, report: Report, deadline: float
-    ) -> None:
+    def _produce(self, topic: str, message: Message, partition: int, report: Report, deadline: float) -> None:
+        may_replace = True
+        while True:
+            producer = self._client_for(topic)
+            if topic not in self._known:
+                self._know(producer, topic, deadline)
+            try:
+                _send(producer, topic, message, partition, self._reported(producer, topic, message, partition, report))
+            except BufferError as error:
+                if time.monotonic() >= deadline:
+                    raise BrokerUnavailable(f"{self.brokers} took nothing for {self._timeout:g} s.") from error
+                self._clients.poll(SERVE)
+            except KafkaException as error:
+                code = error.args[0].code()
+                if code == KafkaError.MSG_SIZE_TOO_LARGE:
+                    raise MessageTooLarge(too_large_to_send_text(self._clients.config, topic)) from error
+                if code != KafkaError._FATAL:
+                    raise self._translate(error.args[0], topic) from error
+                # It takes nothing any more, so that this message was not sent.
+                self._clients.give_up(producer)
+                if not may_replace:
+                    raise self._translate(error.args[0], topic) from error
+                may_replace = False
+            except ValueError as error:
+                raise QueueError(f"The message for {topic} has a header that can't be sent: {error}.") from error
+            else:
+                return
+
+    def _reported(self, producer: Producer, topic: str, message: Message, partition: int, report: Report) -> Report:
         def reported(error: KafkaError | None, sent: KafkaMessage) -> None:
-            if error is not None and error.code() in _TOO_LARGE and producer is not self._producers.get(ALONE):
+            if error is not None and error.code() in _TOO_LARGE and not self._clients.is_alone(producer):
                 self._send_alone(topic, message, partition, report, error, sent)
             else:
                 report(error, sent)
 
-        while True:
-            try:
-                _send(producer, topic, message, partition, reported)
-            except BufferError as error:
-                if time.monotonic() >= deadline:
-                    raise BrokerUnavailable(f"{self.brokers} took nothing for {self._timeout:g} s.") from error
-                producer.poll(SERVE)
-                continue
-            except KafkaException as error:
-                if error.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE:
-                    raise MessageTooLarge(too_large_to_send_text(self._config, topic)) from error
-                raise self._translate(error.args[0], topic) from error
-            except ValueError as error:
-                raise QueueError(f"The message for {topic} has a header that can't be sent: {error}.") from error
-            return
+        return reported
 
     def _send_alone(
         self, topic: str, message: Message, partition: int, report: Report, error: KafkaError, sent: KafkaMessage
@@ -284,10 +257,15 @@ class KafkaProducer:
                 self._small.add(topic)
             report(again, sent)
 
+        alone = self._clients.alone()
         try:
-            _send(self._producer(ALONE), topic, message, partition, reported)
-        except (BufferError, KafkaException):
+            _send(alone, topic, message, partition, reported)
+        except BufferError:
             report(error, sent)
+        except KafkaException as met:
+            if met.args[0].code() == KafkaError._FATAL:
+                self._clients.replace(alone, met.args[0].str())
+            report(met.args[0], sent)
 
     def _translate(self, error: KafkaError, topic: str) -> QueueError:
         code = error.code()
@@ -295,16 +273,23 @@ class KafkaProducer:
             self._known.discard(topic)
             return QueueError(missing_text([topic], self.brokers))
         if code in _TOO_LARGE:
-            return MessageTooLarge(too_large_text(self._config, topic, error.str()))
+            return MessageTooLarge(too_large_text(self._clients.config, topic, error.str()))
         if code == KafkaError.TOPIC_EXCEPTION:
             return QueueError(f"The brokers {self.brokers} refuse the topic {topic}: {error.str()}")
-        if error.fatal():
-            # An idempotent producer that has met a fatal error refuses everything; the next push makes a new one.
-            self._producers.clear()
-            return BrokerUnavailable(f"The producer for {self.brokers} has to be made anew: {error.str()}")
+        # The code of what is given back tells only that the producer could not go on.
+        cause = self._clients.fatal or error if code in _GIVEN_BACK else error
+        if is_about_access(cause):
+            return QueueError(f"The brokers {self.brokers} refuse this: {cause.str()}. Check credentials and ACLs.")
+        if code in _GIVEN_BACK or error.fatal():
+            return BrokerUnavailable(
+                f"The producer for {self.brokers} has met a fatal error, and the next push uses a new one. This "
+                f"message was not acknowledged, so push it again: {cause.str()}"
+            )
         if is_fatal(error):
-            return QueueError(f"The brokers {self.brokers} refuse this: {error.str()}. Check credentials and ACLs.")
-        return BrokerUnavailable(f"{self.brokers} did not acknowledge within {self._timeout:g} s: {error.str()}")
+            return QueueError(f"The brokers {self.brokers} refuse this: {error.str()}.")
+        if code in _LATE:
+            return BrokerUnavailable(f"{self.brokers} did not acknowledge within {self._timeout:g} s: {error.str()}")
+        return BrokerUnavailable(f"{self.brokers} did not acknowledge: {error.str()}")
 
     def _on_error(self, error: KafkaError) -> None:
         if is_fatal(error):

@@ -1,4 +1,4 @@
-"""What each commit error means for a worker; librdkafka's own `retriable()` says nothing useful about these."""
+"""What errors of Kafka's clients mean for us; librdkafka's own `retriable()` says nothing useful about these."""
 
 from enum import Enum
 
@@ -47,3 +47,20 @@ def judge(error: KafkaError) -> Verdict:
 def is_fatal(error: KafkaError) -> bool:
     """Whether a worker that meets this error must end, so that somebody looks."""
     return judge(error) is Verdict.FATAL
+
+
+_ABOUT_ACCESS = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError._AUTHENTICATION,
+    }
+)
+
+
+def is_about_access(error: KafkaError) -> bool:
+    """Whether credentials or ACLs are to be looked at."""
+    return error.code() in _ABOUT_ACCESS
