@@ -72,6 +72,10 @@ class Clients:
         """Whether a producer is the present one of `alone`."""
         return producer is self._alone
 
+    def are_busy(self) -> bool:
+        """Whether a report may still come."""
+        return any(map(len, self._there()))
+
     def poll(self, wait: float) -> None:
         """Take reports that have come, or the first one within `wait` seconds or less."""
         shared = self._shared
@@ -110,7 +114,7 @@ class Clients:
     def close(self, until: float) -> bool:
         """Wait for what is still on its way, and let go of all producers; False when something is left."""
         # Taking reports may make a producer, for what another one refuses; and it needs the lock.
-        while any(map(len, self._there())) and time.monotonic() < until:
+        while self.are_busy() and time.monotonic() < until:
             for producer in self._there():
                 self._flush(producer, min(TURN, max(0.0, until - time.monotonic())))
         with self._lock:
@@ -148,7 +152,4 @@ class Clients:
         self.replace(producer, fatal.str())
 
     def _begin_as_child(self) -> None:
-        """Make producers of one's own, when they are needed: what waits in the parent's is sent by the parent."""
-        self._lock = threading.Lock()
-        self._shared = self._alone = self.fatal = None
-        self._replaced = ()
+        self._lock = threading.Lock()  # the producers are the parent's, and refuse whatever is asked of them

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.contracts import Message
-from lamplighter.errors import BrokerUnavailable, MessageTooLarge, QueueError
+from lamplighter.errors import BrokerUnavailable, ForkError, MessageTooLarge, QueueError
 from lamplighter.kafka.partitions.headers import to_send
 from lamplighter.kafka.producing.clients import Clients
 from lamplighter.kafka.producing.limits import too_large_text, too_large_to_send_text
@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 LOOK = 1.0  # seconds of one look at a topic
 CREATING = 2.0
 SERVE = 0.05  # seconds of one poll; another thread's poll may have served our report
+MOST_SENT = 10_000  # messages of a bulk push that are on their way: single ones of other threads stand behind them
 
 _MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
@@ -37,18 +38,20 @@ Told = Callable[[QueueError | None, KafkaMessage], object]
 
 
 class Reports:
-    """The delivery reports of one push: how many are still to come, and the first error among them."""
+    """The delivery reports of one push: how many are still to come, how many were bad, and the first of these."""
 
-    __slots__ = ("error", "left")
+    __slots__ = ("error", "failed", "left")
 
     def __init__(self) -> None:
         self.left = 0
+        self.failed = 0
         self.error: KafkaError | None = None
 
     def __call__(self, error: KafkaError | None, message: KafkaMessage) -> None:
         self.left -= 1
-        if error is not None and self.error is None:
-            self.error = error
+        if error is not None:
+            self.failed += 1
+            self.error = self.error or error
 
 
 class KafkaProducer:
@@ -69,7 +72,7 @@ class KafkaProducer:
     def __init__(self, config: Mapping[str, Any], *, timeout: float, creating: float = CREATING) -> None:
         self._timeout = timeout
         self._creating = creating
-        self._clients = Clients(config, on_error=self._on_error, on_replaced=self._forget_topics)
+        self._clients = self._make_clients(config)
         self._known: set[str] = set()
         self._small: set[str] = set()  # topics that refuse requests of a size which they take a message at a time
         self._refusal: KafkaError | None = None
@@ -86,30 +89,47 @@ class KafkaProducer:
     def send(self, topic: str, messages: Iterable[tuple[Message, int]], *, bulk: bool) -> int:
         """Produce messages, each with its partition or -1, and wait for all reports; how many there were.
 
+        Whatever ends it early, be it raised by `messages`, it waits for the reports of those that are sent, and the
+        error says how many of them have arrived.
+
         Raises:
             BrokerUnavailable: a report is bad or missing after the timeout; what was sent may have arrived.
             MessageTooLarge: a message is larger than the topic takes.
             QueueError: the topic is missing, or the broker refuses.
         """
         notice_fork()
+        clients = self._clients  # what is under way in a child of a fork ends there: it has others
         deadline = time.monotonic() + self._timeout
         self._know(self._client_for(topic), topic, deadline)
         reports = Reports()
-        count = 0
-        for message, partition in messages:
-            reports.left += 1
-            self._produce(topic, message, partition, reports, deadline)
-            count += 1
-            if bulk:
-                self._clients.poll(0)
-                deadline = time.monotonic() + self._timeout
-        while reports.left > 0 and time.monotonic() < deadline:
-            self._clients.poll(SERVE)
-        if reports.error is not None:
-            raise self._translate(reports.error, topic)
-        if reports.left > 0:
-            raise BrokerUnavailable(f"{self.brokers} acknowledged nothing within {self._timeout:g} s.")
-        return count
+        sent = 0
+        try:
+            for message, partition in messages:
+                reports.left += 1
+                try:
+                    self._produce(clients, topic, message, partition, reports, deadline)
+                except QueueError:
+                    reports.left -= 1  # it was not sent
+                    raise
+                sent += 1
+                if bulk:
+                    clients.poll(0)
+                    deadline = time.monotonic() + self._timeout
+                    if reports.left > MOST_SENT:
+                        _await(clients, reports, deadline, most=MOST_SENT)
+                if reports.error is not None:
+                    break
+            _await(clients, reports, deadline)
+        except BaseException as error:
+            while reports.left > 0 and time.monotonic() < deadline and clients.are_busy():
+                clients.poll(SERVE)
+            _tell_before(error, topic, sent, reports)
+            raise
+        failure = self._failure(reports, topic)
+        if failure is not None:
+            _tell_before(failure, topic, sent if sent > 1 else 0, reports)
+            raise failure
+        return sent
 
     def send_ahead(self, topic: str, message: Message, partition: int, pushes: Pushes) -> None:
         """Produce a message without waiting; its report goes to `pushes` when `serve` takes it.
@@ -140,7 +160,7 @@ class KafkaProducer:
         with self._lock:
             self.ahead += 1
         try:
-            self._produce(topic, message, partition, report, deadline)
+            self._produce(self._clients, topic, message, partition, report, deadline)
         except BaseException:
             with self._lock:
                 self.ahead -= 1
@@ -169,8 +189,12 @@ class KafkaProducer:
         self._forget_topics()
         return is_all
 
+    def _make_clients(self, config: Mapping[str, Any]) -> Clients:
+        return Clients(config, on_error=self._on_error, on_replaced=self._forget_topics)
+
     def _begin_as_child(self) -> None:
-        """Count anew: what waits in the parent's producers is sent by the parent."""
+        """Begin with producers of one's own: what waits in the parent's is sent by the parent."""
+        self._clients = self._make_clients(self._clients.config)
         self._forget_topics()
         self._refusal = None
         self.ahead = 0
@@ -182,6 +206,13 @@ class KafkaProducer:
 
     def _client_for(self, topic: str) -> Producer:
         return self._clients.alone() if topic in self._small else self._clients.shared()
+
+    def _failure(self, reports: Reports, topic: str) -> QueueError | None:
+        if reports.error is not None:
+            return self._translate(reports.error, topic)
+        if reports.left > 0:
+            return BrokerUnavailable(f"{self.brokers} acknowledged nothing within {self._timeout:g} s.")
+        return None
 
     def _know(self, producer: Producer, topic: str, deadline: float) -> None:
         """Look at a topic once: a missing one is told at once, and the metadata warm an idempotent producer.
@@ -210,10 +241,12 @@ class KafkaProducer:
                 raise QueueError(missing_text([topic], self.brokers))
             time.sleep(0.05)
 
-    def _produce(self, topic: str, message: Message, partition: int, report: Report, deadline: float) -> None:
+    def _produce(
+        self, clients: Clients, topic: str, message: Message, partition: int, report: Report, deadline: float
+    ) -> None:
         may_replace = True
         while True:
-            producer = self._client_for(topic)
+            producer = clients.alone() if topic in self._small else clients.shared()
             if topic not in self._known:
                 self._know(producer, topic, deadline)
             try:
@@ -221,15 +254,15 @@ class KafkaProducer:
             except BufferError as error:
                 if time.monotonic() >= deadline:
                     raise BrokerUnavailable(f"{self.brokers} took nothing for {self._timeout:g} s.") from error
-                self._clients.poll(SERVE)
+                clients.poll(SERVE)
             except KafkaException as error:
                 code = error.args[0].code()
                 if code == KafkaError.MSG_SIZE_TOO_LARGE:
-                    raise MessageTooLarge(too_large_to_send_text(self._clients.config, topic)) from error
+                    raise MessageTooLarge(too_large_to_send_text(clients.config, topic)) from error
                 if code != KafkaError._FATAL:
                     raise self._translate(error.args[0], topic) from error
                 # It takes nothing any more, so that this message was not sent.
-                self._clients.give_up(producer)
+                clients.give_up(producer)
                 if not may_replace:
                     raise self._translate(error.args[0], topic) from error
                 may_replace = False
@@ -300,3 +333,20 @@ class KafkaProducer:
 def _send(producer: Producer, topic: str, message: Message, partition: int, report: Report) -> None:
     headers = to_send(message.headers) if message.headers else None
     producer.produce(topic, message.payload, message.key, partition, on_delivery=report, headers=headers)
+
+
+def _await(clients: Clients, reports: Reports, deadline: float, *, most: int = 0) -> None:
+    """Take reports until no more than so many are still to come."""
+    while reports.left > most and time.monotonic() < deadline:
+        clients.poll(SERVE)
+
+
+def _tell_before(error: BaseException, topic: str, sent: int, reports: Reports) -> None:
+    """Add to an error how many messages of the same push have arrived."""
+    if not sent or isinstance(error, ForkError):
+        return
+    told = f"{sent - reports.failed - max(0, reports.left):,} of {sent:,} messages that were sent are on {topic}."
+    if isinstance(error, QueueError):
+        error.args = (f"{error} {told}",)
+    else:
+        error.add_note(told)

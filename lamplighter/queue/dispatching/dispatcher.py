@@ -110,6 +110,9 @@ class Dispatcher:
     ) -> int:
         """Push string jobs (name, data, key) and wait once for all of them; the number pushed.
 
+        What ends it early, as an error that `jobs` raises, leaves those before it waited for; the error says how many
+        of them are on the queue.
+
         Raises:
             InvalidPayload: no worker could read one of them; the message says which. Those before it are on the queue.
             MessageTooLarge: the payload of one is larger than a worker reads, or than the queue takes.
@@ -120,8 +123,8 @@ class Dispatcher:
         refused: list[QueueError] = []
         count = target.bulk(self._messages(jobs, refused), queue=queue or target.default_queue)
         if refused:
-            told = f"{refused[0]} The {count} before it in push_many are on the queue."
-            raise type(refused[0])(told) from refused[0]
+            refused[0].args = (f"{refused[0]} The {count} before it in push_many are on the queue.",)
+            raise refused[0]
         return count
 
     def _messages(self, jobs: Iterable[tuple[str, object, Key]], refused: list[QueueError]) -> Iterator[Message]:
