@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 LOOK = 1.0  # seconds of one look at a topic
 CREATING = 2.0
 SERVE = 0.05  # seconds of one poll; another thread's poll may have served our report
-MOST_SENT = 10_000  # messages of a bulk push that are on their way: single ones of other threads stand behind them
+MOST_SENT = 2_000  # messages of a bulk push that are on their way: single ones of other threads stand behind them
 
 _MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
