@@ -5,10 +5,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from lamplighter.contracts import Application, Config, Databases, Message
+from lamplighter.contracts import Application, Config, Databases
 from lamplighter.errors import ConfigError
 from lamplighter.kafka.deadletters.letters import DeadLetters
 from lamplighter.kafka.delays.clock import BrokerClock
+from lamplighter.kafka.embedded.address import BrokerAddress, Placements
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.embedded.placement import Placement
 from lamplighter.kafka.embedded.pushes import LargePushes
@@ -46,6 +47,7 @@ class KafkaConnections:
         self._config = config
         self._merge = merge
         self._embedded = embedded
+        self._where = BrokerAddress(lambda: embedded.address(self._readers()), self._has_ended)
         self._clock = clock
         self._databases = databases
 
@@ -72,6 +74,7 @@ class KafkaConnections:
             settings,
             address=lambda: self._address(settings),
             place=self._place(settings),
+            where=self._where if settings.is_embedded else None,
             is_gone=self._has_ended if settings.is_embedded else lambda address: False,
             clock=self._clock,
             databases=self._databases if self._config.get("database.connections") else None,
@@ -82,25 +85,24 @@ class KafkaConnections:
     def dead_letters(self, name: str) -> DeadLetters:
         """The topic of a connection's failed jobs; no client is made yet."""
         settings = self.settings(name)
-        return DeadLetters(name, settings, address=lambda: self._address(settings), place=self._place(settings))
+        return DeadLetters(
+            name,
+            settings,
+            address=lambda: self._address(settings),
+            place=self._place(settings),
+            where=self._where if settings.is_embedded else None,
+        )
 
     def _place(self, settings: KafkaSettings) -> Place:
         """What chooses the partition of a push."""
         if not settings.is_embedded:
             return any_partition
-        placements: list[Placement] = []
+        return Placements(self._where, lambda address: self._placement(settings, address)).place
 
-        def place(topic: str, message: Message) -> int:
-            if not placements:
-                placements.append(self._placement(settings))
-            return placements[0].place(topic, message)
-
-        return place
-
-    def _placement(self, settings: KafkaSettings) -> Placement:
+    def _placement(self, settings: KafkaSettings, address: str) -> Placement:
         """What keeps the pushes of a connection within the embedded broker."""
         return Placement(
-            settings.client_config(self._address(settings)),
+            settings.client_config(address),
             self._readers().groups,
             group=settings.group,
             written={topic for each in self._embedded_settings() for topic in each.topics},

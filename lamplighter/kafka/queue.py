@@ -55,6 +55,7 @@ class KafkaQueue:
         *,
         address: Callable[[], str | None],
         place: Place = any_partition,
+        where: Callable[[], str] | None = None,
         is_gone: Callable[[str], bool] = lambda address: False,
         clock: BrokerClock | None = None,
         databases: Callable[[], Databases] | None = None,
@@ -70,6 +71,7 @@ class KafkaQueue:
         self._settings = settings
         self._address = address
         self._place = place
+        self._where = where
         self._is_gone = is_gone
         self._making = threading.Lock()
         self._producer: KafkaProducer | None = None
@@ -159,7 +161,8 @@ class KafkaQueue:
         with self._making:
             if self._producer is None:
                 config = self._settings.producer_config(self._address())
-                self._producer = KafkaProducer(config, timeout=self._settings.dispatch_timeout)
+                timeout = self._settings.dispatch_timeout
+                self._producer = KafkaProducer(config, timeout=timeout, where=self._where)
             return self._producer
 
     # popping ───────────────────────────────────────────────────────────────────────────────────────────────────────

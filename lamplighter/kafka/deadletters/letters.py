@@ -1,5 +1,6 @@
 """The dead-letter topic of one connection."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -32,21 +33,34 @@ class DeadLetters(FailedJobs):
     """
 
     def __init__(
-        self, connection: str, settings: KafkaSettings, *, address: Callable[[], str | None], place: Place
+        self,
+        connection: str,
+        settings: KafkaSettings,
+        *,
+        address: Callable[[], str | None],
+        place: Place,
+        where: Callable[[], str] | None = None,
     ) -> None:
         self.topic = settings.dead_letter_topic
         self._connection = connection
         self._settings = settings
         self._address = address
         self._place = place
+        self._where = where
         self._producer: KafkaProducer | None = None
         self._positions: dict[tuple[str, int], Position] = {}
         self._index = LetterIndex(connection)
         self._read_at = float("-inf")
-        watch(self, in_child=DeadLetters._begin_as_child)
+        self._read_from = ""  # the brokers
+        self._making = threading.Lock()
+        watch(self, in_child=DeadLetters._begin_as_child, locks=lambda letters: (letters._making,))
 
     def _begin_as_child(self) -> None:
         """Read the topic anew: the file of the index is the parent's, and so is the place in it."""
+        self._making = threading.Lock()
+        self._read_anew()
+
+    def _read_anew(self) -> None:
         self._positions = {}
         self._index = LetterIndex(self._connection)
         self._read_at = float("-inf")
@@ -105,11 +119,13 @@ class DeadLetters(FailedJobs):
             ) from error
 
     def _get_producer(self) -> KafkaProducer:
-        if self._producer is None:
-            config = self._settings.producer_config(self._address())
-            own = {"message.max.bytes": CLIENT_LIMIT, "compression.type": "lz4"}
-            self._producer = KafkaProducer({**config, **own}, timeout=self._settings.dispatch_timeout)
-        return self._producer
+        with self._making:
+            if self._producer is None:
+                config = self._settings.producer_config(self._address())
+                own = {"message.max.bytes": CLIENT_LIMIT, "compression.type": "lz4"}
+                timeout = self._settings.dispatch_timeout
+                self._producer = KafkaProducer({**config, **own}, timeout=timeout, where=self._where)
+            return self._producer
 
     # reading ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -119,6 +135,9 @@ class DeadLetters(FailedJobs):
         if began - self._read_at < age:
             return self._index
         config = self._settings.client_config(self._address())
+        if config["bootstrap.servers"] != self._read_from:
+            self._read_anew()  # what was on an embedded broker is gone with it
+            self._read_from = config["bootstrap.servers"]
         # On the embedded broker topics come by themselves, also for who looks before the first letter.
         own = {"allow.auto.create.topics": self._settings.is_embedded}
         with Reader({**config, **own}, name="letters") as reader:

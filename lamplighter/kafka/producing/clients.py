@@ -26,7 +26,8 @@ class Clients:
     and 1 ms without. Beside a bulk push 99 of 100 single ones took 9 to 15 ms at most, and take 30 to 54 ms.
 
     Attributes:
-        fatal: the last fatal error of a producer, which says why the reports of that one failed.
+        why: why a producer was replaced the last time, and the reports of what it had in hand were bad.
+        fatal: the fatal error that was the reason; None where it was another.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Clients:
         on_error: Callable[[KafkaError], None],
         on_replaced: Callable[[], object],
     ) -> None:
+        self.why = ""
         self.fatal: KafkaError | None = None
         self._config = dict(config)
         self._on_error = on_error
@@ -106,10 +108,24 @@ class Clients:
             else:
                 return  # another thread has met the same
             self._replaced = (*self._replaced, producer)
+        self.why = why
         self._on_replaced()
         # librdkafka gives back what waits when the error is met; this is for what came in between.
         producer.purge(in_flight=False, blocking=False)
         log.warning("a producer can't go on; a new one is made", extra={"brokers": self.brokers, "reason": why})
+
+    def move_to(self, brokers: str) -> None:
+        """Go on with other brokers, where those before are gone for good, with all that they had."""
+        with self._lock:
+            if brokers == self.brokers:
+                return  # another thread was faster
+            why = f"the brokers {self.brokers} are gone"
+            self._config["bootstrap.servers"] = brokers
+            there = [producer for producer in (self._shared, self._alone) if producer is not None]
+        for producer in there:
+            self.fatal = None
+            self.replace(producer, why)
+            producer.purge(blocking=False)
 
     def close(self, until: float) -> bool:
         """Wait for what is still on its way, and let go of all producers; False when something is left."""
@@ -148,8 +164,8 @@ class Clients:
 
     def _end(self, producer: Producer, fatal: KafkaError) -> None:
         """Deal with a fatal error, which confluent_kafka raises once, in whichever thread takes reports."""
-        self.fatal = fatal
         self.replace(producer, fatal.str())
+        self.fatal, self.why = fatal, fatal.str()  # another thread may have replaced it, and not know the reason
 
     def _begin_as_child(self) -> None:
         self._lock = threading.Lock()  # the producers are the parent's, and refuse whatever is asked of them

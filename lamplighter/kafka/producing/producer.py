@@ -63,15 +63,24 @@ class KafkaProducer:
     Args:
         timeout: seconds for one push.
         creating: seconds that a topic may take to be there which brokers make by themselves.
+        where: tells before each push where the brokers are now; None where they keep their addresses.
 
     Attributes:
         ahead: how many messages are sent whose reports nobody waits for in `send`.
         is_leaving: whoever pushes is about to end, and waits for nothing that is not there.
     """
 
-    def __init__(self, config: Mapping[str, Any], *, timeout: float, creating: float = CREATING) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        *,
+        timeout: float,
+        creating: float = CREATING,
+        where: Callable[[], str] | None = None,
+    ) -> None:
         self._timeout = timeout
         self._creating = creating
+        self._where = where
         self._clients = self._make_clients(config)
         self._known: set[str] = set()
         self._small: set[str] = set()  # topics that refuse requests of a size which they take a message at a time
@@ -98,6 +107,7 @@ class KafkaProducer:
             QueueError: the topic is missing, or the broker refuses.
         """
         notice_fork()
+        self._follow()
         clients = self._clients  # what is under way in a child of a fork ends there: it has others
         deadline = time.monotonic() + self._timeout
         self._know(self._client_for(topic), topic, deadline)
@@ -150,6 +160,8 @@ class KafkaProducer:
         Raises:
             MessageTooLarge, QueueError, BrokerUnavailable: it can't be sent at all; `told` is not called then.
         """
+        if self._where is not None:
+            self._follow()
         deadline = time.monotonic() + self._timeout
 
         def report(error: KafkaError | None, sent: KafkaMessage) -> None:
@@ -173,6 +185,7 @@ class KafkaProducer:
             QueueError: it is missing.
             BrokerUnavailable: no broker answers.
         """
+        self._follow()
         self._know(self._client_for(topic), topic, time.monotonic() + self._timeout)
 
     def serve(self, wait: float) -> None:
@@ -200,6 +213,11 @@ class KafkaProducer:
         self.ahead = 0
         self.is_leaving = False
         self._lock = threading.Lock()
+
+    def _follow(self) -> None:
+        """Go where the brokers are now."""
+        if self._where is not None and (address := self._where()) != self.brokers:
+            self._clients.move_to(address)
 
     def _forget_topics(self) -> None:
         self._known = set()  # a new producer is to be warmed
@@ -311,12 +329,13 @@ class KafkaProducer:
             return QueueError(f"The brokers {self.brokers} refuse the topic {topic}: {error.str()}")
         # The code of what is given back tells only that the producer could not go on.
         cause = self._clients.fatal or error if code in _GIVEN_BACK else error
+        why = self._clients.why if code in _GIVEN_BACK else error.str()
         if is_about_access(cause):
             return QueueError(f"The brokers {self.brokers} refuse this: {cause.str()}. Check credentials and ACLs.")
         if code in _GIVEN_BACK or error.fatal():
             return BrokerUnavailable(
-                f"The producer for {self.brokers} has met a fatal error, and the next push uses a new one. This "
-                f"message was not acknowledged, so push it again: {cause.str()}"
+                f"A producer for {self.brokers} could not go on, and the next push uses a new one. This message was "
+                f"not acknowledged, so push it again. The reason: {why}"
             )
         if is_fatal(error):
             return QueueError(f"The brokers {self.brokers} refuse this: {error.str()}.")

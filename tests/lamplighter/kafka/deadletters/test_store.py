@@ -1,5 +1,6 @@
 """Failed jobs in a table, in a topic, or in both."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +13,16 @@ from lamplighter.contracts import Message
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
 from lamplighter.errors import BrokerUnavailable
+from lamplighter.kafka.deadletters import letters
 from lamplighter.kafka.deadletters.letters import DeadLetters
 from lamplighter.kafka.deadletters.store import DeadLetterFailedJobs
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
+from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.queue import any_partition
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.queue.failed import FailedJobs, Failure, NullFailedJobs
 from lamplighter.queue.failed.database import DatabaseFailedJobs
+from tests.threads import THREADS, at_once
 
 ROOT = Path(__file__).parents[4]
 
@@ -52,6 +56,25 @@ def failure(uuid: str = "u", **fields: Any) -> Failure:
         "timestamp_ms": 5,
     }
     return Failure(**{**given, "uuid": uuid, **fields})
+
+
+def test_many_threads_that_fail_a_job_first_write_by_one_producer(
+    broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[KafkaProducer] = []
+
+    def make(*arguments: Any, **options: Any) -> KafkaProducer:
+        time.sleep(0.05)  # as long as other threads need to come here, too
+        made.append(KafkaProducer(*arguments, **options))
+        return made[-1]
+
+    monkeypatch.setattr(letters, "KafkaProducer", make)
+    settings = KafkaSettings(brokers="embedded", dead_letter_topic="letters")
+    topic = DeadLetters("kafka", settings, address=broker.address, place=any_partition)
+
+    outcomes = at_once(lambda: topic.record(failure()))
+
+    assert (len(made), len(outcomes), {type(outcome) for outcome in outcomes}) == (1, THREADS, {str})
 
 
 def forget(store: FailedJobs, *ids: str) -> int:
