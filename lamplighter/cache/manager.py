@@ -1,5 +1,6 @@
 """The configured stores, each made when it is first used."""
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any, Literal
 from lamplighter.cache.repository import Cache
 from lamplighter.contracts import Config, Store
 from lamplighter.errors import ConfigError
+from lamplighter.support.forking import watch
 from lamplighter.support.options import parse_options
 
 FILE = "config/cache.py"
@@ -56,6 +58,8 @@ class CacheManager:
         self._config = config
         self._path = path
         self._stores: dict[tuple[str, float | None], Cache] = {}
+        self._lock = threading.Lock()
+        watch(self, in_child=CacheManager._begin_as_child, locks=lambda manager: (manager._lock,))
 
     def store(self, name: str | None = None, *, timeout: float | None = None) -> Cache:
         """A store by name, the default without one; with `timeout` (seconds), on a connection of its own.
@@ -65,9 +69,15 @@ class CacheManager:
         """
         name = name or self._config.string("cache.default")
         found = self._stores.get((name, timeout))
-        if found is None:
-            found = self._stores[name, timeout] = Cache(self._make(name, timeout))
-        return found
+        if found is not None:
+            return found
+        with self._lock:  # two stores in memory would not know each other's locks
+            if (name, timeout) not in self._stores:
+                self._stores[name, timeout] = Cache(self._make(name, timeout))
+            return self._stores[name, timeout]
+
+    def _begin_as_child(self) -> None:
+        self._lock = threading.Lock()  # each store begins anew by itself
 
     def _make(self, name: str, timeout: float | None) -> Store:
         stores = self._config.mapping("cache.stores", {})

@@ -11,10 +11,13 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from lamplighter.cache.manager import CacheManager
+from lamplighter.cache.stores import array
+from lamplighter.cache.stores.array import ArrayStore
 from lamplighter.cache.stores.null import NullStore
 from lamplighter.config import Repository, load_config
 from lamplighter.errors import CacheUnavailable, ConfigError
 from lamplighter.queue.guard.restart import KEY, RestartSignal
+from tests.threads import THREADS, at_once
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = json.loads((ROOT / "tests/golden/queue_restart_cache.json").read_text())["cases"]
@@ -137,6 +140,22 @@ def test_a_store_is_made_once(tmp_path: Path) -> None:
     caches = manager(tmp_path, driver="array")
 
     assert caches.store() is caches.store("only")
+
+
+def test_many_threads_that_need_a_store_first_have_the_same_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SlowStore(ArrayStore):
+        def __init__(self) -> None:
+            time.sleep(0.05)  # as long as other threads need to come here, too
+            super().__init__()
+
+    monkeypatch.setattr(array, "ArrayStore", SlowStore)
+    caches = manager(tmp_path, driver="array")
+
+    taken = at_once(lambda: caches.store().lock("report", 60).acquire())
+
+    assert sorted(taken, key=bool) == [False] * (THREADS - 1) + [True]
 
 
 @pytest.mark.parametrize(
