@@ -75,7 +75,7 @@ def test_wrong_credentials_end_the_worker_with_an_error(project: Project) -> Non
 
     assert status == 1
     assert time.monotonic() - began < 10
-    assert "Check the credentials" in project.log()
+    assert "Check credentials and ACLs" in project.log()
     assert "wrong-word" not in project.log()
 
 

@@ -163,10 +163,11 @@ class Mover(threading.Thread):
         return topics
 
     def _begin_anew(self, fatal: KafkaError) -> None:
-        """Another mover goes by the same name, as where a folder was copied to another host."""
+        """Join again; under another name where another mover goes by ours, as where a folder was copied to a host."""
         self._fatal = None
         self._give_up(list(self._partitions))
-        if self._name is None:
+        # The code of the error is only that it is fatal.
+        if self._name is None or "instance" not in fatal.str().lower():
             raise KafkaException(fatal)
         self._config["group.instance.id"] = self._name.change()
         log.warning(

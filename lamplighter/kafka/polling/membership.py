@@ -8,6 +8,7 @@ from typing import Any
 from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException
 
 from lamplighter.errors import QueueError
+from lamplighter.kafka.settings.client_errors import is_about_access
 from lamplighter.kafka.settings.native import AdminClient
 
 PATIENCE = 15.0  # seconds until a group without us says that its brokers don't know the protocol
@@ -71,8 +72,9 @@ class Membership:
         )
 
 
-def refusal(error: KafkaError, config: Mapping[str, Any], *, advice: str = "") -> QueueError:
+def refusal(error: KafkaError, config: Mapping[str, Any]) -> QueueError:
     """What a worker says that its brokers refuse for good."""
+    advice = "Check credentials and ACLs." if is_about_access(error) else ""
     name = config.get("group.instance.id")
     # The code of the error is only that it is fatal.
     if name and "instance" in error.str().lower():

@@ -285,7 +285,7 @@ class PollingThread(threading.Thread):
 
     def _on_error(self, error: KafkaError) -> None:
         if is_fatal(error):
-            self._fail(refusal(error, self._config, advice="Check the credentials."))
+            self._fail(refusal(error, self._config))
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
             self._brokers_are_away(error)
 

@@ -45,10 +45,17 @@ def test_a_name_that_two_workers_have_is_told_with_what_to_do() -> None:
     assert "give each its own" in told
 
 
-def test_other_refusals_keep_their_own_advice() -> None:
-    error = KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED)
+@pytest.mark.parametrize(
+    ("code", "is_told"),
+    [
+        (KafkaError.GROUP_AUTHORIZATION_FAILED, True),
+        (KafkaError._AUTHENTICATION, True),
+        (KafkaError.UNSUPPORTED_VERSION, False),
+        (KafkaError._FATAL, False),
+    ],
+)
+def test_credentials_are_advised_where_access_was_refused_and_nowhere_else(code: int, is_told: bool) -> None:
+    told = str(refusal(KafkaError(code), {"bootstrap.servers": "a:1", "group.instance.id": "one"}))
 
-    told = str(refusal(error, {"bootstrap.servers": "a:1", "group.instance.id": "one"}, advice="Check the ACLs."))
-
-    assert told.endswith("Check the ACLs.")
+    assert told.endswith("Check credentials and ACLs.") == is_told
     assert "group_instance_id" not in told
