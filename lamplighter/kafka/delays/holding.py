@@ -2,6 +2,7 @@
 
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from lamplighter.kafka.delays.waiting import CLOCK, wrap
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.kafka.settings.tiers import LONGEST
+from lamplighter.support.forking import watch
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,11 @@ class Holding:
         self._rows = rows
         self._retention = retention
         self._ask_at = 0.0
+        self._asking = threading.Lock()
+        watch(self, in_child=Holding._begin_as_child, locks=lambda holding: (holding._asking,))
+
+    def _begin_as_child(self) -> None:
+        self._asking = threading.Lock()
 
     def is_for_the_table(self, delay: float) -> bool:
         """Whether a job with this delay becomes a row.
@@ -103,13 +110,19 @@ class Holding:
 
     def now(self) -> float:
         """The brokers' time; they are asked for it where nothing was learned for some minutes."""
-        if not self._clock.is_fresh() and time.monotonic() >= self._ask_at:
-            self._ask_at = time.monotonic() + ASK_AGAIN
-            try:
-                ask(self._producer(), self._tiers.topics()[0], self._clock)
-            except QueueError as error:
-                log.warning("the brokers' time is not known; this host's is used", extra={"reason": str(error)})
+        if not self._clock.is_fresh():
+            with self._asking:  # no thread goes by this host's time while another one asks
+                self._ask_once()
         return self._clock.now()
+
+    def _ask_once(self) -> None:
+        if self._clock.is_fresh() or time.monotonic() < self._ask_at:
+            return
+        self._ask_at = time.monotonic() + ASK_AGAIN
+        try:
+            ask(self._producer(), self._tiers.topics()[0], self._clock)
+        except QueueError as error:
+            log.warning("the brokers' time is not known; this host's is used", extra={"reason": str(error)})
 
 
 def ask(producer: KafkaProducer, topic: str, clock: BrokerClock) -> bool:

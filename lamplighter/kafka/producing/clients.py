@@ -89,8 +89,9 @@ class Clients:
             time.sleep(wait)  # whoever waits for reports must not spin
         for producer in there:
             self._poll(producer, min(wait, BESIDE))
-        if self._replaced:
-            with self._lock:
+        replaced = self._replaced
+        if replaced:
+            with self._lock:  # they are freed behind it, which may take its time
                 self._replaced = tuple(producer for producer in self._replaced if len(producer))
 
     def give_up(self, producer: Producer) -> None:

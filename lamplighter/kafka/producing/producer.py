@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 LOOK = 1.0  # seconds of one look at a topic
 CREATING = 2.0
+INTERRUPTED = 2.0  # seconds that reports are waited for at most, where the program is to end
 SERVE = 0.05  # seconds of one poll; another thread's poll may have served our report
 MOST_SENT = 2_000  # messages of a bulk push that are on their way: single ones of other threads stand behind them
 
@@ -131,13 +132,15 @@ class KafkaProducer:
                     break
             _await(clients, reports, deadline)
         except BaseException as error:
-            while reports.left > 0 and time.monotonic() < deadline and clients.are_busy():
+            if not isinstance(error, Exception):  # Ctrl-C, or the end of a slot
+                deadline = min(deadline, time.monotonic() + INTERRUPTED)
+            while sent and reports.left > 0 and time.monotonic() < deadline and clients.are_busy():
                 clients.poll(SERVE)
-            _tell_before(error, topic, sent, reports)
+            _tell_before(error, sent, reports)
             raise
         failure = self._failure(reports, topic)
         if failure is not None:
-            _tell_before(failure, topic, sent if sent > 1 else 0, reports)
+            _tell_before(failure, sent if sent > 1 else 0, reports)
             raise failure
         return sent
 
@@ -148,10 +151,18 @@ class KafkaProducer:
             MessageTooLarge, QueueError, BrokerUnavailable: it can't be sent at all.
         """
         pushes.expect()
+        is_told = False
+
+        def told(error: QueueError | None, _: KafkaMessage | None) -> None:
+            nonlocal is_told
+            if not is_told:  # an exception may come in between when the message was sent
+                is_told = True
+                pushes.report(error)
+
         try:
-            self.send_soon(topic, message, partition, lambda error, _: pushes.report(error))
+            self.send_soon(topic, message, partition, told)
         except BaseException:
-            pushes.report(None)  # the job hears of it by the exception
+            told(None, None)  # the job hears of it by the exception
             raise
 
     def send_soon(self, topic: str, message: Message, partition: int, told: Told) -> None:
@@ -163,10 +174,14 @@ class KafkaProducer:
         if self._where is not None:
             self._follow()
         deadline = time.monotonic() + self._timeout
+        is_ahead = True
 
         def report(error: KafkaError | None, sent: KafkaMessage) -> None:
-            with self._lock:
-                self.ahead -= 1
+            nonlocal is_ahead
+            if is_ahead:
+                with self._lock:
+                    self.ahead -= 1
+                is_ahead = False
             told(None if error is None else self._translate(error, topic), sent)
 
         with self._lock:
@@ -174,8 +189,11 @@ class KafkaProducer:
         try:
             self._produce(self._clients, topic, message, partition, report, deadline)
         except BaseException:
-            with self._lock:
-                self.ahead -= 1
+            # It may have been sent, where something of another kind came in between.
+            if is_ahead:
+                with self._lock:
+                    self.ahead -= 1
+                is_ahead = False
             raise
 
     def look_for(self, topic: str) -> None:
@@ -360,11 +378,12 @@ def _await(clients: Clients, reports: Reports, deadline: float, *, most: int = 0
         clients.poll(SERVE)
 
 
-def _tell_before(error: BaseException, topic: str, sent: int, reports: Reports) -> None:
+def _tell_before(error: BaseException, sent: int, reports: Reports) -> None:
     """Add to an error how many messages of the same push have arrived."""
     if not sent or isinstance(error, ForkError):
         return
-    told = f"{sent - reports.failed - max(0, reports.left):,} of {sent:,} messages that were sent are on {topic}."
+    arrived = max(0, sent - reports.failed - max(0, reports.left))
+    told = f"{arrived:,} of {sent:,} messages that were sent are acknowledged."
     if isinstance(error, QueueError):
         error.args = (f"{error} {told}",)
     else:

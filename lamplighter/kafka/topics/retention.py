@@ -1,5 +1,6 @@
 """How long topics keep what is in them."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -12,6 +13,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the stubs n
 )
 
 from lamplighter.kafka.settings.native import AdminClient
+from lamplighter.support.forking import watch
 
 TIMEOUT = 2.0  # seconds for the brokers' answer: whoever dispatches waits for it
 ASK_AGAIN = 60.0  # seconds until brokers are asked again
@@ -28,22 +30,33 @@ class Retention:
         self._known: dict[str, float | None] = {}
         self._again_at: dict[str, float] = {}
         self._away_until = 0.0
+        self._asking = threading.Lock()
+        watch(self, in_child=Retention._begin_as_child, locks=lambda retention: (retention._asking,))
 
     def __call__(self, topic: str, wait: float) -> float | None:
         """Seconds; None where it keeps all, where it is missing, and where we may not ask.
 
         One that is too short for a wait may have been raised meanwhile.
         """
-        known, now = self._known.get(topic), self._monotonic()
-        is_enough = topic in self._known and (known is None or wait < known)
-        if is_enough or now < max(self._away_until, self._again_at.get(topic, 0.0)):
-            return known
-        self._again_at[topic] = now + ASK_AGAIN
-        try:
-            known = self._known[topic] = self._ask(topic)
-        except (KafkaException, FutureTimeout, KeyError):
-            self._away_until = now + ASK_AGAIN
-        return known
+        if self._is_enough(topic, wait):
+            return self._known[topic]
+        with self._asking:  # without an answer a wait counts as short enough, so that no thread goes on before it
+            now = self._monotonic()
+            is_asked = now < max(self._away_until, self._again_at.get(topic, 0.0))
+            if not is_asked and not self._is_enough(topic, wait):
+                self._again_at[topic] = now + ASK_AGAIN
+                try:
+                    self._known[topic] = self._ask(topic)
+                except (KafkaException, FutureTimeout, KeyError):
+                    self._away_until = now + ASK_AGAIN
+            return self._known.get(topic)
+
+    def _is_enough(self, topic: str, wait: float) -> bool:
+        known = self._known.get(topic)
+        return topic in self._known and (known is None or wait < known)
+
+    def _begin_as_child(self) -> None:
+        self._asking = threading.Lock()
 
     def _ask(self, topic: str) -> float | None:
         admin = AdminClient({**self._config(), "log_level": 0})
