@@ -1,5 +1,6 @@
 """What a topic takes, asked for when it has refused a message."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,16 +10,33 @@ from confluent_kafka.admin import ConfigResource, ResourceType  # type: ignore[a
 from lamplighter.kafka.settings.native import AdminClient
 
 TIMEOUT = 2.0  # seconds; a text may be without its number
+ASK_AGAIN = 60.0  # seconds until brokers are asked again: reports are taken by threads that must not wait for each
+MOST_TOPICS = 1_000  # that are remembered: their names may come from records
 
 
-def too_large_text(config: Mapping[str, Any], topic: str, reason: str) -> str:
-    """What to do about a message that the topic refused, with the limit where the brokers tell it."""
-    limit = _limit(config, topic)
-    takes = "" if limit is None else f", which is {limit:,} bytes"
-    return (
-        f"A message is larger than the topic {topic} takes{takes}: {reason}. Raise the topic's max.message.bytes, or "
-        f"lower max_message_bytes and claim_above of the connection, so that it is not sent."
-    )
+class TopicLimits:
+    """The largest message of each topic, for what is told about one that was larger."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[float, int | None]] = {}
+
+    def too_large_text(self, config: Mapping[str, Any], topic: str, reason: str) -> str:
+        """What to do about a message that the topic refused, with the limit where the brokers tell it."""
+        limit = self._limit(config, topic)
+        takes = "" if limit is None else f", which is {limit:,} bytes"
+        return (
+            f"A message is larger than the topic {topic} takes{takes}: {reason}. Raise the topic's max.message.bytes, "
+            f"or lower max_message_bytes and claim_above of the connection, so that it is not sent."
+        )
+
+    def _limit(self, config: Mapping[str, Any], topic: str) -> int | None:
+        known = self._known.get(topic)
+        if known is None or time.monotonic() >= known[0]:
+            limit = _ask(config, topic)
+            if len(self._known) >= MOST_TOPICS:
+                self._known.clear()
+            known = self._known[topic] = time.monotonic() + ASK_AGAIN, limit
+        return known[1]
 
 
 def too_large_to_send_text(config: Mapping[str, Any], topic: str) -> str:
@@ -30,7 +48,7 @@ def too_large_to_send_text(config: Mapping[str, Any], topic: str) -> str:
     )
 
 
-def _limit(config: Mapping[str, Any], topic: str) -> int | None:
+def _ask(config: Mapping[str, Any], topic: str) -> int | None:
     try:
         admin = AdminClient({**config, "log_level": 0})
         wanted = ConfigResource(ResourceType.TOPIC, topic)

@@ -13,7 +13,7 @@ from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, ForkError, MessageTooLarge, QueueError
 from lamplighter.kafka.partitions.headers import to_send
 from lamplighter.kafka.producing.clients import Clients
-from lamplighter.kafka.producing.limits import too_large_text, too_large_to_send_text
+from lamplighter.kafka.producing.limits import TopicLimits, too_large_to_send_text
 from lamplighter.kafka.settings.client_errors import is_about_access, is_fatal
 from lamplighter.kafka.settings.native import Producer
 from lamplighter.kafka.topics.metadata import missing_text
@@ -84,6 +84,7 @@ class KafkaProducer:
         self._where = where
         self._clients = self._make_clients(config)
         self._known: set[str] = set()
+        self._limits = TopicLimits()
         self._small: set[str] = set()  # topics that refuse requests of a size which they take a message at a time
         self._refusal: KafkaError | None = None
         self.ahead = 0
@@ -342,7 +343,7 @@ class KafkaProducer:
             self._known.discard(topic)
             return QueueError(missing_text([topic], self.brokers))
         if code in _TOO_LARGE:
-            return MessageTooLarge(too_large_text(self._clients.config, topic, error.str()))
+            return MessageTooLarge(self._limits.too_large_text(self._clients.config, topic, error.str()))
         if code == KafkaError.TOPIC_EXCEPTION:
             return QueueError(f"The brokers {self.brokers} refuse the topic {topic}: {error.str()}")
         # The code of what is given back tells only that the producer could not go on.
