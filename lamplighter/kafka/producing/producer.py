@@ -10,10 +10,11 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.contracts import Message
-from lamplighter.errors import BrokerUnavailable, ForkError, MessageTooLarge, QueueError
+from lamplighter.errors import BrokerUnavailable, MessageTooLarge, QueueError
 from lamplighter.kafka.partitions.headers import to_send
 from lamplighter.kafka.producing.clients import Clients
 from lamplighter.kafka.producing.limits import TopicLimits, too_large_to_send_text
+from lamplighter.kafka.producing.reports import SERVE, Reports
 from lamplighter.kafka.settings.client_errors import is_about_access, is_fatal
 from lamplighter.kafka.settings.native import Producer
 from lamplighter.kafka.topics.metadata import missing_text
@@ -25,7 +26,6 @@ log = logging.getLogger(__name__)
 LOOK = 1.0  # seconds of one look at a topic
 CREATING = 2.0
 INTERRUPTED = 2.0  # seconds that reports are waited for at most, where the program is to end
-SERVE = 0.05  # seconds of one poll; another thread's poll may have served our report
 MOST_SENT = 2_000  # messages of a bulk push that are on their way: single ones of other threads stand behind them
 
 _MISSING = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
@@ -36,23 +36,6 @@ _LATE = frozenset({KafkaError._MSG_TIMED_OUT, KafkaError._TIMED_OUT, KafkaError.
 
 Report = Callable[[KafkaError | None, KafkaMessage], None]
 Told = Callable[[QueueError | None, KafkaMessage], object]
-
-
-class Reports:
-    """The delivery reports of one push: how many are still to come, how many were bad, and the first of these."""
-
-    __slots__ = ("error", "failed", "left")
-
-    def __init__(self) -> None:
-        self.left = 0
-        self.failed = 0
-        self.error: KafkaError | None = None
-
-    def __call__(self, error: KafkaError | None, message: KafkaMessage) -> None:
-        self.left -= 1
-        if error is not None:
-            self.failed += 1
-            self.error = self.error or error
 
 
 class KafkaProducer:
@@ -128,20 +111,21 @@ class KafkaProducer:
                     clients.poll(0)
                     deadline = time.monotonic() + self._timeout
                     if reports.left > MOST_SENT:
-                        _await(clients, reports, deadline, most=MOST_SENT)
+                        reports.come(clients, deadline, most=MOST_SENT)
                 if reports.error is not None:
                     break
-            _await(clients, reports, deadline)
+            reports.come(clients, deadline)
         except BaseException as error:
             if not isinstance(error, Exception):  # Ctrl-C, or the end of a slot
                 deadline = min(deadline, time.monotonic() + INTERRUPTED)
-            while sent and reports.left > 0 and time.monotonic() < deadline and clients.are_busy():
-                clients.poll(SERVE)
-            _tell_before(error, sent, reports)
+            if sent:
+                reports.come_or_never(clients, deadline)
+                reports.add_to(error, sent)
             raise
         failure = self._failure(reports, topic)
         if failure is not None:
-            _tell_before(failure, sent if sent > 1 else 0, reports)
+            if sent > 1:
+                reports.add_to(failure, sent)
             raise failure
         return sent
 
@@ -371,21 +355,3 @@ class KafkaProducer:
 def _send(producer: Producer, topic: str, message: Message, partition: int, report: Report) -> None:
     headers = to_send(message.headers) if message.headers else None
     producer.produce(topic, message.payload, message.key, partition, on_delivery=report, headers=headers)
-
-
-def _await(clients: Clients, reports: Reports, deadline: float, *, most: int = 0) -> None:
-    """Take reports until no more than so many are still to come."""
-    while reports.left > most and time.monotonic() < deadline:
-        clients.poll(SERVE)
-
-
-def _tell_before(error: BaseException, sent: int, reports: Reports) -> None:
-    """Add to an error how many messages of the same push have arrived."""
-    if not sent or isinstance(error, ForkError):
-        return
-    arrived = max(0, sent - reports.failed - max(0, reports.left))
-    told = f"{arrived:,} of {sent:,} messages that were sent are acknowledged."
-    if isinstance(error, QueueError):
-        error.args = (f"{error} {told}",)
-    else:
-        error.add_note(told)
