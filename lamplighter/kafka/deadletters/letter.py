@@ -13,7 +13,7 @@ from lamplighter.queue.failed.naming import chosen_id, name_of
 from lamplighter.queue.failed.trace import MAX_BYTES, cut, format_trace, message
 
 if TYPE_CHECKING:
-    from confluent_kafka import Message as KafkaMessage
+    from lamplighter.kafka.settings.native import Message as KafkaMessage
 
 PREFIX = "x-failed-"
 # The first of our headers; what stands before its last one is the sender's.

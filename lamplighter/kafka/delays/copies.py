@@ -4,13 +4,12 @@ import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
-from confluent_kafka import Message as KafkaMessage
-
 from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge, QueueError, UnsupportedDelay
 from lamplighter.kafka.delays.holding import Holding
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
+from lamplighter.kafka.settings.native import Message as KafkaMessage
 from lamplighter.queue.failed.attempts import with_attempts
 
 AGAIN = 5.0  # seconds until a copy is published again, when one was refused

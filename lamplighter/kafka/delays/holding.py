@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
-from confluent_kafka import Message as KafkaMessage
-
 from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, QueueError, UnsupportedDelay
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.waiting import CLOCK, wrap
 from lamplighter.kafka.producing.producer import KafkaProducer
+from lamplighter.kafka.settings.native import TIMESTAMP_LOG_APPEND_TIME
+from lamplighter.kafka.settings.native import Message as KafkaMessage
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.kafka.settings.tiers import LONGEST
 from lamplighter.support.forking import watch

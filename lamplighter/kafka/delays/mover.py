@@ -7,9 +7,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka import Message as KafkaMessage
-
 from lamplighter.errors import QueueError, Unavailable
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.delay_partition import MOST_IN_HAND, DelayPartition
@@ -19,9 +16,16 @@ from lamplighter.kafka.delays.passing import Passing, Place
 from lamplighter.kafka.delays.targets import Targets
 from lamplighter.kafka.polling.validation import Validation
 from lamplighter.kafka.producing.producer import KafkaProducer
-from lamplighter.kafka.settings import native
 from lamplighter.kafka.settings.client_errors import Verdict, judge
 from lamplighter.kafka.settings.clientlog import client_logger, tell_outage
+from lamplighter.kafka.settings.native import (
+    TIMESTAMP_LOG_APPEND_TIME,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from lamplighter.kafka.settings.native import Message as KafkaMessage
 from lamplighter.kafka.settings.tiers import Tiers
 from lamplighter.kafka.topics.metadata import missing_topics
 
@@ -114,7 +118,7 @@ class Mover(threading.Thread):
 
     def _move(self) -> None:
         config = {**self._config, "on_commit": self._on_commit, "logger": client_logger()}
-        consumer = self._consumer = native.Consumer(config)
+        consumer = self._consumer = Consumer(config)
         try:
             # On the embedded broker this makes them; elsewhere the subscription tells which are missing.
             with suppress(KafkaException):
@@ -132,8 +136,12 @@ class Mover(threading.Thread):
             self._begin_anew(self._fatal)
 
     def _subscribe(self, consumer: Consumer) -> None:
+        # The stubs don't tell that a callback is handed this very client.
         consumer.subscribe(
-            self._tiers.topics(), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            self._tiers.topics(),
+            on_assign=self._on_assign,  # type: ignore[arg-type]
+            on_revoke=self._on_revoke,  # type: ignore[arg-type]
+            on_lost=self._on_lost,  # type: ignore[arg-type]
         )
 
     def _look_for_long_topics(self) -> bool:

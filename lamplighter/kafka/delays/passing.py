@@ -6,8 +6,6 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from confluent_kafka import Message as KafkaMessage
-
 from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge, QueueError, Unavailable
 from lamplighter.kafka.delays.clock import BrokerClock
@@ -16,6 +14,7 @@ from lamplighter.kafka.delays.holding import learn
 from lamplighter.kafka.delays.targets import Targets
 from lamplighter.kafka.delays.waiting import Waiting, wrap
 from lamplighter.kafka.producing.producer import KafkaProducer
+from lamplighter.kafka.settings.native import Message as KafkaMessage
 from lamplighter.kafka.settings.tiers import Tiers
 
 log = logging.getLogger(__name__)

@@ -4,12 +4,11 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from confluent_kafka import KafkaException
-
 from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.delays.waiting import Waiting, unwrap
 from lamplighter.kafka.partitions.headers import headers_of
+from lamplighter.kafka.settings.native import KafkaException
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.kafka.settings.tiers import Tiers
 from lamplighter.kafka.topics.metadata import missing_text

@@ -4,10 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
-
 from lamplighter.contracts import Message
 from lamplighter.kafka.partitions.headers import headers_of
+from lamplighter.kafka.settings.native import TIMESTAMP_LOG_APPEND_TIME
 from lamplighter.kafka.settings.tiers import LONGEST
 from lamplighter.support.clock import ceil_ms
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-from confluent_kafka import IsolationLevel
-
 from lamplighter.kafka.embedded.topics import TopicReaders
 from lamplighter.kafka.monitoring.brokers import Brokers, Place
+from lamplighter.kafka.settings.native import IsolationLevel
 
 
 class UnreadRecords:

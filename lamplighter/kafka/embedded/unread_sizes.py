@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import Message as KafkaMessage
-from confluent_kafka import TopicPartition
-
 from lamplighter.contracts import Headers
 from lamplighter.kafka.partitions.headers import headers_of
 from lamplighter.kafka.reading.reader import Reader
 from lamplighter.kafka.reading.reading import translated
 from lamplighter.kafka.reading.spans import Span
+from lamplighter.kafka.settings.native import Message as KafkaMessage
+from lamplighter.kafka.settings.native import TopicPartition
 
 TIMEOUT = 5.0  # seconds for one question, and without a message
 OPTIONS: Mapping[str, Any] = {

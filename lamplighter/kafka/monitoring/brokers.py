@@ -5,12 +5,17 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # the stubs export only the client
-
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.monitoring.lag import Log
-from lamplighter.kafka.settings.native import AdminClient
+from lamplighter.kafka.settings.native import (
+    AdminClient,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    OffsetSpec,
+    TopicPartition,
+)
 from lamplighter.kafka.topics.metadata import missing_text
 from lamplighter.support.forking import watch
 

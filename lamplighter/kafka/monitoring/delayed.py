@@ -6,14 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import IsolationLevel
-
 from lamplighter.errors import QueueError
 from lamplighter.kafka.delays.targets import targets_of
 from lamplighter.kafka.delays.waiting import Waiting, is_question
 from lamplighter.kafka.monitoring.brokers import Brokers
 from lamplighter.kafka.reading.reader import Reader
 from lamplighter.kafka.reading.spans import Place, Span
+from lamplighter.kafka.settings.native import IsolationLevel
 from lamplighter.kafka.settings.settings import MOVERS, KafkaSettings
 from lamplighter.kafka.settings.tiers import BY_GROUP, Tiers
 

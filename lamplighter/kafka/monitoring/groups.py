@@ -4,12 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from confluent_kafka import IsolationLevel, TopicPartition
-
 from lamplighter.kafka.monitoring.brokers import Brokers, Place
 from lamplighter.kafka.monitoring.lag import Log, PartitionLag, measure
 from lamplighter.kafka.reading.records import Records
 from lamplighter.kafka.reading.spans import Span
+from lamplighter.kafka.settings.native import IsolationLevel, TopicPartition
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.kafka.topics.metadata import metadata_of
 

@@ -5,9 +5,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from confluent_kafka import IsolationLevel, KafkaException
-
 from lamplighter.kafka.monitoring.brokers import LAST, Answers, Place
+from lamplighter.kafka.settings.native import IsolationLevel, KafkaException
 
 log = logging.getLogger(__name__)
 

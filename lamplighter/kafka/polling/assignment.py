@@ -5,12 +5,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, TopicPartition
-
 from lamplighter.kafka.partitions.partition import Chunk, Partition
 from lamplighter.kafka.polling.committer import Committer
 from lamplighter.kafka.polling.end_offsets import Ends
 from lamplighter.kafka.polling.validation import Validation
+from lamplighter.kafka.settings.native import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, TopicPartition
 from lamplighter.kafka.topics.metadata import metadata_of
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from confluent_kafka import Message
+from lamplighter.kafka.settings.native import Message
 
 
 def runs_and_errors(batch: Sequence[Message]) -> Iterator[Sequence[Message] | Message]:

@@ -4,10 +4,9 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
-
 from lamplighter.kafka.partitions.partition import News, Partition
 from lamplighter.kafka.settings.client_errors import Verdict, judge
+from lamplighter.kafka.settings.native import Consumer, KafkaError, KafkaException, TopicPartition
 
 log = logging.getLogger(__name__)
 

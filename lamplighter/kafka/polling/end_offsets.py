@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 
-from confluent_kafka import Consumer, TopicPartition
-
 from lamplighter.kafka.partitions.partition import Partition
+from lamplighter.kafka.settings.native import Consumer, TopicPartition
 
 EVERY = 1.0  # seconds between two looks
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from confluent_kafka import Consumer, TopicPartition
-
 from lamplighter.kafka.partitions.partition import Partition
+from lamplighter.kafka.settings.native import Consumer, TopicPartition
 
 PATIENCE = 0.25  # seconds with a full buffer until partitions are paused, so that polling can go on
 

@@ -5,11 +5,9 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException
-
 from lamplighter.errors import QueueError
 from lamplighter.kafka.settings.client_errors import is_about_access
-from lamplighter.kafka.settings.native import AdminClient
+from lamplighter.kafka.settings.native import AdminClient, Consumer, ConsumerGroupState, KafkaError, KafkaException
 
 PATIENCE = 15.0  # seconds until a group without us says that its brokers don't know the protocol
 EVERY = 1.0  # seconds between two questions

@@ -7,14 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from confluent_kafka import (
-    Consumer,
-    KafkaError,
-    KafkaException,
-    Message,
-    TopicPartition,
-)
-
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.partitions.partition import Partition
 from lamplighter.kafka.polling.assignment import Assignment, Scheduling
@@ -30,9 +22,9 @@ from lamplighter.kafka.polling.start_offsets import (
     read_new_topics,
     start_of,
 )
-from lamplighter.kafka.settings import native
 from lamplighter.kafka.settings.client_errors import is_fatal
 from lamplighter.kafka.settings.clientlog import client_logger, tell_outage
+from lamplighter.kafka.settings.native import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from lamplighter.kafka.topics.identity import Identity
 
 log = logging.getLogger(__name__)
@@ -141,7 +133,7 @@ class PollingThread(threading.Thread):
     def run(self) -> None:
         """Poll until told to stop, or until polling makes no sense any more."""
         try:
-            consumer = native.Consumer(
+            consumer = Consumer(
                 {
                     **self._config,
                     "error_cb": self._on_error,
@@ -149,8 +141,12 @@ class PollingThread(threading.Thread):
                     "logger": client_logger(),
                 }
             )
+            # The stubs don't tell that a callback is handed this very client.
             consumer.subscribe(
-                self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+                self._topics,
+                on_assign=self._on_assign,  # type: ignore[arg-type]
+                on_revoke=self._on_revoke,  # type: ignore[arg-type]
+                on_lost=self._on_lost,  # type: ignore[arg-type]
             )
             self._await_topics(consumer)
             if self._config.get("group.protocol") == "consumer":

@@ -5,10 +5,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from confluent_kafka import OFFSET_END, OFFSET_INVALID, Consumer, KafkaException, Message, TopicPartition
-
 from lamplighter.errors import QueueError
 from lamplighter.kafka.settings.client_errors import Verdict, judge
+from lamplighter.kafka.settings.native import (
+    OFFSET_END,
+    OFFSET_INVALID,
+    Consumer,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 from lamplighter.kafka.topics.metadata import missing_text, missing_topics
 
 log = logging.getLogger(__name__)

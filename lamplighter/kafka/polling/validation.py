@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from confluent_kafka import Consumer, TopicPartition
+from lamplighter.kafka.settings.native import Consumer, TopicPartition
 
 Place = tuple[str, int]
 

@@ -6,10 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
-
 from lamplighter.kafka.settings.clientlog import client_logger
-from lamplighter.kafka.settings.native import Producer
+from lamplighter.kafka.settings.native import KafkaError, KafkaException, Producer
 from lamplighter.support.forking import watch
 
 log = logging.getLogger(__name__)

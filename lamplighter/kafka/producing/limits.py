@@ -4,10 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import ConfigResource, ResourceType  # type: ignore[attr-defined]
-
-from lamplighter.kafka.settings.native import AdminClient
+from lamplighter.kafka.settings.native import AdminClient, ConfigResource, KafkaException, ResourceType
 
 TIMEOUT = 2.0  # seconds; a text may be without its number
 ASK_AGAIN = 60.0  # seconds until brokers are asked again: reports are taken by threads that must not wait for each

@@ -6,9 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka import Message as KafkaMessage
-
 from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, MessageTooLarge, QueueError
 from lamplighter.kafka.partitions.headers import to_send
@@ -16,7 +13,8 @@ from lamplighter.kafka.producing.clients import Clients
 from lamplighter.kafka.producing.limits import TopicLimits, too_large_to_send_text
 from lamplighter.kafka.producing.reports import SERVE, Reports
 from lamplighter.kafka.settings.client_errors import is_about_access, is_fatal
-from lamplighter.kafka.settings.native import Producer
+from lamplighter.kafka.settings.native import KafkaError, KafkaException, Producer
+from lamplighter.kafka.settings.native import Message as KafkaMessage
 from lamplighter.kafka.topics.metadata import missing_text
 from lamplighter.queue.dispatching.pushes import Pushes
 from lamplighter.support.forking import notice_fork, watch

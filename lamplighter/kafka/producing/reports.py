@@ -2,11 +2,10 @@
 
 import time
 
-from confluent_kafka import KafkaError
-from confluent_kafka import Message as KafkaMessage
-
 from lamplighter.errors import ForkError, QueueError
 from lamplighter.kafka.producing.clients import Clients
+from lamplighter.kafka.settings.native import KafkaError
+from lamplighter.kafka.settings.native import Message as KafkaMessage
 
 SERVE = 0.05  # seconds of one poll; another thread's poll may have served our report
 

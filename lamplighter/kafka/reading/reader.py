@@ -5,13 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from confluent_kafka import Message as KafkaMessage
-from confluent_kafka import TopicPartition
-
 from lamplighter.errors import QueueError
 from lamplighter.kafka.reading.reading import Forget, Reading, tell_shorter, translated
 from lamplighter.kafka.reading.spans import Place, Position, Span
-from lamplighter.kafka.settings.native import Consumer
+from lamplighter.kafka.settings.native import Consumer, TopicPartition
+from lamplighter.kafka.settings.native import Message as KafkaMessage
 from lamplighter.kafka.topics.metadata import missing_text
 from lamplighter.support.forking import watch
 

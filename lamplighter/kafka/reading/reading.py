@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka import Message as KafkaMessage
-
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.reading.spans import Last, Place, Position, Span
 from lamplighter.kafka.settings.client_errors import is_fatal
+from lamplighter.kafka.settings.native import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from lamplighter.kafka.settings.native import Message as KafkaMessage
 
 log = logging.getLogger(__name__)
 

@@ -6,11 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import Message as KafkaMessage
-
 from lamplighter.errors import QueueError
 from lamplighter.kafka.reading.reader import Reader
 from lamplighter.kafka.reading.spans import Place, Span
+from lamplighter.kafka.settings.native import Message as KafkaMessage
 
 PATIENCE = 3.0  # seconds for all partitions; what does not come is not told
 # One record of each partition is looked at.

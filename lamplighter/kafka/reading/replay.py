@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from confluent_kafka import Message as KafkaMessage
-
 from lamplighter.contracts import Headers
 from lamplighter.kafka.partitions.headers import headers_of
 from lamplighter.kafka.reading.reader import Reader
 from lamplighter.kafka.reading.reading import Reading
 from lamplighter.kafka.reading.spans import Place, Span
+from lamplighter.kafka.settings.native import Message as KafkaMessage
 from lamplighter.support.clock import floor_ms
 
 AHEAD = 5_000  # messages of one partition that wait for older ones of another

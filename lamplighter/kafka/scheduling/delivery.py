@@ -8,8 +8,7 @@ from lamplighter.kafka.partitions.headers import headers_of
 from lamplighter.kafka.partitions.partition import Partition
 
 if TYPE_CHECKING:
-    from confluent_kafka import Message
-
+    from lamplighter.kafka.settings.native import Message
     from lamplighter.queue.delivery import DriverDelivery
 
 

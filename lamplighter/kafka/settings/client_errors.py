@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from confluent_kafka import KafkaError
+from lamplighter.kafka.settings.native import KafkaError
 
 
 class Verdict(Enum):

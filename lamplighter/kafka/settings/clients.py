@@ -2,10 +2,8 @@
 
 from collections.abc import Callable
 
-from confluent_kafka import KafkaException
-
 from lamplighter.errors import ConfigError
-from lamplighter.kafka.settings.native import Consumer, Producer
+from lamplighter.kafka.settings.native import Consumer, KafkaException, Producer
 from lamplighter.kafka.settings.settings import KafkaSettings
 
 

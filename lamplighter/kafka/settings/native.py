@@ -1,13 +1,58 @@
-"""The clients of confluent_kafka: a child of a fork neither uses nor frees those of its parent."""
+"""All that the driver takes from confluent_kafka, so that one module knows whether another version has it.
+
+Its clients are ours: a child of a fork neither uses nor frees those of its parent.
+"""
 
 from typing import Any
 
 import confluent_kafka
-from confluent_kafka import admin
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    OFFSET_INVALID,
+    TIMESTAMP_LOG_APPEND_TIME,
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+    admin,
+)
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    ConfigResource,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
 
 from lamplighter.errors import ForkError
 from lamplighter.support.forking import watch
 from lamplighter.support.immortal import keep_for_ever
+
+__all__ = [
+    "OFFSET_BEGINNING",
+    "OFFSET_END",
+    "OFFSET_INVALID",
+    "TIMESTAMP_LOG_APPEND_TIME",
+    "AdminClient",
+    "ConfigResource",
+    "Consumer",
+    "ConsumerGroupState",
+    "ConsumerGroupTopicPartitions",
+    "IsolationLevel",
+    "KafkaError",
+    "KafkaException",
+    "Message",
+    "NewTopic",
+    "OffsetSpec",
+    "Producer",
+    "ResourceType",
+    "TopicCollection",
+    "TopicPartition",
+]
 
 
 class Producer(confluent_kafka.Producer):

@@ -5,10 +5,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
-
 from lamplighter.kafka.settings.clientlog import client_logger
-from lamplighter.kafka.settings.native import AdminClient
+from lamplighter.kafka.settings.native import AdminClient, KafkaError, KafkaException, TopicCollection
 
 log = logging.getLogger(__name__)
 

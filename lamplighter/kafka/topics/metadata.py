@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from confluent_kafka import KafkaError, TopicPartition
+from lamplighter.kafka.settings.native import KafkaError, TopicPartition
 
 
 def missing_topics(client: Any, topics: Sequence[str], *, timeout: float = 5.0) -> list[str]:

@@ -6,13 +6,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the stubs name only the client as exported
-    ConfigResource,
-    ResourceType,
-)
-
-from lamplighter.kafka.settings.native import AdminClient
+from lamplighter.kafka.settings.native import AdminClient, ConfigResource, KafkaException, ResourceType
 from lamplighter.support.forking import watch
 
 TIMEOUT = 2.0  # seconds for the brokers' answer: whoever dispatches waits for it

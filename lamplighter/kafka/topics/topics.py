@@ -8,15 +8,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # the stubs name only the client as exported
+from lamplighter.errors import BrokerUnavailable, QueueError
+from lamplighter.kafka.settings.native import (
+    AdminClient,
     ConfigResource,
+    Consumer,
+    KafkaError,
+    KafkaException,
     NewTopic,
     ResourceType,
+    TopicPartition,
 )
-
-from lamplighter.errors import BrokerUnavailable, QueueError
-from lamplighter.kafka.settings.native import AdminClient, Consumer
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.kafka.topics import delay_topics
 from lamplighter.kafka.topics.metadata import missing_topics

@@ -2,12 +2,13 @@
 
 import threading
 
-from confluent_kafka import OFFSET_END, OFFSET_INVALID, Consumer, TopicPartition
+from confluent_kafka import OFFSET_END, OFFSET_INVALID, TopicPartition
 
 from lamplighter.contracts import Message
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.polling.start_offsets import read_new_topics, start_of
 from lamplighter.kafka.producing.producer import KafkaProducer
+from lamplighter.kafka.settings.native import Consumer
 
 
 def test_a_topic_is_new_until_the_group_has_committed_something_of_it(broker: EmbeddedBroker) -> None:
