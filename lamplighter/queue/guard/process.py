@@ -12,7 +12,8 @@ from lamplighter.contracts import Events
 from lamplighter.errors import ConsoleError
 from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.guard.children import only_in_the_parent
-from lamplighter.queue.guard.ending import Overdue, bounded
+from lamplighter.queue.guard.control import StopReason
+from lamplighter.queue.guard.ending import bounded
 from lamplighter.queue.guard.garbage import spare_the_collector
 from lamplighter.queue.guard.health import Heartbeat
 from lamplighter.queue.guard.restart import RestartWatch
@@ -21,7 +22,8 @@ from lamplighter.queue.guard.stalling import Stalling
 from lamplighter.queue.guard.watch import Chore, Watch
 from lamplighter.queue.worker.failing import Failing
 from lamplighter.queue.worker.loop import Worker
-from lamplighter.queue.worker.options import StopReason, WorkerOptions
+from lamplighter.queue.worker.options import WorkerOptions
+from lamplighter.queue.worker.overdue import Overdue
 from lamplighter.queue.worker.pooled import LATE, PooledWorker
 from lamplighter.queue.worker.runner import Start
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from lamplighter.queue.guard.control import StopReason
 from lamplighter.queue.worker.loop import Worker
-from lamplighter.queue.worker.options import StopReason
 
 QUIT = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 ENOUGH = 4096  # bytes, one a signal

@@ -8,8 +8,9 @@ import time
 from lamplighter.contracts import Events
 from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.events import WorkerStalled
+from lamplighter.queue.guard.control import StopReason
 from lamplighter.queue.worker.loop import Worker
-from lamplighter.queue.worker.options import StopReason, WorkerOptions
+from lamplighter.queue.worker.options import WorkerOptions
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,6 @@ from pathlib import Path
 import psutil
 
 from lamplighter.errors import ConsoleError, Unavailable
-from lamplighter.queue.pools import Ended as EndedCall
 from lamplighter.queue.pools.child import NEVER, Slot, how
 from lamplighter.queue.pools.wire import (
     Began,
@@ -34,8 +33,10 @@ from lamplighter.queue.pools.wire import (
     receive,
 )
 from lamplighter.queue.worker.many import Many
+from lamplighter.queue.worker.pool import Ended as EndedCall
 from lamplighter.queue.worker.runner import Start
-from lamplighter.queue.worker.settling import ErrorElsewhere, Verdict, time_to_fail
+from lamplighter.queue.worker.settling import time_to_fail
+from lamplighter.queue.worker.verdicts import ErrorElsewhere, Verdict
 from lamplighter.support.forking import watch
 
 log = logging.getLogger(__name__)

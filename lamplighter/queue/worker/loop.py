@@ -13,10 +13,11 @@ from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import DriverDelivery, Failed, Released, WorkQueue
 from lamplighter.queue.events import JobProcessing, WorkerIdle, WorkerStarting, WorkerStopping
 from lamplighter.queue.failed.trace import read_text
-from lamplighter.queue.guard.watch import NEVER, Hand
+from lamplighter.queue.guard.control import StopReason
+from lamplighter.queue.guard.deadlines import NEVER, Hand
 from lamplighter.queue.worker.failing import Failing
 from lamplighter.queue.worker.many import Many, begin_many, may_join, settle_many
-from lamplighter.queue.worker.options import StopReason, WorkerOptions
+from lamplighter.queue.worker.options import WorkerOptions
 from lamplighter.queue.worker.runner import Runner, Start
 from lamplighter.queue.worker.settling import Settling, never_return
 

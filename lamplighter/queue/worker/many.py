@@ -11,7 +11,8 @@ from lamplighter.queue.delivery import DriverDelivery, Failed
 from lamplighter.queue.jobs.registry import Entry
 from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.worker.runner import Start
-from lamplighter.queue.worker.settling import Settling, Verdict
+from lamplighter.queue.worker.settling import Settling
+from lamplighter.queue.worker.verdicts import Verdict
 
 log = logging.getLogger(__name__)
 

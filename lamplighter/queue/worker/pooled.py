@@ -10,12 +10,12 @@ from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.events import JobProcessing, WorkerIdle
 from lamplighter.queue.guard.children import leave
-from lamplighter.queue.guard.watch import NEVER
-from lamplighter.queue.pools import Outcome, Pool
+from lamplighter.queue.guard.deadlines import NEVER
 from lamplighter.queue.worker.loop import TURN, Worker
 from lamplighter.queue.worker.many import Many
+from lamplighter.queue.worker.pool import Outcome, Pool
 from lamplighter.queue.worker.runner import Start
-from lamplighter.queue.worker.settling import Verdict
+from lamplighter.queue.worker.verdicts import Verdict
 
 LATE = 10.0  # seconds without a turn of its loop until a thread counts as standing still
 LOOK = 0.05  # seconds between two looks whether the pool is ready

@@ -3,19 +3,18 @@
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from lamplighter.contracts import DatabaseErrors, Events
 from lamplighter.errors import JobFailed as JobFailedError
-from lamplighter.errors import LamplighterError, OrderBlocked, PayloadError, Unavailable
+from lamplighter.errors import OrderBlocked, PayloadError, Unavailable
 from lamplighter.queue.delivery import Deleted, Failed, Released, WorkQueue
 from lamplighter.queue.events import JobFailed, JobProcessed, JobReleased
 from lamplighter.queue.failed.trace import one_line
 from lamplighter.queue.guard.children import leave
-from lamplighter.queue.guard.watch import NEVER, Hand
+from lamplighter.queue.guard.deadlines import NEVER, Hand
 from lamplighter.queue.worker.outages import Outages
+from lamplighter.queue.worker.verdicts import ErrorElsewhere, Verdict
 
 if TYPE_CHECKING:
     from lamplighter.queue.worker.failing import Failing
@@ -27,42 +26,6 @@ AWAY = 1.0  # seconds until a job is run again that met a service which was away
 LEAST_END = 40.0  # seconds for recording a failed job and its failed() at least; SQLite alone may wait for 30
 LISTENER = "a listener raised"
 MOST_DEADLOCKS = 5  # runs of one delivery that a deadlock excuses; the next one counts
-
-
-class ErrorElsewhere(LamplighterError):
-    """An error of another process. Each has a class of its own, which is named as the error's class is there."""
-
-    @classmethod
-    def of(cls, module: str, name: str, text: str, trace: str = "") -> "ErrorElsewhere":
-        """The error of a class, with its text; its trace is a note, which is shown wherever the error's own is."""
-        error = _class_elsewhere(module, name)(text)
-        if trace:
-            error.add_note(trace)
-        return error
-
-
-@lru_cache(maxsize=100)
-def _class_elsewhere(module: str, name: str) -> type[ErrorElsewhere]:
-    return type(name.rpartition(".")[2], (ErrorElsewhere,), {"__module__": module, "__qualname__": name})
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What has become of a job that was run elsewhere.
-
-    Attributes:
-        kind: `fail` is for a job that is recorded among the failed jobs, and `record` for one that is still to be;
-            `hold` for one that waits for its record, since the store or its `failed()` refused; `again` for one of many
-            whose call has failed.
-        error: the job's own.
-        refusal: why it could not be recorded.
-    """
-
-    kind: Literal["delete", "release", "fail", "record", "hold", "again"]
-    delay: float = 0.0
-    counted: bool = True
-    error: BaseException | None = None
-    refusal: Exception | None = None
 
 
 class Settling:

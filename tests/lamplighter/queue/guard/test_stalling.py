@@ -10,12 +10,13 @@ import pytest
 
 from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.events import WorkerStalled
+from lamplighter.queue.guard.control import StopReason
 from lamplighter.queue.guard.stalling import Stalling
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.retries import Policy
-from lamplighter.queue.pools import Ended
 from lamplighter.queue.worker import pooled
-from lamplighter.queue.worker.options import StopReason, WorkerOptions
+from lamplighter.queue.worker.options import WorkerOptions
+from lamplighter.queue.worker.pool import Ended
 from lamplighter.queue.worker.pooled import PooledWorker
 from lamplighter.queue.worker.runner import Start
 from tests.harness import wait_for

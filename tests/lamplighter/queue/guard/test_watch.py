@@ -8,7 +8,8 @@ import pytest
 
 from lamplighter.contracts import Message
 from lamplighter.queue.drivers.sync import SyncDelivery
-from lamplighter.queue.guard.watch import NEVER, Chore, Hand, Watch
+from lamplighter.queue.guard.deadlines import NEVER, Hand
+from lamplighter.queue.guard.watch import Chore, Watch
 from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.worker.runner import Start
 

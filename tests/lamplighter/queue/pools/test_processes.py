@@ -18,10 +18,10 @@ import pytest
 from lamplighter.errors import ConsoleError, JobTimedOut, SlotDied, Unavailable
 from lamplighter.queue.failed.trace import format_trace
 from lamplighter.queue.jobs.retries import Policy
-from lamplighter.queue.pools import Outcome
 from lamplighter.queue.pools.processes import LEAVE, MOST_FAILED_BOOTS, ProcessPool, SlotOptions
+from lamplighter.queue.worker.pool import Outcome
 from lamplighter.queue.worker.runner import Start
-from lamplighter.queue.worker.settling import Verdict
+from lamplighter.queue.worker.verdicts import Verdict
 from tests.harness import command_of, wait_for
 from tests.lamplighter.queue.conftest import ListQueue
 

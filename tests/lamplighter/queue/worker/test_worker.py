@@ -13,10 +13,10 @@ from lamplighter.logging.context import job_fields
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased, WorkerStarting, WorkerStopping
 from lamplighter.queue.failed import Failure
 from lamplighter.queue.failed.trace import format_trace
-from lamplighter.queue.guard.watch import NEVER
+from lamplighter.queue.guard.control import StopReason
+from lamplighter.queue.guard.deadlines import NEVER
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.retries import Policy
-from lamplighter.queue.worker.options import StopReason
 from lamplighter.queue.worker.runner import pushes_ahead
 from tests.lamplighter.queue.conftest import Bench
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from lamplighter.queue.events import JobTimedOut
-from lamplighter.queue.guard.ending import Overdue
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.worker.failing import Failing
+from lamplighter.queue.worker.overdue import Overdue
 from lamplighter.queue.worker.runner import Runner, Start
 from tests.lamplighter.queue.conftest import Bench, ListDelivery
 

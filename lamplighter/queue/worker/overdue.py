@@ -1,0 +1,137 @@
+"""The end of a job that has overrun, and of its worker's process."""
+
+import faulthandler
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+
+from lamplighter.contracts import Events
+from lamplighter.errors import JobTimedOut as JobTimedOutError
+from lamplighter.queue.delivery import Deleted, Failed, Released, WorkQueue
+from lamplighter.queue.events import JobFailed, JobTimedOut
+from lamplighter.queue.guard.control import StopReason
+from lamplighter.queue.worker.failing import Failing
+from lamplighter.queue.worker.many import Many
+from lamplighter.queue.worker.runner import Start
+
+log = logging.getLogger(__name__)
+
+HOOK = 5.0  # seconds for recording a failure, and again for the job's failed()
+COMMIT = 10.0  # seconds at most for committing and leaving, when a job was ended by its timeout
+LISTENERS = 2.0  # seconds for those who hear of it, each time
+LONGEST = 2 * HOOK + 2 * LISTENERS + COMMIT + 5  # seconds for all of it
+
+
+class Overdue:
+    """Ends the process of a job that has overrun, from the watching thread: the job's own thread may never return."""
+
+    def __init__(
+        self,
+        queue: WorkQueue,
+        failing: Failing,
+        events: Events,
+        flush: Callable[[], object],
+        *,
+        thread_of: Callable[[Start], int | None],
+        shutdown: float = COMMIT,
+    ) -> None:
+        self._queue = queue
+        self._failing = failing
+        self._events = events
+        self._flush = flush
+        self._thread_of = thread_of
+        self._shutdown = min(COMMIT, shutdown)
+
+    def __call__(self, start: Start) -> None:
+        """Settle the job, commit, and end the process with 137, or with 1 when only a grace period is over."""
+        # The C timer of the job would cut this short; it is the last resort of the end itself now.
+        faulthandler.dump_traceback_later(LONGEST, exit=True, file=sys.__stderr__ or 2)
+        elapsed = time.monotonic() - start.began
+        timeout = start.policy.timeout
+        has_timed_out = bool(timeout) and elapsed >= timeout
+        try:
+            log.error(
+                "job has overrun; the worker ends",
+                extra={"job": start.name, "position": start.delivery.position, "after": round(elapsed, 1)},
+            )
+            self._print_stack(start)
+            if not isinstance(start, Many):
+                self._settle(start, elapsed, has_timed_out=has_timed_out)
+            # Nobody knows which of many jobs has overrun. The worker leaves as if it were killed then: the next owner
+            # begins what was in hand one by one, so that the one which overruns again is charged for it, and it alone.
+            if not (isinstance(start, Many) and has_timed_out):
+                self._queue.close(timeout=self._shutdown)
+            self._flush()
+        except Exception:
+            log.exception("the end of an overdue job failed")
+        finally:
+            # Not a signal: process 1 of a container survives its own SIGKILL.
+            os._exit(StopReason.TIMED_OUT.exit_code if has_timed_out else 1)
+
+    def _settle(self, start: Start, elapsed: float, *, has_timed_out: bool) -> None:
+        delivery, policy, wish = start.delivery, start.policy, start.wish
+        error = self._failing.error_of(start)
+        if error is not None:
+            # The job itself has come to its end; it is the store or failed() that hangs.
+            self._fail(start, error, elapsed)
+            return
+        if has_timed_out:
+            self._tell(JobTimedOut(start, policy.timeout))
+        if isinstance(wish, Deleted):
+            delivery.delete()
+        elif isinstance(wish, Released):
+            delivery.release(wish.delay)
+        elif isinstance(wish, Failed):
+            self._fail(start, wish.error, elapsed)
+        elif not has_timed_out:
+            delivery.release(0)
+        elif policy.may_retry(start.attempts):
+            delivery.release(policy.delay_after(start.attempts))
+        else:
+            text = f"{start.name} has run for {elapsed:.1f} s; its timeout is {policy.timeout:g} s."
+            self._fail(start, JobTimedOutError(text), elapsed)
+
+    def _fail(self, start: Start, error: BaseException, elapsed: float) -> None:
+        failing, delivery = self._failing, start.delivery
+        if not failing.is_told(start):
+            if not _within(HOOK, lambda: failing.record(start, error)):
+                # The store may wait for the very job that hangs. The attempts are committed; the next worker sees
+                # that they are used up, records the failure and runs nothing.
+                delivery.release(0)
+                return
+            _within(HOOK, lambda: failing.tell(start, error))
+        delivery.fail(error)
+        self._tell(JobFailed(start, elapsed, error))
+
+    def _tell(self, event: JobTimedOut | JobFailed) -> None:
+        if self._events.listeners(type(event)):
+            _within(LISTENERS, lambda: self._events.dispatch(event))
+
+    def _print_stack(self, start: Start) -> None:
+        frame = sys._current_frames().get(self._thread_of(start) or 0)
+        if frame is None or sys.stderr is None:
+            return
+        with suppress(OSError):  # the disk under it may be full
+            sys.stderr.write("The job's stack, the newest call last:\n" + "".join(traceback.format_stack(frame)))
+
+
+def _within(seconds: float, action: Callable[[], object]) -> bool:
+    """Run an action in a thread of its own; whether it came to its end in time, without an error."""
+    done: list[bool] = []
+
+    def run() -> None:
+        try:
+            action()
+            done.append(True)
+        except BaseException:
+            log.exception("the end of an overdue job could not be told")
+
+    thread = threading.Thread(target=run, name="lamplighter-ending", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return bool(done)
