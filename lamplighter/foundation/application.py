@@ -3,6 +3,7 @@
 import importlib
 import logging
 import sys
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from lamplighter.events import Dispatcher
 from lamplighter.foundation.exceptions import Handler
 from lamplighter.foundation.maintenance import FileMaintenance
 from lamplighter.logging.channels import configure
+from lamplighter.queue.guard.ending import leave
 from lamplighter.support.environment import Environment, load_environment
 from lamplighter.support.provider import CommandTable, ServiceProvider
 
@@ -46,6 +48,7 @@ class Application(Container):
         self._environment = "production"
         self._requested: str | None = None
         self._events = Dispatcher()
+        self._leave_by: float | None = None
         self.is_booted = False
         self._bind_self()
 
@@ -121,8 +124,15 @@ class Application(Container):
 
         return take_back
 
+    def leave_within(self, seconds: float) -> None:
+        """Have `run` end the process when its command has returned, whatever threads or children are left by then."""
+        self._leave_by = time.monotonic() + seconds
+
     def run(self, argv: Sequence[str]) -> int:
-        """Run a console command; the exit code. `argv` is without the program's name."""
+        """Run a console command; the exit code. `argv` is without the program's name.
+
+        It does not return where the command has asked for the end of the process, as `queue:work` does.
+        """
         options = GlobalOptions()
         try:
             options, rest = split_global_options(argv)
@@ -133,7 +143,10 @@ class Application(Container):
         except Exception as error:
             # The top of the main thread: a provider may raise anything, and there is no kernel yet that would tell.
             return Handler(self).render(error, verbosity=options.verbosity)
-        return Kernel(self, self.make(CommandTable)).run(rest, options)
+        status = Kernel(self, self.make(CommandTable)).run(rest, options)
+        if self._leave_by is not None:
+            leave(status, seconds=self._leave_by - time.monotonic())
+        return status
 
     def _request(self, environment: str | None) -> None:
         if self.is_booted and environment not in (None, self._environment):

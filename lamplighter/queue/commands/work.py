@@ -165,6 +165,7 @@ class WorkCommand(Command):
             heartbeat=Heartbeat(self._app.path("storage/framework/workers"), queue.connection, options.queues),
             restart=restart,
             flush=self._show(options, as_json=as_json),
+            leave_within=self._app.leave_within,
         )
         return process.run()
 

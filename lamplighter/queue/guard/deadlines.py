@@ -5,11 +5,11 @@ import sys
 import threading
 import time
 
+from lamplighter.queue.guard.control import NEVER
+from lamplighter.queue.guard.ending import DEAD_MAN
 from lamplighter.queue.worker.runner import Start
 from lamplighter.support.forking import watch
 
-DEAD_MAN = 5.0  # seconds after a deadline until a process whose threads can't run is ended
-NEVER = float("inf")
 LONGEST = 1e9  # seconds that the C timer can be set to; a deadline beyond them needs none
 
 
@@ -17,7 +17,7 @@ class Hand:
     """The jobs in the worker's hand, with their deadlines. Whoever takes one out settles it; there is no second.
 
     Attributes:
-        limit: a deadline for whatever is in hand, on the monotonic clock.
+        failing: the one whose handler has ended, and whose failure is being recorded by the thread of the loop.
         is_parents: this is a child that a job has forked; nothing is in its hand.
     """
 
@@ -25,8 +25,9 @@ class Hand:
         self._held: dict[Start, float] = {}
         self._armed = -NEVER  # the deadline that the C timer is set for
         self._arming = threading.Lock()
-        self.limit = NEVER
+        self.failing: Start | None = None
         self.is_parents = False
+        self._end_by = NEVER
         watch(self, in_child=Hand._begin_as_child, locks=lambda hand: (hand._arming,))
 
     def put(self, start: Start, deadline: float) -> None:
@@ -44,12 +45,17 @@ class Hand:
         """End a job; False when the watching thread has taken it, and is ending the process."""
         return self._held.pop(start, None) is not None
 
-    def take_overdue(self, now: float) -> Start | None:
-        """A job whose deadline has passed; it is the caller's then."""
+    def take_overdue(self, now: float, *, limit: float = NEVER) -> Start | None:
+        """A job whose deadline has passed, or the `limit` for all of them; it is the caller's then."""
         for start, deadline in list(self._held.items()):
-            if now >= min(deadline, self.limit) and self.take(start):
+            if now >= min(deadline, limit) and self.take(start):
                 return start
         return None
+
+    def busy_until(self, now: float) -> float:
+        """When the handlers in hand are to have ended, at the latest; `now` where there is none."""
+        held = [(start, deadline) for start, deadline in list(self._held.items()) if start is not self.failing]
+        return max([now, *(_handled_by(start, deadline, now) for start, deadline in held)])
 
     def __len__(self) -> int:
         return len(self._held)
@@ -58,19 +64,27 @@ class Hand:
         """Whether no job is in hand."""
         return not self._held
 
+    def end_by(self, deadline: float) -> None:
+        """The process itself has a deadline now: the C timer is behind that one, too, whatever is in hand."""
+        self._end_by = deadline
+        self.set_timer()
+
     def set_timer(self) -> None:
-        """Set the C timer to the job that is due first, and stop it while nothing is in hand."""
-        first = min(list(self._held.values()), default=None)
-        if first is None:
+        """Set the C timer to what is due first, and stop it while nothing is."""
+        first = self._first()
+        if first == NEVER and not self._held:
             with self._arming:
                 if self._armed == -NEVER or self._held:
                     return
                 self._armed = -NEVER
                 faulthandler.cancel_dump_traceback_later()
-        # A job that has come since the look found the timer still set, and left it as it was.
-        first = min(list(self._held.values()), default=None)
-        if first is not None and not self._armed - 1 <= first <= self._armed + 1:
+            # A job that has come since the look found the timer still set, and left it as it was.
+            first = self._first()
+        if (self._held or first != NEVER) and not self._armed - 1 <= first <= self._armed + 1:
             self._arm(first)
+
+    def _first(self) -> float:
+        return min(self._end_by, *self._held.values(), NEVER)
 
     def _begin_as_child(self) -> None:
         self._arming = threading.Lock()
@@ -88,6 +102,14 @@ class Hand:
                 faulthandler.cancel_dump_traceback_later()
                 return
             faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or 2)
+
+
+def _handled_by(start: Start, deadline: float, now: float) -> float:
+    timeout = start.policy.timeout
+    if not timeout:
+        return NEVER
+    # A pool that looks after the time of its jobs itself gives no deadline, or one with time to spare for their end.
+    return now + timeout if deadline == NEVER else min(deadline, start.began + timeout)
 
 
 class Nothing(dict[Start, float]):

@@ -1,7 +1,6 @@
 """A worker as a process: its threads, its signals, and the way out."""
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from lamplighter.errors import ConsoleError
 from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.guard.children import only_in_the_parent
 from lamplighter.queue.guard.control import StopReason
-from lamplighter.queue.guard.ending import bounded
+from lamplighter.queue.guard.ending import Deadline, bounded, within
 from lamplighter.queue.guard.garbage import spare_the_collector
 from lamplighter.queue.guard.health import Heartbeat
 from lamplighter.queue.guard.restart import RestartWatch
@@ -35,7 +34,12 @@ SPARE = 2.0  # seconds of the shutdown that are kept for everything but committi
 
 @dataclass(frozen=True, slots=True)
 class WorkerProcess:
-    """Everything around the loop. `flush` writes the lines that wait to be shown."""
+    """Everything around the loop.
+
+    Attributes:
+        flush: writes the lines that wait to be shown.
+        leave_within: is told how many seconds the process has for its end, when all is done.
+    """
 
     worker: Worker
     queue: WorkQueue
@@ -45,45 +49,54 @@ class WorkerProcess:
     heartbeat: Heartbeat
     restart: RestartWatch
     flush: Callable[[], object]
+    leave_within: Callable[[float], object]
 
     def run(self) -> int:
         """Work until there is a reason to stop, commit, leave; the exit code."""
         self._refuse_too_little_memory()
+        control = self.worker.control
+        deadline = Deadline(control, self.worker.busy_until, self.options.shutdown, tell=self.worker.hand.end_by)
+        deadline.start()
+        try:
+            with handled(control) as look_for_signals:
+                return self._run(deadline, look_for_signals)
+        finally:
+            control.begin_to_stop()
+            self.leave_within(deadline.left())
+            deadline.call_off()
+
+    def _run(self, deadline: Deadline, look_for_signals: Callable[[], None]) -> int:
+        worker, control = self.worker, self.worker.control
         status = 1
-        with handled(self.worker) as look_for_signals:
-            watch = self._watch(look_for_signals)
-            self.worker.prepare()
-            self.queue.open(
-                self.options.queues,
-                self.worker.bell,
-                self.worker.has_further_start,
-                slots=self.options.concurrency,
-            )
-            watch.start()
-            spare_the_collector()
-            self.restart.begin(lambda: self.worker.ask_to_stop(StopReason.RESTART_SIGNAL))
-            try:
-                with only_in_the_parent():
-                    status = self.worker.work()
-            finally:
-                self.restart.end()
-                watch.end()
-                is_closed = self._close()
-                self.heartbeat.remove()
-            if not is_closed:
-                log.error("the broker did not answer; unfinished commits are given up, their jobs run again")
-                os._exit(status or 1)
+        watch = self._watch(deadline, look_for_signals)
+        worker.prepare()
+        self.queue.open(self.options.queues, control.bell, worker.has_further_start, slots=self.options.concurrency)
+        watch.start()
+        spare_the_collector()
+        self.restart.begin(lambda: control.ask_to_stop(StopReason.RESTART_SIGNAL))
+        try:
+            with only_in_the_parent():
+                status = worker.work()
+        finally:
+            control.begin_to_stop()
+            self.restart.end()
+            watch.end()
+            is_closed = self._close(deadline)
+            self.heartbeat.remove()
+        if not is_closed:
+            log.error("the broker did not answer; unfinished commits are given up, their jobs run again")
+            return status or 1
         return status
 
-    def _close(self) -> bool:
+    def _close(self, deadline: Deadline) -> bool:
+        seconds = max(1.0, min(self.options.shutdown, deadline.left()) - SPARE)
         began = time.monotonic()
-        seconds = max(1.0, self.options.shutdown - SPARE)
-        with bounded(self.options.shutdown):
+        with bounded(seconds + SPARE):
             self.worker.drain(seconds / 2)
-            self.flush()
+            within(seconds / 2, self.flush)
             return self.queue.close(timeout=max(1.0, began + seconds - time.monotonic()))
 
-    def _watch(self, look_for_signals: Callable[[], None]) -> Watch:
+    def _watch(self, deadline: Deadline, look_for_signals: Callable[[], None]) -> Watch:
         overdue: Callable[[Start], object] = Overdue(
             self.queue,
             self.failing,
@@ -91,6 +104,7 @@ class WorkerProcess:
             self.flush,
             thread_of=self.worker.thread_of,
             shutdown=self.options.shutdown,
+            take_over=deadline.take_over,
         )
         if isinstance(self.worker, PooledWorker):
             self.worker.when_overdue(overdue)
@@ -104,11 +118,11 @@ class WorkerProcess:
         ]
         if self.options.memory:
             chores.append(Chore(1.0, self._look_at_memory))
-        return Watch(self.worker.hand, overdue, chores)
+        return Watch(self.worker.hand, overdue, chores, limit=deadline.settle_by)
 
     def _look_at_memory(self) -> None:
         if resident() >= self.options.memory:
-            self.worker.ask_to_stop(StopReason.MEMORY)
+            self.worker.control.ask_to_stop(StopReason.MEMORY)
 
     def _refuse_too_little_memory(self) -> None:
         present = resident()

@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from lamplighter.queue.guard.control import StopReason
-from lamplighter.queue.worker.loop import Worker
+from lamplighter.queue.guard.control import Control, StopReason
 
 QUIT = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 ENOUGH = 4096  # bytes, one a signal
 
 
 @contextmanager
-def handled(worker: Worker) -> Iterator[Callable[[], None]]:
+def handled(control: Control) -> Iterator[Callable[[], None]]:
     """TERM, INT and QUIT stop after the job in hand, and at once the second time; USR2 pauses, CONT resumes.
 
     Python runs a handler when the main thread comes back to Python, and C code may take its time. The interpreter
@@ -30,16 +29,16 @@ def handled(worker: Worker) -> Iterator[Callable[[], None]]:
         seen.append(number)
         if len(seen) > 1:
             os._exit(128 + number)
-        worker.ask_to_stop(StopReason.INTERRUPTED)
+        control.ask_to_stop(StopReason.INTERRUPTED)
 
     def quit_(number: int, frame: FrameType | None) -> None:
         obey(handler_saw, number)
 
     def pause(number: int, frame: FrameType | None) -> None:
-        worker.pause()
+        control.pause()
 
     def resume(number: int, frame: FrameType | None) -> None:
-        worker.resume()
+        control.resume()
 
     def look() -> None:
         with suppress(OSError):  # there is none, or the worker has left

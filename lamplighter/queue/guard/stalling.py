@@ -1,7 +1,6 @@
 """What is done about a worker that stands still: it says so, and ends, so that whoever watches it starts another."""
 
 import logging
-import os
 import threading
 import time
 
@@ -23,23 +22,21 @@ class Stalling:
         self._queue = queue
         self._events = events
         self._options = options
-        self._exit_at = 0.0
+        self._is_told = False
 
     def __call__(self) -> None:
-        """Look, and end the worker; with its process when it has not ended within its shutdown."""
-        now = time.monotonic()
-        if self._exit_at:
-            if now >= self._exit_at:
-                os._exit(StopReason.STALLED.exit_code)
+        """Look, and end the worker, once; where its own loop is what stands still, the deadline ends its process."""
+        if self._is_told:
             return
+        now = time.monotonic()
         worker = self._worker
         is_resting = now - worker.beaten_at < self._options.rest
-        seen = self._queue.stall(is_busy=is_resting or not worker.takes_jobs or worker.is_at_work)
+        seen = self._queue.stall(is_busy=is_resting or not worker.control.takes_jobs or worker.is_at_work)
         if seen is None:
             return
         log.error("the worker stands still though there is something to do; it ends", extra={"seen": seen})
-        self._exit_at = now + self._options.shutdown
-        worker.ask_to_stop(StopReason.STALLED)
+        self._is_told = True
+        worker.control.ask_to_stop(StopReason.STALLED)
         # A listener that hangs must not keep this thread from ending the process.
         event = WorkerStalled(self._queue.connection, self._options.queues, seen)
         threading.Thread(target=self._events.dispatch, args=(event,), name="lamplighter-stalled", daemon=True).start()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from lamplighter.queue.guard.control import NEVER
 from lamplighter.queue.guard.deadlines import Hand
 from lamplighter.queue.worker.runner import Start
 
@@ -23,19 +24,31 @@ class Chore:
 
 
 class Watch(threading.Thread):
-    """Looks at the deadlines ten times a second, and does the chores."""
+    """Looks at the deadlines ten times a second, and does the chores.
 
-    def __init__(self, hand: Hand, on_overdue: Callable[[Start], object], chores: Sequence[Chore] = ()) -> None:
+    Args:
+        limit: a deadline for all that is in hand.
+    """
+
+    def __init__(
+        self,
+        hand: Hand,
+        on_overdue: Callable[[Start], object],
+        chores: Sequence[Chore] = (),
+        *,
+        limit: Callable[[], float] = lambda: NEVER,
+    ) -> None:
         super().__init__(name="lamplighter-watch", daemon=True)
         self._hand = hand
         self._on_overdue = on_overdue
+        self._limit = limit
         self._chores = [(chore, 0.0) for chore in chores]
         self._ended = threading.Event()
 
     def run(self) -> None:
         """Until `end`."""
         while not self._ended.wait(TICK):
-            overdue = self._hand.take_overdue(time.monotonic())
+            overdue = self._hand.take_overdue(time.monotonic(), limit=self._limit())
             if overdue is not None:
                 self._on_overdue(overdue)
             self._hand.set_timer()

@@ -14,6 +14,7 @@ from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.events import JobFailed, JobReleased
 from lamplighter.queue.failed import FailedJobs
 from lamplighter.queue.guard.children import only_in_the_parent
+from lamplighter.queue.guard.ending import leave
 from lamplighter.queue.guard.garbage import spare_the_collector
 from lamplighter.queue.jobs.registry import Registry
 from lamplighter.queue.jobs.retries import Policy
@@ -60,7 +61,7 @@ def main(arguments: list[str]) -> int:
     queue = SlotQueue(connection, target, told)
     defaults = Policy(settings["tries"], tuple(settings["backoff"]), settings["timeout"])
     worker = _worker(app, queue, target, defaults, handling)
-    queue.open((), worker.bell)
+    queue.open((), worker.control.bell)
     spare_the_collector()
     with only_in_the_parent():
         status = worker.work()
@@ -86,4 +87,4 @@ def _worker(app: Application, queue: SlotQueue, target: WorkQueue, defaults: Pol
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

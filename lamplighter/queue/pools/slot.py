@@ -37,7 +37,8 @@ from lamplighter.queue.worker.loop import Worker
 from lamplighter.queue.worker.many import Many
 from lamplighter.queue.worker.runner import Runner, Start
 
-GONE = 1  # exit code of a slot whose worker is gone
+# The exit code of a slot whose worker is gone, and with it the right to settle anything: an orphan must not work on.
+GONE = 1
 BROKEN_OFF = 128 + signal.SIGTERM  # exit code of one whose job was broken off
 FOREVER = 1e6  # seconds; the connection says when a push has failed
 MOST_TEXT = 2000  # characters of an error that travel
@@ -193,8 +194,11 @@ class SlotQueue:
 
     def tell(self, *messages: Began | Failing | Recorded | Ended | Ready) -> None:
         """Say something to the worker that started this process."""
-        with self._sending:
-            self._socket.sendall(b"".join(map(frame, messages)))
+        try:
+            with self._sending:
+                self._socket.sendall(b"".join(map(frame, messages)))
+        except ConnectionError:
+            os._exit(GONE)
 
     def close(self, *, timeout: float) -> bool:
         """Wait for what is being sent to the brokers."""
@@ -208,7 +212,6 @@ class SlotQueue:
                 if isinstance(message, Stop):
                     self._told.set()
                 self._inbox.put(message)
-        # Whoever started us is gone, and with it the right to settle anything: an orphan must not work on.
         os._exit(GONE)
 
 

@@ -13,8 +13,8 @@ from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import DriverDelivery, Failed, Released, WorkQueue
 from lamplighter.queue.events import JobProcessing, WorkerIdle, WorkerStarting, WorkerStopping
 from lamplighter.queue.failed.trace import read_text
-from lamplighter.queue.guard.control import StopReason
-from lamplighter.queue.guard.deadlines import NEVER, Hand
+from lamplighter.queue.guard.control import NEVER, Control, StopReason
+from lamplighter.queue.guard.deadlines import Hand
 from lamplighter.queue.worker.failing import Failing
 from lamplighter.queue.worker.many import Many, begin_many, may_join, settle_many
 from lamplighter.queue.worker.options import WorkerOptions
@@ -23,6 +23,7 @@ from lamplighter.queue.worker.settling import Settling, never_return
 
 log = logging.getLogger(__name__)
 
+GOES_ON = (False, False)  # neither paused nor down
 TURN = 0.5  # seconds that one wait for what is in hand takes at most
 
 
@@ -42,7 +43,7 @@ class Worker:
     ) -> None:
         self.hand = Hand()
         self.settling = Settling(queue, failing, events, database_errors, self.hand)
-        self.bell: SimpleQueue[object] = SimpleQueue()
+        self.control = Control(grace=options.grace)
         self.processed = 0
         self.beaten_at = time.monotonic()
         self._queue = queue
@@ -51,44 +52,17 @@ class Worker:
         self._who_hears_of_starts = events.listeners(JobProcessing)
         self._options = options
         self._maintenance = maintenance
-        self._asked: set[StopReason] = set()
-        self._paused = False
-        self._down = False
         self._unconfirmed: dict[Start, float] = {}
         self._confirmed: SimpleQueue[Start] = SimpleQueue()
         self._last_job_at = 0.0
+        self._said_held = GOES_ON
+        self._most = 1 if options.once else options.max_jobs or NEVER
 
     # what others ask for ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def ask_to_stop(self, reason: StopReason) -> None:
-        """Finish the job in hand, then stop; safe in signal handlers and from any thread."""
-        grace = self._options.grace
-        if reason is StopReason.INTERRUPTED and reason not in self._asked and grace is not None:
-            self.hand.limit = time.monotonic() + grace
-        self._asked.add(reason)
-        self.bell.put(None)
-
-    def pause(self) -> None:
-        """Take no further job until `resume`."""
-        self._paused = True
-        self.bell.put(None)
-
-    def resume(self) -> None:
-        """Take jobs again."""
-        self._paused = False
-        self.bell.put(None)
-
-    @property
-    def takes_jobs(self) -> bool:
-        """Whether it takes further jobs: nobody has paused it, nor asked it to stop."""
-        return not (self._paused or self._down or self._asked)
-
     def look_for_maintenance(self) -> None:
         """Take no further job while the application is down."""
-        down = not self._options.force and self._maintenance.is_down()
-        if down != self._down:
-            self._down = down
-            self.bell.put(None)
+        self.control.tell_maintenance(is_down=not self._options.force and self._maintenance.is_down())
 
     def has_further_start(self, delivery: DriverDelivery) -> bool:
         """Whether a job may be started once more if its worker dies of its next start."""
@@ -105,6 +79,10 @@ class Worker:
         """Whether a job is in hand: that is no standstill, since its own timeout watches over it."""
         return not self.hand.is_empty()
 
+    def busy_until(self, now: float) -> float:
+        """When the handlers in hand are to have ended, at the latest; `now` where there is none."""
+        return self.hand.busy_until(now)
+
     def prepare(self) -> None:
         """Be ready to run a job before any is taken from the others."""
 
@@ -115,11 +93,13 @@ class Worker:
         began = self.beaten_at = time.monotonic()
         is_limited = bool(options.once or options.max_jobs or options.max_time)
         reason = None
+        asked = self.control.asked
         while reason is None:
             popped = self._turn()
             # Between two jobs of a full queue nothing else needs to be looked at.
-            if not popped or is_limited or self._asked:
+            if not popped or is_limited or asked:
                 reason = self._stop_reason(popped, began)
+        self.control.begin_to_stop()
         self._finish()
         status = 1 if options.once and self.settling.has_failed else reason.exit_code
         job_context.set(None)
@@ -137,17 +117,23 @@ class Worker:
         if self._unconfirmed:
             self._empty_the_bell()
             self._settle_confirmed()
-        if self._paused or self._down:
+        control = self.control
+        if control.is_paused or control.is_down:
             self.beaten_at = time.monotonic()
+            self._say_why_held()
             if self._unconfirmed:
                 self._queue.serve(TURN)
             else:
                 self._wait(self._options.sleep or 1)
             return False
+        if self._said_held is not GOES_ON:
+            self._say_why_held()
         delivery = self._queue.pop(self._options.queues, 0) or self._pop_idle()
         if delivery is None:
             return False
         self.processed += 1
+        if self.processed >= self._most:
+            control.begin_to_stop()  # nothing comes after it: what hangs from here on, hangs at the end
         self.process(delivery)
         if self._options.rest:
             self._wait(self._options.rest)
@@ -158,42 +144,67 @@ class Worker:
         self.beaten_at = time.monotonic()
         if self._events.listeners(WorkerIdle):
             self.settling.tell(WorkerIdle(self._queue.connection, self._options.queues))
-        if self._asked or self._is_empty():
+        if self.control.asked or self._is_empty():
             return None
         return self._queue.pop(self._options.queues, self._options.sleep)
 
     def _is_empty(self) -> bool:
         options = self._options
-        return (options.stop_when_empty or options.once) and (self._down or self._queue.is_exhausted())
+        return (options.stop_when_empty or options.once) and self._queue.is_exhausted()
+
+    def _say_why_held(self) -> None:
+        """Say once why no job is taken, and once that jobs are taken again."""
+        control = self.control
+        held = (control.is_paused, control.is_down) if control.is_held else GOES_ON
+        if held == self._said_held:
+            return
+        self._said_held = held
+        if control.is_paused:
+            log.info("worker paused by USR2; it takes no job before it gets CONT")
+        if control.is_down:
+            log.info("worker waits: the application is in maintenance mode")
+        if not control.is_held:
+            log.info("worker takes jobs again")
 
     def _wait(self, seconds: float) -> None:
         """Until the time is over, or somebody asked for something."""
         until = time.monotonic() + seconds
-        held = self._paused, self._down
-        while not self._asked and (self._paused, self._down) == held:
+        held = self.control.is_paused, self.control.is_down
+        while not self.control.asked and (self.control.is_paused, self.control.is_down) == held:
             left = until - time.monotonic()
             if left <= 0:
                 return
             try:
-                self.bell.get(timeout=left)
+                self.control.bell.get(timeout=left)
             except Empty:
                 return
 
     def _stop_reason(self, popped: bool, began: float) -> StopReason | None:
-        if self._asked:
-            return min(self._asked, key=list(StopReason).index)
-        options = self._options
+        control, options = self.control, self._options
+        if control.asked:
+            return control.first_reason()
         if not popped:
-            if self._is_empty():
-                return StopReason.EMPTY
-            idle = time.monotonic() - max(began, self._last_job_at)
-            if options.stop_when_empty_for and idle >= options.stop_when_empty_for:
-                return StopReason.EMPTY_FOR
+            reason = self._reason_without_a_job(began)
+            if reason is not None:
+                return reason
         if options.max_time and time.monotonic() - began >= options.max_time:
             return StopReason.MAX_TIME
-        if popped and (options.once or (options.max_jobs and self.processed >= options.max_jobs)):
+        if popped and self.processed >= self._most:
             return StopReason.MAX_JOBS
         return None
+
+    def _reason_without_a_job(self, began: float) -> StopReason | None:
+        control, options = self.control, self._options
+        idle = time.monotonic() - max(began, self._last_job_at)
+        has_idled = bool(options.stop_when_empty_for) and idle >= options.stop_when_empty_for
+        if control.is_down:
+            # Nobody knows what the queues hold: they are not looked at.
+            return StopReason.MAINTENANCE if has_idled or options.stop_when_empty or options.once else None
+        if control.is_paused:
+            return None
+        if self._is_empty():
+            return StopReason.EMPTY
+        return StopReason.EMPTY_FOR if has_idled else None
 
     # one job ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -241,15 +252,15 @@ class Worker:
     def _on_confirmed(self, start: Start) -> None:
         """All that a job has pushed is acknowledged, or has failed; called from any thread."""
         self._confirmed.put(start)
-        self.bell.put(None)
+        self.control.bell.put(None)
 
     def _empty_the_bell(self) -> None:
         """Before a turn looks at anything: whoever rang has said before what for, and who rings from now on is heard.
 
         What a busy worker left in it would wake it for nothing when it waits, once for each job.
         """
-        while not self.bell.empty():
-            self.bell.get()
+        while not self.control.bell.empty():
+            self.control.bell.get()
 
     def _settle_confirmed(self) -> None:
         while not self._confirmed.empty():
@@ -299,7 +310,7 @@ class Worker:
         while not many.is_full:
             delivery = self._queue.pop(self._options.queues, max(0.0, many.until - time.monotonic()))
             if delivery is None:
-                if time.monotonic() >= many.until or self._asked or self._paused or self._down:
+                if time.monotonic() >= many.until or not self.control.takes_jobs:
                     break
                 self._settle_confirmed()
                 continue

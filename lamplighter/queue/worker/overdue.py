@@ -4,7 +4,6 @@ import faulthandler
 import logging
 import os
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from lamplighter.errors import JobTimedOut as JobTimedOutError
 from lamplighter.queue.delivery import Deleted, Failed, Released, WorkQueue
 from lamplighter.queue.events import JobFailed, JobTimedOut
 from lamplighter.queue.guard.control import StopReason
+from lamplighter.queue.guard.ending import DEAD_MAN, exit_after, within
 from lamplighter.queue.worker.failing import Failing
 from lamplighter.queue.worker.many import Many
 from lamplighter.queue.worker.runner import Start
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 HOOK = 5.0  # seconds for recording a failure, and again for the job's failed()
 COMMIT = 10.0  # seconds at most for committing and leaving, when a job was ended by its timeout
 LISTENERS = 2.0  # seconds for those who hear of it, each time
-LONGEST = 2 * HOOK + 2 * LISTENERS + COMMIT + 5  # seconds for all of it
+LONGEST = 2 * HOOK + 4 * LISTENERS + COMMIT + 5  # seconds for all of it
 
 
 class Overdue:
@@ -39,6 +39,7 @@ class Overdue:
         *,
         thread_of: Callable[[Start], int | None],
         shutdown: float = COMMIT,
+        take_over: Callable[[], float] = lambda: LONGEST,
     ) -> None:
         self._queue = queue
         self._failing = failing
@@ -46,32 +47,52 @@ class Overdue:
         self._flush = flush
         self._thread_of = thread_of
         self._shutdown = min(COMMIT, shutdown)
+        self._take_over = take_over
+        self._until = 0.0
 
     def __call__(self, start: Start) -> None:
-        """Settle the job, commit, and end the process with 137, or with 1 when only a grace period is over."""
-        # The C timer of the job would cut this short; it is the last resort of the end itself now.
-        faulthandler.dump_traceback_later(LONGEST, exit=True, file=sys.__stderr__ or 2)
+        """Settle the job, commit, and end the process with 137, or with 1 when only a grace period is over.
+
+        Each step has its own few seconds; whatever hangs in all of them, a thread that does nothing else ends the
+        process.
+        """
+        seconds = max(0.1, min(LONGEST, self._take_over()))
+        self._until = time.monotonic() + seconds
         elapsed = time.monotonic() - start.began
         timeout = start.policy.timeout
         has_timed_out = bool(timeout) and elapsed >= timeout
+        # Not a signal: process 1 of a container survives its own SIGKILL.
+        status = StopReason.TIMED_OUT.exit_code if has_timed_out else 1
+        exit_after(seconds, status)
+        # The C timer of the job would cut this short; it is the last resort of the end itself now.
+        faulthandler.dump_traceback_later(seconds + DEAD_MAN, exit=True, file=sys.__stderr__ or 2)
         try:
-            log.error(
-                "job has overrun; the worker ends",
-                extra={"job": start.name, "position": start.delivery.position, "after": round(elapsed, 1)},
-            )
-            self._print_stack(start)
+            self._within(LISTENERS, lambda: self._say(start, elapsed))
             if not isinstance(start, Many):
                 self._settle(start, elapsed, has_timed_out=has_timed_out)
             # Nobody knows which of many jobs has overrun. The worker leaves as if it were killed then: the next owner
             # begins what was in hand one by one, so that the one which overruns again is charged for it, and it alone.
             if not (isinstance(start, Many) and has_timed_out):
-                self._queue.close(timeout=self._shutdown)
-            self._flush()
+                self._queue.close(timeout=min(self._shutdown, self._left() * 0.8))
+            self._within(LISTENERS, self._flush)
         except Exception:
             log.exception("the end of an overdue job failed")
         finally:
-            # Not a signal: process 1 of a container survives its own SIGKILL.
-            os._exit(StopReason.TIMED_OUT.exit_code if has_timed_out else 1)
+            os._exit(status)
+
+    def _left(self) -> float:
+        return max(0.0, self._until - time.monotonic())
+
+    def _within(self, seconds: float, action: Callable[[], object]) -> bool:
+        # Where less is left than all of this may take, each step leaves two thirds of it to those after it.
+        return within(min(seconds, self._left() / 3), action)
+
+    def _say(self, start: Start, elapsed: float) -> None:
+        log.error(
+            "job has overrun; the worker ends",
+            extra={"job": start.name, "position": start.delivery.position, "after": round(elapsed, 1)},
+        )
+        self._print_stack(start)
 
     def _settle(self, start: Start, elapsed: float, *, has_timed_out: bool) -> None:
         delivery, policy, wish = start.delivery, start.policy, start.wish
@@ -99,18 +120,18 @@ class Overdue:
     def _fail(self, start: Start, error: BaseException, elapsed: float) -> None:
         failing, delivery = self._failing, start.delivery
         if not failing.is_told(start):
-            if not _within(HOOK, lambda: failing.record(start, error)):
+            if not self._within(HOOK, lambda: failing.record(start, error)):
                 # The store may wait for the very job that hangs. The attempts are committed; the next worker sees
                 # that they are used up, records the failure and runs nothing.
                 delivery.release(0)
                 return
-            _within(HOOK, lambda: failing.tell(start, error))
+            self._within(HOOK, lambda: failing.tell(start, error))
         delivery.fail(error)
         self._tell(JobFailed(start, elapsed, error))
 
     def _tell(self, event: JobTimedOut | JobFailed) -> None:
         if self._events.listeners(type(event)):
-            _within(LISTENERS, lambda: self._events.dispatch(event))
+            self._within(LISTENERS, lambda: self._events.dispatch(event))
 
     def _print_stack(self, start: Start) -> None:
         frame = sys._current_frames().get(self._thread_of(start) or 0)
@@ -118,20 +139,3 @@ class Overdue:
             return
         with suppress(OSError):  # the disk under it may be full
             sys.stderr.write("The job's stack, the newest call last:\n" + "".join(traceback.format_stack(frame)))
-
-
-def _within(seconds: float, action: Callable[[], object]) -> bool:
-    """Run an action in a thread of its own; whether it came to its end in time, without an error."""
-    done: list[bool] = []
-
-    def run() -> None:
-        try:
-            action()
-            done.append(True)
-        except BaseException:
-            log.exception("the end of an overdue job could not be told")
-
-    thread = threading.Thread(target=run, name="lamplighter-ending", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return bool(done)

@@ -1,5 +1,6 @@
 """A worker that has several jobs in hand, in the slots of a pool."""
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,11 +11,12 @@ from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.events import JobProcessing, WorkerIdle
 from lamplighter.queue.guard.children import leave
-from lamplighter.queue.guard.deadlines import NEVER
-from lamplighter.queue.worker.loop import TURN, Worker
+from lamplighter.queue.guard.control import NEVER
+from lamplighter.queue.worker.loop import GOES_ON, TURN, Worker
 from lamplighter.queue.worker.many import Many
 from lamplighter.queue.worker.pool import Outcome, Pool
 from lamplighter.queue.worker.runner import Start
+from lamplighter.queue.worker.settling import never_return
 from lamplighter.queue.worker.verdicts import Verdict
 
 LATE = 10.0  # seconds without a turn of its loop until a thread counts as standing still
@@ -34,6 +36,7 @@ class PooledWorker(Worker):
         self._ended: SimpleQueue[tuple[Start, Outcome]] = SimpleQueue()
         self._overdue: SimpleQueue[Start] = SimpleQueue()
         self._end_process: Callable[[Start], object] = lambda start: None
+        self._late: set[Start] = set()  # those that are overdue, and that the loop has not dealt with
         self._is_waiting = False
 
     def when_overdue(self, end_process: Callable[[Start], object]) -> None:
@@ -41,9 +44,30 @@ class PooledWorker(Worker):
         self._end_process = end_process
 
     def on_overdue(self, start: Start) -> None:
-        """Called by the watching thread; the loop's own thread deals with it, since it owns the deliveries."""
+        """Called by the watching thread; the loop's own thread deals with a slot, since it owns the deliveries.
+
+        Where the loop's thread itself is what hangs, the process has to end: it records the failure of this job, or
+        tells that it begins, or hangs in something else.
+        """
+        if start not in self._running:
+            self._end_process(start)
+            return
+        self._late.add(start)
         self._overdue.put(start)
-        self.bell.put(None)
+        self.control.bell.put(None)
+        timer = threading.Timer(LATE, self._end_if_late, (start,))
+        timer.daemon = True
+        timer.start()
+
+    def _end_if_late(self, start: Start) -> None:
+        if start in self._late:
+            self._end_process(start)
+
+    def busy_until(self, now: float) -> float:
+        """When the handlers in hand, and those of calls that are still to begin, are to have ended at the latest."""
+        until = super().busy_until(now)
+        timeouts = [many.policy.timeout or NEVER for many in list(self._gathered)]
+        return until + max(timeouts, default=0.0)
 
     def thread_of(self, start: Start) -> int | None:
         """The identifier of the thread that a job runs in; None where it is in another process."""
@@ -58,11 +82,11 @@ class PooledWorker(Worker):
     def prepare(self) -> None:
         """Have a slot that is ready: what a worker takes from others while its own processes boot stands still."""
         self._pool.open(self._on_ended)
-        while not (self._pool.is_ready or self._asked):
+        while not (self._pool.is_ready or self.control.asked):
             if self._pool.failure is not None:
                 raise self._pool.failure
             with suppress(Empty):
-                self.bell.get(timeout=LOOK)
+                self.control.bell.get(timeout=LOOK)
         self.beaten_at = time.monotonic()
 
     def work(self) -> int:
@@ -76,32 +100,35 @@ class PooledWorker(Worker):
         self._settle_all()
         if self._pool.failure is not None:
             raise self._pool.failure
+        is_held = self.control.is_held
+        if is_held or self._said_held is not GOES_ON:
+            self._say_why_held()
         delivery, has_joined = None, False
-        if len(self._running) < self._slots and not self._paused and not self._down:
+        if len(self._running) < self._slots and not is_held:
             delivery = self._queue.pop(self._options.queues, 0)
             has_joined = delivery is not None and self._take(delivery)
         if self._gathered and not has_joined:
-            self._begin_gathered(NEVER if self._paused or self._down else time.monotonic())
+            self._begin_gathered(NEVER if is_held else time.monotonic())
         if delivery is not None:
             return True
         self.beaten_at = time.monotonic()
         self._is_waiting = True
         if not self._ended.empty():
             return False
-        return self._wait_for_something()
+        return self._wait_for_something(is_held=is_held)
 
-    def _wait_for_something(self) -> bool:
+    def _wait_for_something(self, *, is_held: bool) -> bool:
         job_context.set(None)
         left = min((many.until for many in self._gathered), default=NEVER) - time.monotonic()
-        if self._running and (len(self._running) >= self._slots or (self._paused or self._down)):
+        if self._running and (len(self._running) >= self._slots or is_held):
             self._queue.serve(TURN)
             return False
-        if self._paused or self._down:
+        if is_held:
             self._wait(self._options.sleep or 1)
             return False
         if not self._running and self._events.listeners(WorkerIdle):
             self.settling.tell(WorkerIdle(self._queue.connection, self._options.queues))
-        if self._asked or self._is_empty():
+        if self.control.asked or self._is_empty():
             return False
         delivery = self._queue.pop(self._options.queues, max(0.0, min(self._options.sleep, left)))
         if delivery is None:
@@ -132,13 +159,22 @@ class PooledWorker(Worker):
         return False
 
     def _begin(self, start: Start) -> None:
-        try:
-            if not start.is_told and self._events.listeners(JobProcessing):
-                self._events.dispatch(JobProcessing(start))
-        except BaseException as error:
-            self.settling.settle(start, error, 0.0)
+        if start.is_told or not self._events.listeners(JobProcessing):
+            self._submit(start)
             return
-        self._submit(start)
+        timeout = start.policy.timeout
+        self.hand.put(start, start.began + timeout if timeout else NEVER)
+        error = None
+        try:
+            self._events.dispatch(JobProcessing(start))
+        except BaseException as raised:
+            error = raised
+        if not self.hand.take(start):
+            never_return(self.hand, error)
+        if error is None:
+            self._submit(start)
+        else:
+            self.settling.settle(start, error, 0.0)
 
     def _submit(self, start: Start) -> None:
         timeout = start.policy.timeout
@@ -190,7 +226,12 @@ class PooledWorker(Worker):
             self._begin(many.starts[0])
             return
         many.began = time.monotonic()
-        if self._tell_of(many):
+        timeout = many.policy.timeout
+        self.hand.put(many, many.began + timeout if timeout else NEVER)
+        is_any_left = self._tell_of(many)
+        if not self.hand.take(many):
+            never_return(self.hand)
+        if is_any_left:
             self._submit(many)
         else:
             self._end_many(many, None, 0.0)
@@ -202,7 +243,7 @@ class PooledWorker(Worker):
         self._ended.put((start, outcome))
         if self._is_waiting:
             self._is_waiting = False
-            self.bell.put(None)
+            self.control.bell.put(None)
 
     def _settle_all(self) -> None:
         self._is_waiting = False
@@ -214,6 +255,7 @@ class PooledWorker(Worker):
             self._settle_one(start, outcome)
         while not self._overdue.empty():
             start = self._overdue.get()
+            self._late.discard(start)
             if start in self._running and not self._pool.overrun(start):
                 self._end_process(start)
         if self._unconfirmed:

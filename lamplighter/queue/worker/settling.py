@@ -12,7 +12,8 @@ from lamplighter.queue.delivery import Deleted, Failed, Released, WorkQueue
 from lamplighter.queue.events import JobFailed, JobProcessed, JobReleased
 from lamplighter.queue.failed.trace import one_line
 from lamplighter.queue.guard.children import leave
-from lamplighter.queue.guard.deadlines import NEVER, Hand
+from lamplighter.queue.guard.control import NEVER
+from lamplighter.queue.guard.deadlines import Hand
 from lamplighter.queue.worker.outages import Outages
 from lamplighter.queue.worker.verdicts import ErrorElsewhere, Verdict
 
@@ -109,10 +110,12 @@ class Settling:
     def fail(self, start: "Start", error: BaseException, duration: float = 0.0) -> bool:
         """Record a job as failed, and let go of it; False while it can't be recorded."""
         self.has_failed = True
+        self._hand.failing = start
         self._hand.put(start, time.monotonic() + time_to_fail(start.policy.timeout))
         refusal = self._failing.write_down(start, error)
         if not self._hand.take(start):
             never_return(self._hand)
+        self._hand.failing = None
         is_over = self._failing.settle(start, error, refusal)
         if is_over and self._events.listeners(JobFailed):
             self.tell(JobFailed(start, duration, error))

@@ -27,6 +27,7 @@ def process(bench: Bench, folder: Path, **waits: float) -> WorkerProcess:
         heartbeat=Heartbeat(folder, "list", ("jobs",)),
         restart=RestartWatch(lambda: None, started_at=0.0),
         flush=lambda: None,
+        leave_within=lambda seconds: None,
     )
 
 

@@ -11,19 +11,19 @@ from tests.lamplighter.queue.conftest import Bench
 def test_a_signal_is_seen_once_by_whoever_looks_first(bench: Bench) -> None:
     worker = bench.worker(stop_when_empty=False, grace=30)
 
-    with handled(worker) as look:
+    with handled(worker.control) as look:
         os.kill(os.getpid(), signal.SIGTERM)
-        limit = worker.hand.limit
+        limit = worker.control.limit
         look()
 
-    assert worker.hand.limit == limit < time.monotonic() + 30
+    assert worker.control.limit == limit < time.monotonic() + 30
     assert worker.work() == 0
 
 
 def test_a_child_that_a_job_forks_can_be_terminated_and_its_signals_are_its_own(bench: Bench) -> None:
     worker = bench.worker(grace=30)
 
-    with handled(worker) as look:
+    with handled(worker.control) as look:
         hears, tells = os.pipe()
         child = os.fork()
         if child == 0:
@@ -38,7 +38,7 @@ def test_a_child_that_a_job_forks_can_be_terminated_and_its_signals_are_its_own(
     os.close(tells)
 
     assert os.WTERMSIG(status) == signal.SIGTERM
-    assert worker.hand.limit == float("inf")
+    assert worker.control.limit == float("inf")
 
 
 def test_a_signal_that_reaches_a_child_at_once_ends_it_and_not_the_worker(bench: Bench) -> None:
@@ -48,7 +48,7 @@ def test_a_signal_that_reaches_a_child_at_once_ends_it_and_not_the_worker(bench:
     # Whatever else is done in a child may come first.
     os.register_at_fork(after_in_child=lambda: os.read(has_been_told[0], 1) if slow else None)
 
-    with handled(worker) as look:
+    with handled(worker.control) as look:
         child = os.fork()
         if child == 0:
             time.sleep(20)
@@ -63,5 +63,5 @@ def test_a_signal_that_reaches_a_child_at_once_ends_it_and_not_the_worker(bench:
         os.close(end)
 
     assert os.WTERMSIG(status) == signal.SIGTERM
-    assert worker.hand.limit == float("inf")
+    assert worker.control.limit == float("inf")
     assert signal.SIGTERM not in mask

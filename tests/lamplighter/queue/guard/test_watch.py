@@ -8,7 +8,8 @@ import pytest
 
 from lamplighter.contracts import Message
 from lamplighter.queue.drivers.sync import SyncDelivery
-from lamplighter.queue.guard.deadlines import NEVER, Hand
+from lamplighter.queue.guard.control import NEVER
+from lamplighter.queue.guard.deadlines import Hand
 from lamplighter.queue.guard.watch import Chore, Watch
 from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.worker.runner import Start
@@ -49,9 +50,8 @@ def test_a_job_within_its_time_is_left_alone(start: Start) -> None:
 def test_a_limit_holds_for_whatever_is_in_hand(start: Start) -> None:
     hand = Hand()
     hand.put(start, NEVER)
-    hand.limit = time.monotonic() - 1
 
-    assert hand.take_overdue(time.monotonic()) is start
+    assert hand.take_overdue(time.monotonic(), limit=time.monotonic() - 1) is start
 
 
 def test_the_watch_finds_an_overdue_job_and_goes_on_after_a_chore_that_failed(start: Start) -> None:

@@ -168,7 +168,7 @@ class InSlot:
         worker = self._worker()
         for message in (*messages, Stop()):
             self._ours.sendall(frame(message))
-        self.queue.open((), worker.bell)
+        self.queue.open((), worker.control.bell)
         worker.work()
         return self.said()
 

@@ -1,7 +1,9 @@
 """The loop: pop, run, settle, exactly once."""
 
 import logging
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +15,13 @@ from lamplighter.logging.context import job_fields
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased, WorkerStarting, WorkerStopping
 from lamplighter.queue.failed import Failure
 from lamplighter.queue.failed.trace import format_trace
-from lamplighter.queue.guard.control import StopReason
-from lamplighter.queue.guard.deadlines import NEVER
+from lamplighter.queue.guard.control import NEVER, StopReason
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.retries import Policy
+from lamplighter.queue.worker.loop import Worker
 from lamplighter.queue.worker.runner import pushes_ahead
-from tests.lamplighter.queue.conftest import Bench
+from tests.harness import wait_for
+from tests.lamplighter.queue.conftest import POOLS, Bench
 
 told: list[Any] = []
 
@@ -403,7 +406,7 @@ def test_the_first_reason_to_stop_is_the_one(bench: Bench, asked: set[StopReason
     delivery = bench.queue.add("fine")
     worker = bench.worker(Fine, stop_when_empty=False)
     for reason in asked:
-        worker.ask_to_stop(reason)
+        worker.control.ask_to_stop(reason)
 
     assert worker.work() == status
     assert delivery.settled == [("delete",)]
@@ -419,6 +422,42 @@ def test_an_application_that_is_down_runs_nothing_unless_forced(bench: Bench) ->
     statuses = (waiting.work(), list(told), forced.work(), list(told))
 
     assert statuses == (0, [], 0, ["fine"])
+
+
+@pytest.mark.parametrize(
+    "options", [{"stop_when_empty": True}, {"stop_when_empty_for": 0.01, "stop_when_empty": False}]
+)
+def test_a_worker_in_maintenance_mode_does_not_call_its_queue_empty(bench: Bench, options: dict[str, Any]) -> None:
+    reasons: list[str] = []
+    bench.events.listen(WorkerStopping, lambda event: reasons.append(event.reason))
+    bench.maintenance.down = True
+    bench.queue.add("fine")
+    worker = bench.worker(Fine, sleep=0.01, **options)
+    worker.look_for_maintenance()
+
+    worker.work()
+
+    assert (reasons, told) == (["maintenance"], [])
+
+
+@pytest.mark.parametrize("make", POOLS)
+def test_a_paused_worker_says_so_and_does_not_end_for_an_empty_queue(
+    bench: Bench, caplog: pytest.LogCaptureFixture, make: Callable[..., Worker]
+) -> None:
+    caplog.set_level("INFO")
+    delivery = bench.queue.add("fine")
+    worker = bench.worker(Fine, make=make, sleep=0.01)
+    worker.control.pause()
+    loop = threading.Thread(target=bench.work, args=(worker,), daemon=True)
+    loop.start()
+    wait_for(lambda: "worker paused by USR2" in caplog.text)
+
+    is_alive, settled = loop.is_alive(), list(delivery.settled)
+    worker.control.resume()
+    loop.join(5)
+
+    assert (is_alive, settled, delivery.settled[-1]) == (True, [], ("delete",))
+    assert caplog.text.count("worker paused") == caplog.text.count("worker takes jobs again") == 1
 
 
 def test_the_end_of_a_worker_is_not_told_as_its_last_jobs(bench: Bench) -> None:
@@ -502,12 +541,12 @@ def test_the_end_of_a_failed_job_has_a_deadline_too(
 
 def test_a_second_word_of_the_same_signal_does_not_lengthen_the_grace(bench: Bench) -> None:
     worker = bench.worker(Fine, grace=5)
-    worker.ask_to_stop(StopReason.INTERRUPTED)
-    limit = worker.hand.limit
+    worker.control.ask_to_stop(StopReason.INTERRUPTED)
+    limit = worker.control.limit
 
-    worker.ask_to_stop(StopReason.INTERRUPTED)
+    worker.control.ask_to_stop(StopReason.INTERRUPTED)
 
-    assert worker.hand.limit == limit
+    assert worker.control.limit == limit
 
 
 class Pushes(Job):
@@ -530,4 +569,4 @@ def test_acknowledged_pushes_leave_nothing_that_wakes_an_idle_worker(bench: Benc
     worker.work()
 
     assert [delivery.settled[-1] for delivery in deliveries] == [("delete",)] * 20
-    assert worker.bell.empty()
+    assert worker.control.bell.empty()
