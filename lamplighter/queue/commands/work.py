@@ -19,7 +19,7 @@ from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.failed import FailedJobs
 from lamplighter.queue.guard.health import Heartbeat
 from lamplighter.queue.guard.process import WorkerProcess
-from lamplighter.queue.guard.restart import RestartSignal, RestartWatch
+from lamplighter.queue.guard.restart import RestartSignal, RestartWatch, process_began
 from lamplighter.queue.jobs.registry import Registry
 from lamplighter.queue.jobs.retries import Policy, parse_backoff
 from lamplighter.queue.manager import QueueManager
@@ -146,10 +146,8 @@ class WorkCommand(Command):
         return self._work(target, options, as_json=json)
 
     def _work(self, queue: WorkQueue, options: WorkerOptions, *, as_json: bool) -> int:
-        # The restart signal is read before anything of the application is imported: what is deployed from here on
-        # is seen as newer than this worker.
         signal = RestartSignal(self._caches.store(timeout=1.0))
-        restart = RestartWatch(signal.read, started_at=time.time())
+        restart = RestartWatch(signal.read, started_at=process_began(), read_exact=signal.read_exact)
         restart.first_read()
         registry = self._app.make(Registry)
         runner = Runner(registry, self._app, options.defaults, read_claim=reader_of(queue))

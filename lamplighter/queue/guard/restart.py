@@ -5,12 +5,15 @@ import threading
 import time
 from collections.abc import Callable
 
+import psutil
+
 from lamplighter.cache.repository import Cache
 from lamplighter.errors import CacheError
 
 log = logging.getLogger(__name__)
 
 KEY = "illuminate:queue:restart"  # Laravel's, so that a PHP fleet and we restart together
+EXACT = "lamplighter:queue:restart"  # the same time with its fraction; only our own commands write it
 DIGITS = 18  # of a number that PHP holds too
 EVERY = 0.5  # seconds between two looks
 
@@ -23,9 +26,10 @@ class RestartSignal:
 
     def broadcast(self) -> int:
         """Tell every worker; the value, in seconds since 1970, always later than the one before."""
-        now = int(time.time())
+        now = time.time()
         before = self.read()
-        value = now if before is None else max(now, before + 1)
+        value = int(now) if before is None else max(int(now), before + 1)
+        self._cache.forever(EXACT, repr(now))  # first: whoever finds the value finds its fraction, too
         self._cache.forever(KEY, value)
         return value
 
@@ -36,13 +40,36 @@ class RestartSignal:
             return int(value)
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
+    def read_exact(self) -> float | None:
+        """When one of our own commands gave the signal last; None where none did."""
+        value = self._cache.get(EXACT)
+        try:
+            return float(value) if isinstance(value, str) else None
+        except ValueError:
+            return None
+
 
 class RestartWatch(threading.Thread):
-    """Reads the signal beside the jobs. Only a value that is there and is another one stops the worker."""
+    """Reads the signal beside the jobs.
 
-    def __init__(self, read: Callable[[], int | None], *, started_at: float) -> None:
+    A value that was written after this process began stops the worker, since it may have read the code before that; so
+    does, later, any value that is there and is another one.
+
+    Args:
+        started_at: when the process began, in seconds since 1970.
+        read_exact: the time of the signal with its fraction, where it is known.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], int | None],
+        *,
+        started_at: float,
+        read_exact: Callable[[], float | None] = lambda: None,
+    ) -> None:
         super().__init__(name="lamplighter-restart", daemon=True)
         self._read = read
+        self._read_exact = read_exact
         self._on_restart: Callable[[], object] = lambda: None
         self._started_at = started_at
         self._own: int | None = None
@@ -51,10 +78,9 @@ class RestartWatch(threading.Thread):
         self._ended = threading.Event()
 
     def first_read(self) -> None:
-        """Take the present value as this worker's own; call it before the application's code is imported."""
+        """Take the present value as this worker's own, unless it is newer than the process."""
         try:
-            self._own = self._read()
-            self._has_read = True
+            self._take(self._read())
         except CacheError as error:
             self._tell_outage(error)
 
@@ -81,19 +107,44 @@ class RestartWatch(threading.Thread):
         if value is None:
             self._has_read = True
             return False
-        if not self._has_read:
-            # The first read failed: what is there now is ours, unless it was written after our start.
-            self._has_read = True
-            self._own = value
-            # The value has no fraction: one of the second in which we started may be the later.
-            return value >= int(self._started_at)
+        if not self._has_read:  # the cache was down
+            try:
+                self._take(value)
+            except CacheError:
+                return False
         return value != self._own
 
     def end(self) -> None:
         """Stop looking."""
         self._ended.set()
 
+    def _take(self, value: int | None) -> None:
+        is_newer = value is not None and self._is_newer(value)
+        self._own = None if is_newer else value
+        self._has_read = True
+
+    def _is_newer(self, value: int) -> bool:
+        """Whether a value was written after the process began."""
+        second = int(self._started_at)
+        if value != second:
+            # One from the future is of a clock that is ahead: nobody knows when it was written.
+            return second < value <= time.time() + 1
+        # The value has no fraction. Where that is not known, one restart too many does less harm than one too few.
+        exact = self._read_exact()
+        return exact is None or int(exact) != value or exact >= self._started_at
+
     def _tell_outage(self, error: Exception) -> None:
         if not self._is_out:
             self._is_out = True
             log.warning("the cache can't be read; restarts are not seen until it is back", extra={"reason": str(error)})
+
+
+def process_began() -> float:
+    """When this process was started, in seconds since 1970, by the clock as it is set now."""
+    now = time.time()
+    process = psutil.Process()
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return min(now, process.create_time())
+    # The time of the machine's start that psutil adds has no fraction.
+    age = time.clock_gettime(time.CLOCK_BOOTTIME) - (process.create_time() - psutil.boot_time())
+    return now - max(0.0, age)

@@ -3,6 +3,7 @@
 import io
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from lamplighter.contracts import Store
 from lamplighter.errors import CacheUnavailable
 from lamplighter.queue.commands.restart import RestartCommand
 from lamplighter.queue.guard.restart import KEY, RestartSignal, RestartWatch
+from tests.programs import run
 
 STARTED = 1000.0
 
@@ -71,6 +73,44 @@ def test_a_value_of_the_second_of_the_start_may_be_the_later(value: int, said: b
     watch.first_read()
 
     assert watch.look() is said
+
+
+@pytest.mark.parametrize(
+    ("value", "exact", "said"),
+    [
+        (999, None, False),
+        (1000, None, True),
+        (1000, 1000.3, False),
+        (1000, 1000.5, True),
+        (1000, 900.0, True),
+        (1001, 1001.0, True),
+        (9_000_000_000, None, False),
+    ],
+    ids=["before", "Laravel's", "just before", "just after", "Laravel's after ours", "while booting", "ahead of time"],
+)
+def test_a_signal_that_was_given_while_the_worker_booted_stops_it(value: int, exact: float | None, said: bool) -> None:
+    watch = RestartWatch(lambda: value, started_at=1000.4, read_exact=lambda: exact)
+    watch.first_read()
+
+    assert watch.look() is said
+
+
+def test_a_process_knows_when_it_began() -> None:
+    before = time.time()
+    program = "from lamplighter.queue.guard.restart import process_began; print(process_began())"
+
+    began = float(run(program))
+
+    assert before - 0.1 < began < time.time()
+
+
+def test_a_broadcast_says_its_time_with_the_fraction() -> None:
+    signal = RestartSignal(Cache(ArrayStore()))
+    before = time.time()
+
+    signal.broadcast()
+
+    assert before <= (signal.read_exact() or 0) <= time.time()
 
 
 def test_a_broadcast_is_always_later_than_the_one_before() -> None:
