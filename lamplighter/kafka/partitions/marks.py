@@ -1,6 +1,7 @@
 """What is known of unfinished jobs beyond their records: starts, due times, and who may have killed an owner."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from lamplighter.kafka.partitions.offset_map import Mark, OffsetMap
 
@@ -25,7 +26,7 @@ class Marks:
     def __init__(self, left: OffsetMap, is_known: Callable[[int], bool]) -> None:
         # The owner that wrote them is gone: nobody has these jobs in hand any more, and it may have died of them.
         self._by_offset = {
-            offset: Mark(mark.retries, mark.due, has_crashed=mark.in_hand or mark.has_crashed)
+            offset: replace(mark, in_hand=False, has_crashed=mark.in_hand or mark.has_crashed)
             for offset, mark in left.marks.items()
             if not is_known(offset)  # it was finished while they were written
         }
@@ -89,5 +90,5 @@ class Marks:
         marks = {offset: mark for offset, mark in self._by_offset.copy().items() if offset >= position}
         if not is_last:
             return marks
-        marks = {o: Mark(m.retries - 1, has_crashed=m.has_crashed) if m.in_hand else m for o, m in marks.items()}
-        return {offset: mark for offset, mark in marks.items() if mark.retries or mark.due}
+        marks = {o: replace(m, retries=m.retries - 1, in_hand=False) if m.in_hand else m for o, m in marks.items()}
+        return {o: mark for o, mark in marks.items() if mark.retries or mark.due or mark.failure is not None}

@@ -3,11 +3,13 @@
 import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 PREFIX = "L2."
 MAX_RAW = 2_200  # bytes; base64 makes 2,934 characters of them, and the broker's limit is 4,095
 MARK = 14  # bytes of one at most
+COUNT, FAILURE = 3, 12  # bytes of a number of failures, and of one failure beside its text, at most
+MOST_TEXT = 400  # bytes of what a job has failed with
 MOST = 2**63 - 1  # of an offset, a time or a count
 CLEAN = 1
 IN_HAND, HAS_DUE, HAS_CRASHED = 1, 2, 4
@@ -22,12 +24,14 @@ class Mark:
         due: when it may run again, in milliseconds since 1970; 0 is at once.
         in_hand: it was started carefully, and had not come to an end when this was written.
         has_crashed: an earlier owner died while it was in hand.
+        failure: what it has failed with, while that is still to be recorded; blank where there was no room for it.
     """
 
     retries: int
     due: int = 0
     in_hand: bool = False
     has_crashed: bool = False
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +61,14 @@ class OffsetMap:
         _put(raw, len(self.unfinished))
         _put_rising(raw, self.unfinished, position)
         end = len(raw)
-        _put_marks(raw, self.marks, position)
+        marks = self.marks
+        _put_marks(raw, marks, position)
         if len(raw) > MAX_RAW:
             # All slots may fail at once. Metadata that are refused would tell nothing at all.
             del raw[end:]
-            _put_marks(raw, _most_needed(self.marks, MAX_RAW - end), position)
+            marks = _most_needed(marks, MAX_RAW - end)
+            _put_marks(raw, marks, position)
+        _put_failures(raw, marks, position)
         return PREFIX + base64.b64encode(bytes(raw)).decode().rstrip("=")
 
     @classmethod
@@ -105,6 +112,24 @@ def _put_marks(raw: bytearray, marks: Mapping[int, Mark], at: int) -> None:
             _put(raw, mark.due)
 
 
+def _put_failures(raw: bytearray, marks: Mapping[int, Mark], at: int) -> None:
+    """Last, where an older version does not look: which jobs have failed, and with what, as far as it fits."""
+    failed = [offset for offset in sorted(marks) if marks[offset].failure is not None]
+    # Room for the number of them, and for each one's offset and the length of its text.
+    failed = failed[: max(0, MAX_RAW - len(raw) - COUNT) // FAILURE]
+    if not failed:
+        return
+    room = (MAX_RAW - len(raw) - COUNT - FAILURE * len(failed)) // len(failed)
+    _put(raw, len(failed))
+    for offset in failed:
+        text = (marks[offset].failure or "").encode("utf-8", "backslashreplace")
+        text = text[: min(room, MOST_TEXT)].decode("utf-8", "ignore").encode()
+        _put(raw, offset - at)
+        at = offset
+        _put(raw, len(text))
+        raw += text
+
+
 def _most_needed(marks: Mapping[int, Mark], room: int) -> dict[int, Mark]:
     """As many as have room: first what may kill its owner, then what holds the commit back."""
     first = sorted(marks, key=lambda offset: (not (marks[offset].in_hand or marks[offset].has_crashed), offset))
@@ -144,6 +169,14 @@ def _read(raw: bytes, position: int) -> OffsetMap:
         place += 1
         due = take() if flags & HAS_DUE else 0
         marks[at] = Mark(retries, due, bool(flags & IN_HAND), bool(flags & HAS_CRASHED))
+    at = position
+    for _ in range(take() if place < len(raw) else 0):
+        at += take()
+        size = take()
+        text = raw[place : place + size].decode("utf-8", "replace")
+        place += size
+        if at in marks:
+            marks[at] = replace(marks[at], failure=text)
     return OffsetMap(reach, bool(raw[0] & CLEAN), frontier, unfinished, marks)
 
 

@@ -1,7 +1,7 @@
 """Starts jobs that may have killed an earlier owner: announced before, and alone where they have no further start."""
 
-from lamplighter.kafka.partitions.offset_map import Mark
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
+from lamplighter.kafka.scheduling.failures import mark_of
 from lamplighter.queue.delivery import HasFurtherStart
 
 
@@ -43,7 +43,7 @@ class CarefulStart:
             return None
         partition = delivery.partition
         if delivery.version == 0:
-            mark = Mark(delivery.retries + 1, in_hand=True, has_crashed=delivery.has_crashed)
+            mark = mark_of(delivery, retries=delivery.retries + 1, in_hand=True)
             partition.marks.put(delivery.offset, mark)
             delivery.version = partition.tell()
         if partition.acked < delivery.version:

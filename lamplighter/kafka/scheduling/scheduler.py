@@ -8,12 +8,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from lamplighter.errors import OrderBlocked
-from lamplighter.kafka.partitions.offset_map import Mark
 from lamplighter.kafka.partitions.partition import Chunk, Partition
 from lamplighter.kafka.scheduling.backlog import Backlog
 from lamplighter.kafka.scheduling.careful import CarefulStart
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.kafka.scheduling.departures import Copies, Departures
+from lamplighter.kafka.scheduling.failures import mark_of, take_over
 from lamplighter.kafka.scheduling.order import Ordering
 from lamplighter.kafka.scheduling.turns import Turns, next_by_weight
 from lamplighter.queue.delivery import HasFurtherStart
@@ -223,8 +223,7 @@ class Scheduler:
     def _must_wait(self, delivery: KafkaDelivery) -> bool:
         """Take over what an earlier owner has left about a delivery; whether it has to wait because of it."""
         mark = delivery.partition.marks[delivery.offset]
-        delivery.retries = mark.retries
-        delivery.has_crashed = mark.has_crashed
+        take_over(mark, delivery)
         wait = mark.due / 1000 - self._now()
         if wait <= 0:
             return False
@@ -280,7 +279,7 @@ class Scheduler:
         delivery.is_read = True
         self._hold(delivery)
         due = math.ceil((self._now() + min(delay, LONGEST)) * 1000)
-        partition.marks.put(delivery.offset, Mark(delivery.retries, due, has_crashed=delivery.has_crashed))
+        partition.marks.put(delivery.offset, mark_of(delivery, due=due))
         partition.tell()
         if counted and self._may_travel(delivery, delay):
             self._departures.depart(delivery, delay)

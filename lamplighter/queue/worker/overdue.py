@@ -121,9 +121,10 @@ class Overdue:
         failing, delivery = self._failing, start.delivery
         if not failing.is_told(start):
             if not self._within(HOOK, lambda: failing.record(start, error)):
-                # The store may wait for the very job that hangs. The attempts are committed; the next worker sees
-                # that they are used up, records the failure and runs nothing.
-                delivery.release(0)
+                # The store may wait for the very job that hangs. The next worker records the failure, and runs nothing.
+                counted = delivery.failure is None
+                delivery.failure = error
+                delivery.release(0, counted=counted)
                 return
             self._within(HOOK, lambda: failing.tell(start, error))
         delivery.fail(error)

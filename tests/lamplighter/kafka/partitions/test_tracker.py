@@ -145,6 +145,31 @@ def test_more_retries_than_have_room_are_told_as_far_as_they_have() -> None:
     assert len(told.marks) > 100
 
 
+@given(
+    texts=st.dictionaries(st.integers(0, 2**40), st.text(max_size=30), min_size=1, max_size=20),
+    position=st.integers(0, 1000),
+)
+def test_what_jobs_have_failed_with_survives_the_commit(texts: dict[int, str], position: int) -> None:
+    said = {position + offset: text.encode("utf-8", "backslashreplace").decode() for offset, text in texts.items()}
+    told = {offset: Mark(1, failure=text) for offset, text in said.items()}
+    handover = OffsetMap(position, True, position, (), {**told, position + 2**41: Mark(2)})
+
+    assert OffsetMap.decode(handover.encode(position), position) == handover
+
+
+def test_failures_take_what_room_is_left() -> None:
+    told = {offset: Mark(1, 1_800_000_000_000, failure="x" * 5000) for offset in range(100)}
+    handover = OffsetMap(700, False, 100, tuple(range(100)), told)
+
+    text = handover.encode(0)
+
+    found = OffsetMap.decode(text, 0)
+    assert found is not None
+    assert len(text) <= 3000
+    assert {offset: mark.retries for offset, mark in found.marks.items()} == dict.fromkeys(range(100), 1)
+    assert sum(mark.failure is not None for mark in found.marks.values()) > 50
+
+
 def test_metadata_of_another_client_is_no_handover() -> None:
     others = (None, "", "hello", "[]", '{"v":1}', "L2.", "L2.!!!!", "L2.AA", "L3.AAAA", "L2." + "////" * 50)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from lamplighter.errors import OrderBlocked
+from lamplighter.errors import LamplighterError, OrderBlocked
 from lamplighter.kafka.partitions.offset_map import Mark, OffsetMap
 from lamplighter.kafka.partitions.partition import Partition
 from lamplighter.kafka.partitions.reach import LEAST, MOST
@@ -13,6 +13,7 @@ from lamplighter.kafka.scheduling.backlog import MOST_AHEAD, Backlog
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.kafka.scheduling.order import MOST_HELD, Ordering
 from lamplighter.kafka.scheduling.scheduler import Scheduler
+from tests.harness import wait_for
 from tests.lamplighter.kafka.records import record
 
 
@@ -335,6 +336,39 @@ def test_retries_and_due_times_are_left_to_the_next_owner() -> None:
     assert other.offset == 1
     assert heir.scheduler.next_due() > time.monotonic() + 50
     assert heir.scheduler.pop() is None
+
+
+def test_a_failure_that_is_still_to_be_recorded_is_left_to_every_next_owner_and_counts_nothing() -> None:
+    bench = Bench()
+    partition = bench.partition("a")
+    first = bench.pop()
+    first.failure = KeyError("what went wrong")
+    first.release(0)
+    bench.commit(partition, is_last=True)
+
+    seen = []
+    for _ in range(3):
+        position, text = partition.committed
+        heir = Bench()
+        partition = heir.partition("a", start=position, left=OffsetMap.decode(text, position))
+        popped: list[KafkaDelivery | None] = []
+        wait_for(lambda heir=heir, popped=popped: popped.append(heir.scheduler.pop()) or popped[-1])  # type: ignore[misc]
+        again = popped[-1]
+        assert again is not None
+        seen.append((again.retries, again.has_crashed, type(again.failure).__name__, str(again.failure)))
+        again.release(0, counted=False)
+        heir.commit(partition, is_last=True)
+
+    assert seen == [(1, False, "KeyError", "'what went wrong'")] * 3
+
+
+@pytest.mark.parametrize("text", ["", "|", "a|b", "builtins|Key\x00Error|x", "a.b|1c|x", "\ufffd|a|b", "|KeyError|x"])
+def test_whatever_stands_for_a_failure_is_one(text: str) -> None:
+    left = OffsetMap(reach=2, marks={0: Mark(1, failure=text)})
+    bench = Bench()
+    bench.partition("a", "b", left=left)
+
+    assert isinstance(bench.pop().failure, LamplighterError)
 
 
 def test_what_retention_has_taken_is_waited_for_no_more() -> None:
