@@ -93,3 +93,7 @@ class Control:
     def first_reason(self) -> StopReason:
         """The first of the reasons that were given; there must be one."""
         return min(self.asked, key=list(StopReason).index)
+
+    def status(self) -> int:
+        """The exit code of what was asked for; 0 where the worker stops by itself."""
+        return self.first_reason().exit_code if self.asked else 0

@@ -4,6 +4,7 @@ import faulthandler
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from lamplighter.queue.guard.control import NEVER
 from lamplighter.queue.guard.ending import DEAD_MAN
@@ -52,9 +53,13 @@ class Hand:
                 return start
         return None
 
-    def busy_until(self, now: float) -> float:
-        """When the handlers in hand are to have ended, at the latest; `now` where there is none."""
-        held = [(start, deadline) for start, deadline in list(self._held.items()) if start is not self.failing]
+    def busy_until(self, now: float, *, has_ended: Callable[[Start], bool] = lambda start: False) -> float:
+        """When the handlers in hand are to have ended, at the latest; `now` where all have."""
+        held = [
+            (start, deadline)
+            for start, deadline in list(self._held.items())
+            if start is not self.failing and not has_ended(start)
+        ]
         return max([now, *(_handled_by(start, deadline, now) for start, deadline in held)])
 
     def __len__(self) -> int:

@@ -105,6 +105,7 @@ class WorkerProcess:
             thread_of=self.worker.thread_of,
             shutdown=self.options.shutdown,
             take_over=deadline.take_over,
+            status=self.worker.control.status,
         )
         if isinstance(self.worker, PooledWorker):
             self.worker.when_overdue(overdue)

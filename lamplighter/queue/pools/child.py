@@ -79,8 +79,10 @@ class Slot:
                 "a slot ended %s in failed(), which is not called again; its job is recorded", how(status), extra=fields
             )
             return Verdict("fail", error=error)
-        # Beyond the grace period there is no time for it: the start counts, and the next worker records the job.
-        return None if self.is_out_of_grace else Verdict("record", error=error)
+        if self.is_out_of_grace:
+            # There is no time for it: the next worker records the job.
+            return Verdict("hold", error=error, refusal=Unavailable("The worker ends, and its record took too long."))
+        return Verdict("record", error=error)
 
 
 def how(status: int) -> str:

@@ -67,6 +67,10 @@ class CoroutinePool:
         """It went on though it was cancelled, or can't be cancelled: only the end of the process ends it."""
         return False
 
+    def has_ended(self, start: Start) -> bool:
+        """The worker's own thread records failures."""
+        return False
+
     def stack_of(self, start: Start) -> int | None:
         """The thread of a plain one, else the loop's."""
         return self._threads.get(start, self._thread.ident)

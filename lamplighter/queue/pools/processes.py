@@ -41,7 +41,8 @@ from lamplighter.support.forking import watch
 
 log = logging.getLogger(__name__)
 
-KILL_AFTER = 5.0  # seconds from TERM to KILL
+KILL_AFTER = 5.0  # seconds from TERM to KILL, at most
+KILL_FAILING_AFTER = 0.5  # seconds where no handler runs that could obey TERM, but the end of a failed job
 BOOT = 60.0  # seconds for booting the application
 PATIENCE = 5.0  # seconds in which a slot takes what it is sent
 LEAVE = 10.0  # seconds for slots to end by themselves, at most
@@ -92,6 +93,7 @@ class ProcessPool:
         self._missing = options.slots
         self._spawn_at = 0.0
         self._failed_boots = 0
+        self._kill_after = min(KILL_AFTER, 2 * options.leave)  # so that the end of a worker has time for it
         self._is_closing = threading.Event()
         self._next_number = 0
         self._thread = threading.Thread(target=self._serve, name="lamplighter-slots", daemon=True)
@@ -114,13 +116,19 @@ class ProcessPool:
             slot = next((slot for slot in self._slots if slot.start is start), None)
             if slot is not None:
                 slot.is_out_of_grace = True
-                _overrun(slot)
+                self._overrun(slot)
                 return True
             if start not in self._waiting:
                 return False
             self._waiting.remove(start)
         self._ended(start, Unavailable(f"{start.name} has not begun: no process was free for it."))
         return True
+
+    def has_ended(self, start: Start) -> bool:
+        """Whether all that is left of it in its slot has failed, and is being recorded, or told to `failed()`."""
+        with self._lock:
+            slot = next((slot for slot in self._slots if slot.start is start), None)
+            return slot is not None and bool(slot.failing) and slot.failing.keys() >= slot.numbers.keys()
 
     def stack_of(self, start: Start) -> int | None:
         """It runs in no thread of this process."""
@@ -142,7 +150,7 @@ class ProcessPool:
             with self._lock:
                 for slot in self._slots:
                     _signal(slot, number)
-            self._thread.join(min(KILL_AFTER, self._options.leave))
+            self._thread.join(min(self._kill_after, self._options.leave))
 
     # the thread of the slots ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -223,7 +231,9 @@ class ProcessPool:
             start, slot.start, slot.has_begun, slot.until = slot.start, None, False, NEVER
             slot.recorded.clear()
             if slot.timed_out:
-                slot.kill_at = time.monotonic() + KILL_AFTER  # it has been told to end, and has nothing left to do
+                slot.kill_at = (
+                    time.monotonic() + self._kill_after
+                )  # it has been told to end, and has nothing left to do
             if self._must_be_renewed(slot):
                 self._retire(slot)
             self._hand_out()
@@ -255,10 +265,19 @@ class ProcessPool:
         with self._lock:
             for slot in self._slots:
                 if now >= slot.until:
-                    _overrun(slot)
+                    self._overrun(slot)
                 if slot.kill_at and now >= slot.kill_at:
                     slot.kill_at = 0.0
                     _signal(slot, signal.SIGKILL)
+
+    def _overrun(self, slot: Slot) -> None:
+        """Have a slot end: first its stack, for whoever reads the log. It obeys TERM only when it was told to stop."""
+        slot.timed_out, slot.until = True, NEVER
+        # TERM reaches handlers alone.
+        slot.kill_at = time.monotonic() + (KILL_FAILING_AFTER if slot.failing else self._kill_after)
+        _send(slot, Stop())
+        _signal(slot, signal.SIGUSR1)
+        threading.Timer(0.1, _signal, (slot, signal.SIGTERM)).start()
 
     def _begin_as_child(self) -> None:
         """A slot sees that its worker is gone when nobody has the other end of its socket any more."""
@@ -348,15 +367,6 @@ def _send(slot: Slot, message: Run | RunMany | Stop) -> None:
         _signal(slot, signal.SIGKILL)  # it was stopped from outside, and would get half of a message
     except OSError:
         pass  # it is gone: its end is told by the selector
-
-
-def _overrun(slot: Slot) -> None:
-    """Have a slot end: first its stack, for whoever reads the log. It obeys TERM only when it was told to stop."""
-    slot.timed_out, slot.until = True, NEVER
-    slot.kill_at = time.monotonic() + KILL_AFTER
-    _send(slot, Stop())
-    _signal(slot, signal.SIGUSR1)
-    threading.Timer(0.1, _signal, (slot, signal.SIGTERM)).start()
 
 
 def _no_slots(status: int) -> str:

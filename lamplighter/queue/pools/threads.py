@@ -44,6 +44,10 @@ class ThreadPool:
         """A thread can't be ended alone."""
         return False
 
+    def has_ended(self, start: Start) -> bool:
+        """The worker's own thread records failures."""
+        return False
+
     def stack_of(self, start: Start) -> int | None:
         """The identifier of the thread that a job runs in."""
         return self._threads.get(start)

@@ -40,6 +40,7 @@ class Overdue:
         thread_of: Callable[[Start], int | None],
         shutdown: float = COMMIT,
         take_over: Callable[[], float] = lambda: LONGEST,
+        status: Callable[[], int] = lambda: 0,
     ) -> None:
         self._queue = queue
         self._failing = failing
@@ -48,10 +49,14 @@ class Overdue:
         self._thread_of = thread_of
         self._shutdown = min(COMMIT, shutdown)
         self._take_over = take_over
+        self._status = status
         self._until = 0.0
 
     def __call__(self, start: Start) -> None:
         """Settle the job, commit, and end the process with 137, or with 1 when only a grace period is over.
+
+        Where its handler has ended, and the end of a worker that was told to stop leaves no time for its failure, all
+        is as it should be: the status is the worker's own, and the next one records the failure.
 
         Each step has its own few seconds; whatever hangs in all of them, a thread that does nothing else ends the
         process.
@@ -63,17 +68,20 @@ class Overdue:
         has_timed_out = bool(timeout) and elapsed >= timeout
         # Not a signal: process 1 of a container survives its own SIGKILL.
         status = StopReason.TIMED_OUT.exit_code if has_timed_out else 1
+        has_ended = self._failing.error_of(start) is not None
         exit_after(seconds, status)
         # The C timer of the job would cut this short; it is the last resort of the end itself now.
         faulthandler.dump_traceback_later(seconds + DEAD_MAN, exit=True, file=sys.__stderr__ or 2)
         try:
-            self._within(LISTENERS, lambda: self._say(start, elapsed))
+            self._within(LISTENERS, lambda: self._say(start, elapsed, has_ended=has_ended))
             if not isinstance(start, Many):
                 self._settle(start, elapsed, has_timed_out=has_timed_out)
             # Nobody knows which of many jobs has overrun. The worker leaves as if it were killed then: the next owner
             # begins what was in hand one by one, so that the one which overruns again is charged for it, and it alone.
             if not (isinstance(start, Many) and has_timed_out):
-                self._queue.close(timeout=min(self._shutdown, self._left() * 0.8))
+                is_closed = self._queue.close(timeout=min(self._shutdown, self._left() * 0.8))
+                if is_closed and not has_timed_out and has_ended:
+                    status = self._status()
             self._within(LISTENERS, self._flush)
         except Exception:
             log.exception("the end of an overdue job failed")
@@ -87,11 +95,10 @@ class Overdue:
         # Where less is left than all of this may take, each step leaves two thirds of it to those after it.
         return within(min(seconds, self._left() / 3), action)
 
-    def _say(self, start: Start, elapsed: float) -> None:
-        log.error(
-            "job has overrun; the worker ends",
-            extra={"job": start.name, "position": start.delivery.position, "after": round(elapsed, 1)},
-        )
+    def _say(self, start: Start, elapsed: float, *, has_ended: bool) -> None:
+        what = "the record of a failed job, or its failed(), has overrun" if has_ended else "job has overrun"
+        fields = {"job": start.name, "position": start.delivery.position, "after": round(elapsed, 1)}
+        log.error("%s; the worker ends", what, extra=fields)
         self._print_stack(start)
 
     def _settle(self, start: Start, elapsed: float, *, has_timed_out: bool) -> None:

@@ -36,6 +36,10 @@ class Pool(Protocol):
         """End a job that is overdue, and it alone; False where the whole process has to end for that."""
         ...
 
+    def has_ended(self, start: Start) -> bool:
+        """Whether its handler has come to its end, and its failure is all that is left."""
+        ...
+
     def stack_of(self, start: Start) -> int | None:
         """The identifier of the thread that a job runs in."""
         ...

@@ -65,7 +65,7 @@ class PooledWorker(Worker):
 
     def busy_until(self, now: float) -> float:
         """When the handlers in hand, and those of calls that are still to begin, are to have ended at the latest."""
-        until = super().busy_until(now)
+        until = self.hand.busy_until(now, has_ended=self._pool.has_ended)
         timeouts = [many.policy.timeout or NEVER for many in list(self._gathered)]
         return until + max(timeouts, default=0.0)
 

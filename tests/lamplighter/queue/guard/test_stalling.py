@@ -82,6 +82,10 @@ class Slots:
         """It can't be ended."""
         return False
 
+    def has_ended(self, start: Start) -> bool:
+        """Nothing ever ends."""
+        return False
+
     def stack_of(self, start: Start) -> int | None:
         """It has no thread."""
         return None

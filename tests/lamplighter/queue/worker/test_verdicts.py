@@ -58,6 +58,10 @@ class Decided:
         """In no thread."""
         return None
 
+    def has_ended(self, start: Start) -> bool:
+        """It ends at once."""
+        return False
+
     def close(self) -> None:
         """Nothing to close."""
 
