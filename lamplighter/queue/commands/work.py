@@ -23,11 +23,11 @@ from lamplighter.queue.guard.restart import RestartSignal, RestartWatch, process
 from lamplighter.queue.jobs.registry import Registry
 from lamplighter.queue.jobs.retries import Policy, parse_backoff
 from lamplighter.queue.manager import QueueManager
+from lamplighter.queue.pools.concurrent import PooledWorker
 from lamplighter.queue.pools.factory import make_pool
 from lamplighter.queue.worker.failing import Failing
 from lamplighter.queue.worker.loop import Worker
 from lamplighter.queue.worker.options import PoolKind, WorkerOptions
-from lamplighter.queue.worker.pooled import PooledWorker
 from lamplighter.queue.worker.runner import Runner
 
 MOST_SLOTS = 10_000  # a slip of the keyboard must not take all memory and threads of the host

@@ -19,11 +19,11 @@ from lamplighter.queue.guard.restart import RestartWatch
 from lamplighter.queue.guard.signals import handled
 from lamplighter.queue.guard.stalling import Stalling
 from lamplighter.queue.guard.watch import Chore, Watch
+from lamplighter.queue.pools.concurrent import LATE, PooledWorker
 from lamplighter.queue.worker.failing import Failing
 from lamplighter.queue.worker.loop import Worker
 from lamplighter.queue.worker.options import WorkerOptions
 from lamplighter.queue.worker.overdue import Overdue
-from lamplighter.queue.worker.pooled import LATE, PooledWorker
 from lamplighter.queue.worker.runner import Start
 
 log = logging.getLogger(__name__)

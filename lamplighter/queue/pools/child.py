@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass, field
 
 from lamplighter.errors import JobTimedOut, SlotDied, Unavailable
+from lamplighter.queue.pools.pool import Outcome
 from lamplighter.queue.pools.wire import Frames
 from lamplighter.queue.worker.many import Many
-from lamplighter.queue.worker.pool import Outcome
 from lamplighter.queue.worker.runner import Start
 from lamplighter.queue.worker.verdicts import ErrorElsewhere, Verdict
 

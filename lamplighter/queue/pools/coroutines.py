@@ -14,9 +14,9 @@ from lamplighter.errors import JobTimedOut
 from lamplighter.logging.context import job_context
 from lamplighter.queue.failed.trace import read_text
 from lamplighter.queue.guard.children import leave
+from lamplighter.queue.pools.pool import Ended
 from lamplighter.queue.pools.precise import precise_selector
 from lamplighter.queue.pools.threads import run_here
-from lamplighter.queue.worker.pool import Ended
 from lamplighter.queue.worker.runner import Runner, Start
 from lamplighter.support.forking import watch
 

@@ -1,8 +1,8 @@
 """The pool that a worker's options name."""
 
 from lamplighter.contracts import Application
+from lamplighter.queue.pools.pool import Pool
 from lamplighter.queue.worker.options import PoolKind, WorkerOptions
-from lamplighter.queue.worker.pool import Pool
 from lamplighter.queue.worker.runner import Runner
 
 

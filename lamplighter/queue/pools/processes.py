@@ -18,6 +18,7 @@ import psutil
 
 from lamplighter.errors import ConsoleError, Unavailable
 from lamplighter.queue.pools.child import NEVER, Slot, how
+from lamplighter.queue.pools.pool import Ended as EndedCall
 from lamplighter.queue.pools.wire import (
     Began,
     Ended,
@@ -33,7 +34,6 @@ from lamplighter.queue.pools.wire import (
     receive,
 )
 from lamplighter.queue.worker.many import Many
-from lamplighter.queue.worker.pool import Ended as EndedCall
 from lamplighter.queue.worker.runner import Start
 from lamplighter.queue.worker.settling import time_to_fail
 from lamplighter.queue.worker.verdicts import ErrorElsewhere, Verdict

@@ -6,7 +6,7 @@ from queue import SimpleQueue
 from lamplighter.errors import QueueError
 from lamplighter.logging.context import job_context
 from lamplighter.queue.failed.trace import read_text
-from lamplighter.queue.worker.pool import Ended
+from lamplighter.queue.pools.pool import Ended
 from lamplighter.queue.worker.runner import Runner, Start
 
 

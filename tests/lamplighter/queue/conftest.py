@@ -20,12 +20,12 @@ from lamplighter.queue.failed import Failure
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.registry import Registry
 from lamplighter.queue.jobs.retries import Policy
+from lamplighter.queue.pools.concurrent import PooledWorker
 from lamplighter.queue.pools.coroutines import CoroutinePool
 from lamplighter.queue.pools.threads import ThreadPool
 from lamplighter.queue.worker.failing import Failing
 from lamplighter.queue.worker.loop import Worker
 from lamplighter.queue.worker.options import WorkerOptions
-from lamplighter.queue.worker.pooled import PooledWorker
 from lamplighter.queue.worker.runner import Runner
 
 

@@ -14,10 +14,10 @@ from lamplighter.queue.guard.control import StopReason
 from lamplighter.queue.guard.stalling import Stalling
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.retries import Policy
-from lamplighter.queue.worker import pooled
+from lamplighter.queue.pools import concurrent
+from lamplighter.queue.pools.concurrent import PooledWorker
+from lamplighter.queue.pools.pool import Ended
 from lamplighter.queue.worker.options import WorkerOptions
-from lamplighter.queue.worker.pool import Ended
-from lamplighter.queue.worker.pooled import PooledWorker
 from lamplighter.queue.worker.runner import Start
 from tests.harness import wait_for
 from tests.lamplighter.queue.conftest import Bench, ListQueue
@@ -121,7 +121,7 @@ def test_a_job_in_a_slot_is_no_excuse_for_a_loop_that_stands_still(
     loop.start()
     wait_for(lambda: worker.is_at_work)
 
-    monkeypatch.setattr(pooled, "LATE", 0)
+    monkeypatch.setattr(concurrent, "LATE", 0)
     wait_for(lambda: not worker.is_at_work)
 
     assert not worker.hand.is_empty()

@@ -14,7 +14,7 @@ from lamplighter.queue.failed.trace import format_trace
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.pools.coroutines import CoroutinePool
-from lamplighter.queue.worker.pool import Outcome
+from lamplighter.queue.pools.pool import Outcome
 from lamplighter.queue.worker.runner import Runner, Start
 from tests.harness import wait_for
 from tests.lamplighter.queue.conftest import Bench

@@ -18,8 +18,8 @@ import pytest
 from lamplighter.errors import ConsoleError, JobTimedOut, SlotDied, Unavailable
 from lamplighter.queue.failed.trace import format_trace
 from lamplighter.queue.jobs.retries import Policy
+from lamplighter.queue.pools.pool import Outcome
 from lamplighter.queue.pools.processes import LEAVE, MOST_FAILED_BOOTS, ProcessPool, SlotOptions
-from lamplighter.queue.worker.pool import Outcome
 from lamplighter.queue.worker.runner import Start
 from lamplighter.queue.worker.verdicts import Verdict
 from tests.harness import command_of, wait_for

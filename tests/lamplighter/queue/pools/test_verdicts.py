@@ -6,9 +6,9 @@ import pytest
 
 from lamplighter.queue.failed.trace import format_trace
 from lamplighter.queue.jobs.job import Job
+from lamplighter.queue.pools.concurrent import PooledWorker
+from lamplighter.queue.pools.pool import Ended
 from lamplighter.queue.worker.loop import Worker
-from lamplighter.queue.worker.pool import Ended
-from lamplighter.queue.worker.pooled import PooledWorker
 from lamplighter.queue.worker.runner import Runner, Start
 from lamplighter.queue.worker.verdicts import ErrorElsewhere, Verdict
 from tests.lamplighter.queue.conftest import Bench

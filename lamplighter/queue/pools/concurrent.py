@@ -12,9 +12,9 @@ from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.events import JobProcessing, WorkerIdle
 from lamplighter.queue.guard.children import leave
 from lamplighter.queue.guard.control import NEVER
+from lamplighter.queue.pools.pool import Outcome, Pool
 from lamplighter.queue.worker.loop import GOES_ON, TURN, Worker
 from lamplighter.queue.worker.many import Many
-from lamplighter.queue.worker.pool import Outcome, Pool
 from lamplighter.queue.worker.runner import Start
 from lamplighter.queue.worker.settling import never_return
 from lamplighter.queue.worker.verdicts import Verdict
