@@ -124,8 +124,7 @@ class DataStore:
     def call(self, job: str, *events: tuple[Any, bytes | str | None]) -> Many:
         """Run events (data, key) in one call; the call."""
         first, *others = (self._start(_payload(job, data, "payload-id"), key) for data, key in events)
-        assert first.entry is not None
-        many = begin_many(first, self.runner.policy_of(first.entry), most=len(events))
+        many = begin_many(first, self.runner, most=len(events))
         for start in others:
             many.add(start)
         self.runner.run(many)

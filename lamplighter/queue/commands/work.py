@@ -23,8 +23,8 @@ from lamplighter.queue.guard.restart import RestartSignal, RestartWatch, process
 from lamplighter.queue.jobs.registry import Registry
 from lamplighter.queue.jobs.retries import Policy, parse_backoff
 from lamplighter.queue.manager import QueueManager
-from lamplighter.queue.pools.concurrent import PooledWorker
 from lamplighter.queue.pools.factory import make_pool
+from lamplighter.queue.pools.making import make_worker
 from lamplighter.queue.worker.failing import Failing
 from lamplighter.queue.worker.loop import Worker
 from lamplighter.queue.worker.options import PoolKind, WorkerOptions
@@ -168,11 +168,10 @@ class WorkCommand(Command):
         return process.run()
 
     def _worker(self, queue: WorkQueue, runner: Runner, failing: Failing, options: WorkerOptions) -> Worker:
-        make: Callable[..., Worker] = Worker
+        pool = None
         if options.pool != PoolKind.SOLO:
             pool = make_pool(self._app, queue.connection, runner, options)
-            make = partial(PooledWorker, pool=pool)
-        return make(
+        return make_worker(
             queue,
             runner,
             failing,
@@ -180,6 +179,7 @@ class WorkCommand(Command):
             options,
             database_errors=self._database_errors,
             maintenance=self._maintenance,
+            pool=pool,
         )
 
     def _show(self, options: WorkerOptions, *, as_json: bool) -> Callable[[], object]:

@@ -5,16 +5,28 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import Generic, NoReturn, Protocol, TypeVar
 
+from lamplighter.queue.guard.children import leave
 from lamplighter.queue.guard.control import NEVER
 from lamplighter.queue.guard.ending import DEAD_MAN
-from lamplighter.queue.worker.runner import Start
+from lamplighter.queue.jobs.retries import Policy
 from lamplighter.support.forking import watch
 
 LONGEST = 1e9  # seconds that the C timer can be set to; a deadline beyond them needs none
 
 
-class Hand:
+class Timed(Protocol):
+    """A start, as far as its deadline goes."""
+
+    began: float
+    policy: Policy
+
+
+T = TypeVar("T", bound=Timed)
+
+
+class Hand(Generic[T]):
     """The jobs in the worker's hand, with their deadlines. Whoever takes one out settles it; there is no second.
 
     Attributes:
@@ -23,15 +35,15 @@ class Hand:
     """
 
     def __init__(self) -> None:
-        self._held: dict[Start, float] = {}
+        self._held: dict[T, float] = {}
         self._armed = -NEVER  # the deadline that the C timer is set for
         self._arming = threading.Lock()
-        self.failing: Start | None = None
+        self.failing: T | None = None
         self.is_parents = False
         self._end_by = NEVER
         watch(self, in_child=Hand._begin_as_child, locks=lambda hand: (hand._arming,))
 
-    def put(self, start: Start, deadline: float) -> None:
+    def put(self, start: T, deadline: float) -> None:
         """Begin a job that must be done by `deadline` on the monotonic clock."""
         is_only = not self._held
         # Before the timer is looked at: see set_timer.
@@ -42,18 +54,18 @@ class Hand:
         if not armed - 1 <= deadline <= armed + 1 and (is_only or deadline < armed):
             self._arm(deadline)
 
-    def take(self, start: Start) -> bool:
+    def take(self, start: T) -> bool:
         """End a job; False when the watching thread has taken it, and is ending the process."""
         return self._held.pop(start, None) is not None
 
-    def take_overdue(self, now: float, *, limit: float = NEVER) -> Start | None:
+    def take_overdue(self, now: float, *, limit: float = NEVER) -> T | None:
         """A job whose deadline has passed, or the `limit` for all of them; it is the caller's then."""
         for start, deadline in list(self._held.items()):
             if now >= min(deadline, limit) and self.take(start):
                 return start
         return None
 
-    def busy_until(self, now: float, *, has_ended: Callable[[Start], bool] = lambda start: False) -> float:
+    def busy_until(self, now: float, *, has_ended: Callable[[T], bool] = lambda start: False) -> float:
         """When the handlers in hand are to have ended, at the latest; `now` where all have."""
         held = [
             (start, deadline)
@@ -109,7 +121,7 @@ class Hand:
             faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or 2)
 
 
-def _handled_by(start: Start, deadline: float, now: float) -> float:
+def _handled_by(start: Timed, deadline: float, now: float) -> float:
     timeout = start.policy.timeout
     if not timeout:
         return NEVER
@@ -117,8 +129,19 @@ def _handled_by(start: Start, deadline: float, now: float) -> float:
     return now + timeout if deadline == NEVER else min(deadline, start.began + timeout)
 
 
-class Nothing(dict[Start, float]):
+class Nothing(dict[T, float]):
     """What is in hand in a child that a job has forked, whatever is put into it."""
 
-    def __setitem__(self, start: Start, deadline: float) -> None:
+    def __setitem__(self, start: T, deadline: float) -> None:
         """Nobody takes it out again, so that nobody settles it."""
+
+
+def never_return(hand: Hand[T], error: BaseException | None = None) -> NoReturn:
+    """This job is another's to settle: of the watching thread, which is ending the process, or of the parent.
+
+    `error` is what the job has raised; a child that a job has forked ends with it.
+    """
+    if hand.is_parents:
+        leave(error)
+    while True:
+        time.sleep(3600)

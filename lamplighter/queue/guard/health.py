@@ -14,6 +14,7 @@ import psutil
 log = logging.getLogger(__name__)
 
 THREADS = ("worker", "polling")
+LATE = 10.0  # seconds without a turn of its loop until a thread counts as standing still
 
 
 class Heartbeat:

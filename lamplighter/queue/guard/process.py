@@ -14,12 +14,11 @@ from lamplighter.queue.guard.children import only_in_the_parent
 from lamplighter.queue.guard.control import StopReason
 from lamplighter.queue.guard.ending import Deadline, bounded, within
 from lamplighter.queue.guard.garbage import spare_the_collector
-from lamplighter.queue.guard.health import Heartbeat
+from lamplighter.queue.guard.health import LATE, Heartbeat
 from lamplighter.queue.guard.restart import RestartWatch
 from lamplighter.queue.guard.signals import handled
 from lamplighter.queue.guard.stalling import Stalling
 from lamplighter.queue.guard.watch import Chore, Watch
-from lamplighter.queue.pools.concurrent import LATE, PooledWorker
 from lamplighter.queue.worker.failing import Failing
 from lamplighter.queue.worker.loop import Worker
 from lamplighter.queue.worker.options import WorkerOptions
@@ -55,7 +54,7 @@ class WorkerProcess:
         """Work until there is a reason to stop, commit, leave; the exit code."""
         self._refuse_too_little_memory()
         control = self.worker.control
-        deadline = Deadline(control, self.worker.busy_until, self.options.shutdown, tell=self.worker.hand.end_by)
+        deadline = Deadline(control, self.worker.jobs.busy_until, self.options.shutdown, tell=self.worker.hand.end_by)
         deadline.start()
         try:
             with handled(control) as look_for_signals:
@@ -69,7 +68,7 @@ class WorkerProcess:
         worker, control = self.worker, self.worker.control
         status = 1
         watch = self._watch(deadline, look_for_signals)
-        worker.prepare()
+        worker.jobs.prepare()
         self.queue.open(self.options.queues, control.bell, worker.has_further_start, slots=self.options.concurrency)
         watch.start()
         spare_the_collector()
@@ -92,24 +91,21 @@ class WorkerProcess:
         seconds = max(1.0, min(self.options.shutdown, deadline.left()) - SPARE)
         began = time.monotonic()
         with bounded(seconds + SPARE):
-            self.worker.drain(seconds / 2)
+            self.worker.jobs.drain(seconds / 2)
             within(seconds / 2, self.flush)
             return self.queue.close(timeout=max(1.0, began + seconds - time.monotonic()))
 
-    def _watch(self, deadline: Deadline, look_for_signals: Callable[[], None]) -> Watch:
-        overdue: Callable[[Start], object] = Overdue(
+    def _watch(self, deadline: Deadline, look_for_signals: Callable[[], None]) -> Watch[Start]:
+        overdue = Overdue(
             self.queue,
             self.failing,
             self.events,
             self.flush,
-            thread_of=self.worker.thread_of,
+            thread_of=self.worker.jobs.thread_of,
             shutdown=self.options.shutdown,
             take_over=deadline.take_over,
             status=self.worker.control.status,
         )
-        if isinstance(self.worker, PooledWorker):
-            self.worker.when_overdue(overdue)
-            overdue = self.worker.on_overdue
         chores = [
             Chore(0.1, look_for_signals),
             Chore(0.1, self.flush),
@@ -119,7 +115,7 @@ class WorkerProcess:
         ]
         if self.options.memory:
             chores.append(Chore(1.0, self._look_at_memory))
-        return Watch(self.worker.hand, overdue, chores, limit=deadline.settle_by)
+        return Watch(self.worker.hand, self.worker.jobs.when_overdue(overdue), chores, limit=deadline.settle_by)
 
     def _look_at_memory(self) -> None:
         if resident() >= self.options.memory:
@@ -137,7 +133,7 @@ class WorkerProcess:
         """Write down which of the two threads goes on."""
         now = time.monotonic()
         waits = max(self.options.sleep, self.options.rest)
-        if self.worker.is_at_work or now - self.worker.beaten_at < LATE + waits:
+        if self.worker.jobs.is_at_work or now - self.worker.jobs.beaten_at < LATE + waits:
             self.heartbeat.beat("worker")
         if now - self.queue.polled_at() < LATE:
             self.heartbeat.beat("polling")

@@ -30,8 +30,8 @@ class Stalling:
             return
         now = time.monotonic()
         worker = self._worker
-        is_resting = now - worker.beaten_at < self._options.rest
-        seen = self._queue.stall(is_busy=is_resting or not worker.control.takes_jobs or worker.is_at_work)
+        is_resting = now - worker.jobs.beaten_at < self._options.rest
+        seen = self._queue.stall(is_busy=is_resting or not worker.control.takes_jobs or worker.jobs.is_at_work)
         if seen is None:
             return
         log.error("the worker stands still though there is something to do; it ends", extra={"seen": seen})

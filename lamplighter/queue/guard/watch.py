@@ -5,10 +5,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic
 
 from lamplighter.queue.guard.control import NEVER
-from lamplighter.queue.guard.deadlines import Hand
-from lamplighter.queue.worker.runner import Start
+from lamplighter.queue.guard.deadlines import Hand, T
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class Chore:
     run: Callable[[], object]
 
 
-class Watch(threading.Thread):
+class Watch(threading.Thread, Generic[T]):
     """Looks at the deadlines ten times a second, and does the chores.
 
     Args:
@@ -32,8 +32,8 @@ class Watch(threading.Thread):
 
     def __init__(
         self,
-        hand: Hand,
-        on_overdue: Callable[[Start], object],
+        hand: Hand[T],
+        on_overdue: Callable[[T], object],
         chores: Sequence[Chore] = (),
         *,
         limit: Callable[[], float] = lambda: NEVER,

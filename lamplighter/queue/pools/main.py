@@ -19,14 +19,15 @@ from lamplighter.queue.guard.garbage import spare_the_collector
 from lamplighter.queue.jobs.registry import Registry
 from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.manager import QueueManager
+from lamplighter.queue.pools.making import make_slot
 from lamplighter.queue.pools.slot import (
     Handling,
     SlotFailing,
     SlotQueue,
     SlotRunner,
-    SlotWorker,
     join_the_worker,
     leave_signals_to_the_worker,
+    others_of,
 )
 from lamplighter.queue.worker.loop import Worker
 from lamplighter.queue.worker.options import WorkerOptions
@@ -75,7 +76,7 @@ def _worker(app: Application, queue: SlotQueue, target: WorkQueue, defaults: Pol
     events = Events()
     events.listen(JobReleased, lambda event: queue.explain(event.error))
     events.listen(JobFailed, lambda event: queue.explain(event.error))
-    return SlotWorker(
+    return make_slot(
         queue,
         runner,
         SlotFailing(app.make(FailedJobs), runner),
@@ -83,6 +84,7 @@ def _worker(app: Application, queue: SlotQueue, target: WorkQueue, defaults: Pol
         WorkerOptions(queues=(), defaults=defaults, stop_when_empty=True, sleep=TURN, force=True, memory=0),
         database_errors=app.make(DatabaseErrors),
         maintenance=app.make(Maintenance),
+        others=others_of,
     )
 
 

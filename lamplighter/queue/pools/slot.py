@@ -14,7 +14,6 @@ from typing import Any
 from lamplighter.contracts import Headers, Message
 from lamplighter.errors import SlotTerminated
 from lamplighter.queue.delivery import DriverDelivery, HasFurtherStart, WorkQueue
-from lamplighter.queue.events import WorkerStopping
 from lamplighter.queue.failed.trace import as_utf8, format_trace, message
 from lamplighter.queue.guard.signals import QUIT, leave_to_their_defaults
 from lamplighter.queue.pools.wire import (
@@ -33,14 +32,11 @@ from lamplighter.queue.pools.wire import (
     to_slot,
 )
 from lamplighter.queue.worker.failing import Failing as WorkersFailing
-from lamplighter.queue.worker.loop import Worker
-from lamplighter.queue.worker.many import Many
 from lamplighter.queue.worker.runner import Runner, Start
 
 # The exit code of a slot whose worker is gone, and with it the right to settle anything: an orphan must not work on.
 GONE = 1
 BROKEN_OFF = 128 + signal.SIGTERM  # exit code of one whose job was broken off
-FOREVER = 1e6  # seconds; the connection says when a push has failed
 MOST_TEXT = 2000  # characters of an error that travel
 
 
@@ -126,6 +122,7 @@ class SlotQueue:
         self._inbox: SimpleQueue[Run | RunMany | Stop] = SimpleQueue()
         self._sending = threading.Lock()
         self._ends: list[Ended] = []
+        self._last: SlotDelivery | None = None
 
     def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
         """As the connection itself does."""
@@ -150,6 +147,11 @@ class SlotQueue:
     def pop(self, names: Sequence[str], wait: float) -> DriverDelivery | None:
         """The next delivery; None when there is none in time, or none will come."""
         self.tell_now()
+        if self._last is not None and self._last.others:
+            # It could not be read, so that no call was made: the next one takes its place.
+            self._last, *left = self._last.others
+            self._last.others = left
+            return self._last
         try:
             message = self._inbox.get(timeout=wait) if wait else self._inbox.get_nowait()
         except Empty:
@@ -159,7 +161,8 @@ class SlotQueue:
             return None
         first, *others = message.runs if isinstance(message, RunMany) else [message]
         self.tell(Began(first.number))
-        return SlotDelivery(first, self, [SlotDelivery(run, self) for run in others])
+        self._last = SlotDelivery(first, self, [SlotDelivery(run, self) for run in others])
+        return self._last
 
     def serve(self, wait: float) -> None:
         """As the connection itself does."""
@@ -215,53 +218,11 @@ class SlotQueue:
         os._exit(GONE)
 
 
-class SlotWorker(Worker):
-    """A worker that is told which jobs it runs in one call, and has nothing in hand when the next one comes."""
-
-    def _tell_of_the_end(self, stopping: WorkerStopping) -> None:
-        """It is the worker's own end that somebody waits for; slots come and go."""
-
-    def _pop_idle(self) -> DriverDelivery | None:
-        delivery = super()._pop_idle()
-        if delivery is None:
-            # No other thread stops the timer of the last job here, and a slot that waits must not die of it.
-            self.hand.set_timer()
-        return delivery
-
-    def process(self, delivery: DriverDelivery) -> None:
-        """Run one delivery together with those that came with it, as far as they can be read, and settle each."""
-        super().process(delivery)
-        while isinstance(delivery, SlotDelivery) and delivery.others:
-            # It could not be read, so that no call was made: the next one takes its place.
-            delivery, *others = delivery.others
-            delivery.others = others
-            super().process(delivery)
-
-    def _end(self, start: Start, error: BaseException | None, duration: float) -> None:
-        super()._end(start, error, duration)
-        self._await_pushes()
-
-    def _end_many(self, many: Many, error: BaseException | None, duration: float) -> None:
-        super()._end_many(many, error, duration)
-        self._await_pushes()
-
-    def _await_pushes(self) -> None:
-        """The worker's other slots go on meanwhile."""
-        if self._unconfirmed:
-            self._settle_confirmed()
-            self.drain(FOREVER)
-            self._empty_the_bell()
-
-    def _gather(self, first: Start) -> Many:
-        many = self._many(first)
-        assert isinstance(first.delivery, SlotDelivery)  # its queue gives no others
-        others, first.delivery.others = first.delivery.others, ()
-        for delivery in others:
-            start = self._runner.start(delivery)
-            start.began = first.began
-            if self._read(start):
-                many.add(start)
-        return many
+def others_of(delivery: DriverDelivery) -> Sequence[DriverDelivery]:
+    """What is to be run in one call with a delivery, as the worker has decided; it is the caller's then."""
+    assert isinstance(delivery, SlotDelivery)  # its queue gives no others
+    others, delivery.others = delivery.others, ()
+    return others
 
 
 class SlotFailing(WorkersFailing):

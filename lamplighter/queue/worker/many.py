@@ -5,12 +5,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from lamplighter.contracts import Delivery
+from lamplighter.contracts import Delivery, Events
 from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import DriverDelivery, Failed
+from lamplighter.queue.events import JobProcessing
 from lamplighter.queue.jobs.registry import Entry
 from lamplighter.queue.jobs.retries import Policy
-from lamplighter.queue.worker.runner import Start
+from lamplighter.queue.worker.runner import Runner, Start
 from lamplighter.queue.worker.settling import Settling
 from lamplighter.queue.worker.verdicts import Verdict
 
@@ -77,13 +78,33 @@ class Many(Start):
             start.delivery.keep()
 
 
-def begin_many(first: Start, policy: Policy, *, most: int) -> Many:
+def begin_many(first: Start, runner: Runner, *, most: int) -> Many:
     """A call that has one job so far, and takes no more than `most`."""
     entry = first.entry
     assert entry is not None  # it has been read
     assert entry.many is not None
     until = time.monotonic() + entry.batch_wait
-    return Many(first, entry.many, policy, most=min(most, entry.batch_size), until=until)
+    many = Many(first, entry.many, runner.policy_of(entry), most=min(most, entry.batch_size), until=until)
+    many.began = first.began
+    return many
+
+
+def may_gather(first: Start, *, once: bool) -> bool:
+    """Whether a job may be run in one call with others that come."""
+    # It was begun in a call that has failed, and this is the same attempt.
+    first.is_told, first.delivery.singly = first.delivery.singly, False
+    return not first.is_told and not once and may_join(first)
+
+
+def tell_of(many: Many, events: Events) -> bool:
+    """Tell that the jobs of a call begin; False when none of them is left to be handled."""
+    if events.listeners(JobProcessing):
+        for start in many.starts:
+            try:
+                events.dispatch(JobProcessing(start))
+            except BaseException as error:
+                many.refused[start] = error  # it counts as the job's own
+    return len(many.refused) < len(many.starts)
 
 
 def may_join(start: Start) -> bool:

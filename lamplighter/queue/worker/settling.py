@@ -11,9 +11,8 @@ from lamplighter.errors import OrderBlocked, PayloadError, Unavailable
 from lamplighter.queue.delivery import Deleted, Failed, Released, WorkQueue
 from lamplighter.queue.events import JobFailed, JobProcessed, JobReleased
 from lamplighter.queue.failed.trace import one_line
-from lamplighter.queue.guard.children import leave
 from lamplighter.queue.guard.control import NEVER
-from lamplighter.queue.guard.deadlines import Hand
+from lamplighter.queue.guard.deadlines import Hand, never_return
 from lamplighter.queue.worker.outages import Outages
 from lamplighter.queue.worker.verdicts import ErrorElsewhere, Verdict
 
@@ -37,7 +36,7 @@ class Settling:
     """
 
     def __init__(
-        self, queue: WorkQueue, failing: "Failing", events: Events, database_errors: DatabaseErrors, hand: Hand
+        self, queue: WorkQueue, failing: "Failing", events: Events, database_errors: DatabaseErrors, hand: "Hand[Start]"
     ) -> None:
         self.has_failed = False
         self._queue = queue
@@ -172,14 +171,3 @@ def time_to_fail(timeout: float) -> float:
     A short one is no measure for a store that is busy; without one they have no end.
     """
     return max(timeout, LEAST_END) if timeout else NEVER
-
-
-def never_return(hand: Hand, error: BaseException | None = None) -> None:
-    """This job is another's to settle: of the watching thread, which is ending the process, or of the parent.
-
-    `error` is what the job has raised; a child that a job has forked ends with it.
-    """
-    if hand.is_parents:
-        leave(error)
-    while True:
-        time.sleep(3600)

@@ -20,8 +20,8 @@ from lamplighter.queue.failed import Failure
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.registry import Registry
 from lamplighter.queue.jobs.retries import Policy
-from lamplighter.queue.pools.concurrent import PooledWorker
 from lamplighter.queue.pools.coroutines import CoroutinePool
+from lamplighter.queue.pools.making import make_worker
 from lamplighter.queue.pools.threads import ThreadPool
 from lamplighter.queue.worker.failing import Failing
 from lamplighter.queue.worker.loop import Worker
@@ -228,7 +228,7 @@ class Bench:
 
     def worker(self, *jobs: type[Job], **options: Any) -> Worker:
         """A worker that knows these jobs; `make` makes one of another class."""
-        make: Callable[..., Worker] = options.pop("make", Worker)
+        make: Callable[..., Worker] = options.pop("make", make_worker)
         self.registry.register(*jobs)
         defaults = options.pop("defaults", Policy(tries=1, backoff=(), timeout=60))
         read_claim = options.pop("read_claim", refuse_claim)
@@ -247,23 +247,23 @@ class Bench:
     def work(self, worker: Worker) -> int:
         """Have a worker run all that is there, whatever its pool; its exit code."""
         self.queue.is_busy = lambda: not worker.hand.is_empty()
-        worker.prepare()
+        worker.jobs.prepare()
         return worker.work()
 
 
 def solo(*arguments: Any, **keywords: Any) -> Worker:
     """A worker that runs jobs itself."""
-    return Worker(*arguments, **keywords)
+    return make_worker(*arguments, **keywords)
 
 
 def threads(queue: Any, runner: Runner, *arguments: Any, **keywords: Any) -> Worker:
     """A worker with two threads."""
-    return PooledWorker(queue, runner, *arguments, pool=ThreadPool(runner, 2), **keywords)
+    return make_worker(queue, runner, *arguments, pool=ThreadPool(runner, 2), **keywords)
 
 
 def coroutines(queue: Any, runner: Runner, *arguments: Any, **keywords: Any) -> Worker:
     """A worker with an event loop."""
-    return PooledWorker(queue, runner, *arguments, pool=CoroutinePool(runner, 2), **keywords)
+    return make_worker(queue, runner, *arguments, pool=CoroutinePool(runner, 2), **keywords)
 
 
 POOLS = [solo, threads, coroutines]

@@ -39,7 +39,7 @@ def test_a_worker_that_was_told_to_wait_is_no_standstill(
     monkeypatch.setattr(time, "time", lambda: now - 40)
     watched = process(bench, tmp_path, **waits)
     monkeypatch.setattr(time, "time", lambda: now)
-    watched.worker.beaten_at = time.monotonic() - 40
+    watched.worker.jobs.beaten_at = time.monotonic() - 40
 
     watched.beat()
 

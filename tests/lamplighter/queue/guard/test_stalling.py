@@ -15,7 +15,7 @@ from lamplighter.queue.guard.stalling import Stalling
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.pools import concurrent
-from lamplighter.queue.pools.concurrent import PooledWorker
+from lamplighter.queue.pools.making import make_worker
 from lamplighter.queue.pools.pool import Ended
 from lamplighter.queue.worker.options import WorkerOptions
 from lamplighter.queue.worker.runner import Start
@@ -108,7 +108,7 @@ def test_a_job_in_a_slot_is_no_excuse_for_a_loop_that_stands_still(
     queue.add(Endless.wire_name())
     worker = bench.worker(
         Endless,
-        make=partial(PooledWorker, pool=Slots()),
+        make=partial(make_worker, pool=Slots()),
         concurrency=2,
         defaults=Policy(tries=1, backoff=(), timeout=0),
     )
@@ -119,10 +119,10 @@ def test_a_job_in_a_slot_is_no_excuse_for_a_loop_that_stands_still(
 
     loop = threading.Thread(target=work, daemon=True)
     loop.start()
-    wait_for(lambda: worker.is_at_work)
+    wait_for(lambda: worker.jobs.is_at_work)
 
     monkeypatch.setattr(concurrent, "LATE", 0)
-    wait_for(lambda: not worker.is_at_work)
+    wait_for(lambda: not worker.jobs.is_at_work)
 
     assert not worker.hand.is_empty()
     queue.is_over.set()

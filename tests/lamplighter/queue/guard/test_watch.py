@@ -22,14 +22,14 @@ def start() -> Start:
 
 
 def test_a_job_is_taken_once(start: Start) -> None:
-    hand = Hand()
+    hand = Hand[Start]()
     hand.put(start, NEVER)
 
     assert (hand.take(start), hand.take(start)) == (True, False)
 
 
 def test_an_overdue_job_is_not_the_workers_any_more(start: Start) -> None:
-    hand = Hand()
+    hand = Hand[Start]()
     hand.put(start, time.monotonic() + 1)
 
     overdue = hand.take_overdue(time.monotonic() + 2)
@@ -40,7 +40,7 @@ def test_an_overdue_job_is_not_the_workers_any_more(start: Start) -> None:
 
 
 def test_a_job_within_its_time_is_left_alone(start: Start) -> None:
-    hand = Hand()
+    hand = Hand[Start]()
     hand.put(start, NEVER)
 
     assert hand.take_overdue(time.monotonic()) is None
@@ -48,14 +48,14 @@ def test_a_job_within_its_time_is_left_alone(start: Start) -> None:
 
 
 def test_a_limit_holds_for_whatever_is_in_hand(start: Start) -> None:
-    hand = Hand()
+    hand = Hand[Start]()
     hand.put(start, NEVER)
 
     assert hand.take_overdue(time.monotonic(), limit=time.monotonic() - 1) is start
 
 
 def test_the_watch_finds_an_overdue_job_and_goes_on_after_a_chore_that_failed(start: Start) -> None:
-    hand = Hand()
+    hand = Hand[Start]()
     found: list[Start] = []
     seen = threading.Event()
 
@@ -81,7 +81,7 @@ def test_a_job_that_comes_while_the_timer_is_taken_away_has_one(start: Start, mo
     timer: list[str] = []
     monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda *_, **__: timer.append("set"))
     monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", lambda: timer.append("taken away"))
-    hand = Hand()
+    hand = Hand[Start]()
     deadline = time.monotonic() + 60
     hand.put(start, deadline)
     hand.take(start)
@@ -106,7 +106,7 @@ def test_a_job_that_comes_while_the_timer_is_taken_away_has_one(start: Start, mo
 
 @pytest.mark.parametrize("seconds", [1e10, 1e300])
 def test_a_deadline_that_no_timer_can_hold_is_watched_all_the_same(start: Start, seconds: float) -> None:
-    hand = Hand()
+    hand = Hand[Start]()
     deadline = time.monotonic() + seconds
 
     hand.put(start, deadline)

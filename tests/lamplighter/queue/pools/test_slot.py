@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import pytest
@@ -18,7 +19,8 @@ from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.events import JobFailed, JobReleased
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.payload import CLAIM_JOB, write
-from lamplighter.queue.pools.slot import Handling, SlotFailing, SlotQueue, SlotRunner, SlotWorker
+from lamplighter.queue.pools.making import make_slot
+from lamplighter.queue.pools.slot import Handling, SlotFailing, SlotQueue, SlotRunner, others_of
 from lamplighter.queue.pools.wire import Ended, Failing, Frames, FromSlot, Run, RunMany, Stop, frame, from_slot
 from lamplighter.queue.worker.loop import Worker
 from tests.lamplighter.queue.conftest import Bench
@@ -37,7 +39,7 @@ class Quick(Job):
 def test_the_end_of_a_slot_is_not_told_as_that_of_a_worker(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
-    bench.worker(make=SlotWorker).work()
+    bench.worker(make=partial(make_slot, others=others_of)).work()
 
     assert caplog.records == []
 
@@ -48,7 +50,7 @@ def test_a_slot_that_waits_has_no_timer_of_its_last_job(bench: Bench, monkeypatc
     monkeypatch.setattr(faulthandler, "cancel_dump_traceback_later", lambda: timers.append("cancelled"))
     bench.queue.add("quick")
 
-    bench.worker(Quick, make=SlotWorker).work()
+    bench.worker(Quick, make=partial(make_slot, others=others_of)).work()
 
     assert timers == ["set", "cancelled"]
 
@@ -188,9 +190,10 @@ class InSlot:
     def _worker(self) -> Worker:
         bench = self._bench
 
-        def make(queue: WorkQueue, runner: Any, failing: Any, *arguments: Any, **keywords: Any) -> Worker:
+        def make(queue: WorkQueue, runner: Any, _: Any, *arguments: Any, **keywords: Any) -> Worker:
             ours = SlotRunner(bench.registry, bench.container, runner._defaults, handling=handling)
-            return SlotWorker(self.queue, ours, SlotFailing(bench.failed_jobs, ours), *arguments, **keywords)  # type: ignore[arg-type]
+            failing = SlotFailing(bench.failed_jobs, ours)  # type: ignore[arg-type]
+            return make_slot(self.queue, ours, failing, *arguments, others=others_of, **keywords)
 
         return bench.worker(Fails, BrokenOff, Looks, Together, make=make)
 

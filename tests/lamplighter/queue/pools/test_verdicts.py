@@ -6,7 +6,7 @@ import pytest
 
 from lamplighter.queue.failed.trace import format_trace
 from lamplighter.queue.jobs.job import Job
-from lamplighter.queue.pools.concurrent import PooledWorker
+from lamplighter.queue.pools.making import make_worker
 from lamplighter.queue.pools.pool import Ended
 from lamplighter.queue.worker.loop import Worker
 from lamplighter.queue.worker.runner import Runner, Start
@@ -75,7 +75,7 @@ def work(bench: Bench, verdict: Verdict) -> list[Any]:
     """How a job with this end was settled."""
 
     def make(queue: Any, runner: Runner, *arguments: Any, **keywords: Any) -> Worker:
-        return PooledWorker(queue, runner, *arguments, pool=Decided(verdict), **keywords)
+        return make_worker(queue, runner, *arguments, pool=Decided(verdict), **keywords)
 
     delivery = bench.queue.add("runs")
     bench.work(bench.worker(Runs, make=make))

@@ -18,7 +18,7 @@ from lamplighter.queue.jobs.payload import write
 from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.worker.loop import Worker
 from lamplighter.queue.worker.runner import Runner
-from tests.lamplighter.queue.conftest import POOLS, Bench
+from tests.lamplighter.queue.conftest import POOLS, Bench, solo
 
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 seen: dict[str, str] = {}
@@ -181,7 +181,7 @@ def test_what_a_listener_has_set_before_a_job_is_seen_in_it(bench: Bench) -> Non
     bench.events.listen(JobProcessing, lambda event: tenant.set("acme") and None)
 
     try:
-        run(bench, Worker, ("looks", {"n": 1}), ("looks_later", {"n": 2}))
+        run(bench, solo, ("looks", {"n": 1}), ("looks_later", {"n": 2}))
     finally:
         tenant.set("nobody")
 

@@ -248,7 +248,7 @@ def test_jobs_are_settled_when_the_pushes_of_their_call_are_acknowledged(bench: 
     before = ends(deliveries)
 
     open_pushes[0].report(None)
-    worker.drain(1)
+    worker.jobs.drain(1)
 
     assert before == ["keep", "keep"]
     assert ends(deliveries) == ["delete", "delete"]
@@ -260,7 +260,7 @@ def test_a_push_that_fails_lets_each_job_run_again(bench: Bench) -> None:
     worker.work()
 
     open_pushes[0].report(BrokerUnavailable("away"))
-    worker.drain(1)
+    worker.jobs.drain(1)
 
     assert [delivery.settled[-1] for delivery in deliveries] == [("release", 1.0, False)] * 2
 
