@@ -1,7 +1,7 @@
 """The layers of the architecture: a room imports from earlier lines only, and neighbours do not know each other."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,18 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("foundation",),
     ("testing",),
 )
+# The rooms of queue/, from the bottom; its few modules beside them are everybody's.
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("jobs",),
+    ("dispatching", "claims"),
+    ("failed",),
+    ("guard",),
+    ("worker",),
+    ("pools", "drivers"),
+    ("guard/process",),
+    ("commands",),
+)
+FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
 LINE_OF = {room: number for number, line in enumerate(LINES) for room in line}
 APPLICATION = ("app", "bootstrap", "config", "database")
 KNOW_THE_CLIENT = (
@@ -60,6 +72,31 @@ def test_no_module_imports_from_a_later_line_or_a_neighbour(path: Path) -> None:
         name
         for name in imports(path)
         if (room := room_of(name)) is not None and room != own and LINE_OF[room] >= LINE_OF[own]
+    ]
+
+    assert climbs == []
+
+
+def floor_room(parts: Sequence[str]) -> str:
+    """The room of a module of queue/, from the parts of its name behind `lamplighter`."""
+    room = "/".join(parts[1:3])
+    return room if room in FLOOR_OF else parts[1]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "lamplighter/queue").glob("*/*.py")), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_no_room_of_the_queue_imports_from_a_floor_above_or_beside_it(path: Path) -> None:
+    own = floor_room(path.relative_to(ROOT / "lamplighter").with_suffix("").parts)
+    assert own in FLOOR_OF
+
+    climbs = [
+        name
+        for name in imports(path)
+        if name.startswith("lamplighter.queue.")
+        and (room := floor_room(name.split(".")[1:])) in FLOOR_OF
+        and room != own
+        and FLOOR_OF[room] >= FLOOR_OF[own]
     ]
 
     assert climbs == []

@@ -96,24 +96,26 @@ class WorkerProcess:
             return self.queue.close(timeout=max(1.0, began + seconds - time.monotonic()))
 
     def _watch(self, deadline: Deadline, look_for_signals: Callable[[], None]) -> Watch[Start]:
+        control, options = self.worker.control, self.options
         overdue = Overdue(
             self.queue,
             self.failing,
             self.events,
             self.flush,
             thread_of=self.worker.jobs.thread_of,
-            shutdown=self.options.shutdown,
+            shutdown=options.shutdown,
             take_over=deadline.take_over,
-            status=self.worker.control.status,
+            status=control.status,
         )
+        stalling = Stalling(self.worker.jobs, control, self.queue, self.events, options.queues, rest=options.rest)
         chores = [
             Chore(0.1, look_for_signals),
             Chore(0.1, self.flush),
             Chore(0.5, self.worker.look_for_maintenance),
-            Chore(1.0, Stalling(self.worker, self.queue, self.events, self.options)),
+            Chore(1.0, stalling),
             Chore(5.0, self.beat),
         ]
-        if self.options.memory:
+        if options.memory:
             chores.append(Chore(1.0, self._look_at_memory))
         return Watch(self.worker.hand, self.worker.jobs.when_overdue(overdue), chores, limit=deadline.settle_by)
 

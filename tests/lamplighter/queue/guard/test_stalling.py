@@ -17,7 +17,6 @@ from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.pools import concurrent
 from lamplighter.queue.pools.making import make_worker
 from lamplighter.queue.pools.pool import Ended
-from lamplighter.queue.worker.options import WorkerOptions
 from lamplighter.queue.worker.runner import Start
 from tests.harness import wait_for
 from tests.lamplighter.queue.conftest import Bench, ListQueue
@@ -37,7 +36,7 @@ def test_a_worker_that_stands_still_is_told_of_once_and_asked_to_stop(bench: Ben
     bench.events.listen(WorkerStalled, heard.append)
     bench.queue = Still()
     worker = bench.worker()
-    look = Stalling(worker, bench.queue, bench.events, WorkerOptions(queues=("jobs",)))
+    look = Stalling(worker.jobs, worker.control, bench.queue, bench.events, ("jobs",), rest=0)
 
     look()
     look()
