@@ -21,7 +21,7 @@ from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.payload import CLAIM_JOB, write
 from lamplighter.queue.pools.making import make_slot
 from lamplighter.queue.pools.slot import Handling, SlotFailing, SlotQueue, SlotRunner, others_of
-from lamplighter.queue.pools.wire import Ended, Failing, Frames, FromSlot, Run, RunMany, Stop, frame, from_slot
+from lamplighter.queue.pools.wire import Began, Ended, Failing, Frames, FromSlot, Run, RunMany, Stop, frame, from_slot
 from lamplighter.queue.worker.loop import Worker
 from tests.lamplighter.queue.conftest import Bench
 
@@ -216,6 +216,12 @@ def slot(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[InSlot]:
     one.leave()
     assert is_gone.wait(10)
     one.close()
+
+
+def test_a_slot_whose_worker_is_gone_ends_without_a_trace(slot: InSlot) -> None:
+    slot.leave()
+
+    slot.queue.tell(Began(1))  # what it had to say is nobody's any more
 
 
 def words(said: list[FromSlot]) -> list[str]:
