@@ -3,7 +3,6 @@
 import importlib
 import logging
 import sys
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -48,7 +47,7 @@ class Application(Container):
         self._environment = "production"
         self._requested: str | None = None
         self._events = Dispatcher()
-        self._leave_by: float | None = None
+        self._leave_within: float | None = None
         self.is_booted = False
         self._bind_self()
 
@@ -125,8 +124,11 @@ class Application(Container):
         return take_back
 
     def leave_within(self, seconds: float) -> None:
-        """Have `run` end the process when its command has returned, whatever threads or children are left by then."""
-        self._leave_by = time.monotonic() + seconds
+        """Have `run` end the process when its command has returned, whatever threads or children are left by then.
+
+        Exit hooks have so many seconds.
+        """
+        self._leave_within = seconds
 
     def run(self, argv: Sequence[str]) -> int:
         """Run a console command; the exit code. `argv` is without the program's name.
@@ -144,8 +146,8 @@ class Application(Container):
             # The top of the main thread: a provider may raise anything, and there is no kernel yet that would tell.
             return Handler(self).render(error, verbosity=options.verbosity)
         status = Kernel(self, self.make(CommandTable)).run(rest, options)
-        if self._leave_by is not None:
-            leave(status, seconds=self._leave_by - time.monotonic())
+        if self._leave_within is not None:
+            leave(status, seconds=self._leave_within)
         return status
 
     def _request(self, environment: str | None) -> None:
