@@ -55,7 +55,7 @@ class Overdue:
     def __call__(self, start: Start) -> None:
         """Settle the job, commit, and end the process with 137, or with 1 when only a grace period is over.
 
-        Where its handler has ended, and the end of a worker that was told to stop leaves no time for its failure, all
+        Where its handler has ended, and the end of a worker that was told to stop leaves no time for its record, all
         is as it should be: the status is the worker's own, and the next one records the failure.
 
         Each step has its own few seconds; whatever hangs in all of them, a thread that does nothing else ends the
@@ -69,6 +69,7 @@ class Overdue:
         # Not a signal: process 1 of a container survives its own SIGKILL.
         status = StopReason.TIMED_OUT.exit_code if has_timed_out else 1
         has_ended = self._failing.error_of(start) is not None
+        waits_for_its_record = has_ended and not self._failing.is_told(start)
         exit_after(seconds, status)
         # The C timer of the job would cut this short; it is the last resort of the end itself now.
         faulthandler.dump_traceback_later(seconds + DEAD_MAN, exit=True, file=sys.__stderr__ or 2)
@@ -80,7 +81,7 @@ class Overdue:
             # begins what was in hand one by one, so that the one which overruns again is charged for it, and it alone.
             if not (isinstance(start, Many) and has_timed_out):
                 is_closed = self._queue.close(timeout=min(self._shutdown, self._left() * 0.8))
-                if is_closed and not has_timed_out and has_ended:
+                if is_closed and not has_timed_out and waits_for_its_record:
                     status = self._status()
             self._within(LISTENERS, self._flush)
         except Exception:
