@@ -4,6 +4,7 @@ import faulthandler
 import logging
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from contextlib import suppress
 from lamplighter.contracts import Events
 from lamplighter.errors import JobTimedOut as JobTimedOutError
 from lamplighter.queue.delivery import Deleted, Failed, Released, WorkQueue
+from lamplighter.queue.dispatching.pushes import Pushes
 from lamplighter.queue.events import JobFailed, JobTimedOut
 from lamplighter.queue.guard.control import StopReason
 from lamplighter.queue.guard.ending import DEAD_MAN, exit_after, within
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 HOOK = 5.0  # seconds for recording a failure, and again for the job's failed()
 COMMIT = 10.0  # seconds at most for committing and leaving, when a job was ended by its timeout
 LISTENERS = 2.0  # seconds for those who hear of it, each time
+SERVE = 0.05  # seconds of one look for acknowledgements
 LONGEST = 2 * HOOK + 4 * LISTENERS + COMMIT + 5  # seconds for all of it
 
 
@@ -111,7 +114,7 @@ class Overdue:
             return
         if has_timed_out:
             self._tell(JobTimedOut(start, policy.timeout))
-        if isinstance(wish, Deleted):
+        if isinstance(wish, Deleted) and self._are_there(start.pushes):
             delivery.delete()
         elif isinstance(wish, Released):
             delivery.release(wish.delay)
@@ -124,6 +127,16 @@ class Overdue:
         else:
             text = f"{start.name} has run for {elapsed:.1f} s; its timeout is {policy.timeout:g} s."
             self._fail(start, JobTimedOutError(text), elapsed)
+
+    def _are_there(self, pushes: Pushes | None) -> bool:
+        """Whether all that a job has pushed is acknowledged, or is so within a few seconds."""
+        reported = threading.Event()
+        if pushes is None or not pushes.when_reported(reported.set):
+            return pushes is None or pushes.error is None
+        until = time.monotonic() + min(HOOK, self._left() / 3)
+        while not reported.is_set() and time.monotonic() < until:
+            self._queue.serve(SERVE)
+        return reported.is_set() and pushes.error is None
 
     def _fail(self, start: Start, error: BaseException, elapsed: float) -> None:
         failing, delivery = self._failing, start.delivery

@@ -11,7 +11,7 @@ from lamplighter.contracts import Container
 from lamplighter.errors import ConfigError, PayloadError, UnknownJob, UnreadablePayload
 from lamplighter.logging.context import job_context
 from lamplighter.queue.claims.claims import ReadClaim, refuse_claim
-from lamplighter.queue.delivery import DriverDelivery, InHand
+from lamplighter.queue.delivery import Deleted, DriverDelivery, InHand
 from lamplighter.queue.dispatching.pushes import Pushes
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.payload import CLAIM_JOB, Envelope, read
@@ -21,7 +21,7 @@ from lamplighter.queue.worker.eventloop import KeptLoop
 from lamplighter.support.forking import watch
 
 if TYPE_CHECKING:
-    from lamplighter.queue.delivery import Deleted, Failed, Released
+    from lamplighter.queue.delivery import Failed, Released
 
 UNREADABLE = "unreadable payload"
 
@@ -75,6 +75,11 @@ class Start:
     def wish(self) -> "Deleted | Released | Failed | None":
         """What the handler asked for; None when it left it to the worker."""
         return None if self.view is None else self.view.wish
+
+    def undo_deletion(self) -> None:
+        """It has asked to be done with, and is not."""
+        if self.view is not None and isinstance(self.view.wish, Deleted):
+            self.view.wish = None
 
 
 def pushes_ahead() -> Pushes | None:

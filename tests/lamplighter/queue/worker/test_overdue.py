@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from lamplighter.errors import BrokerUnavailable
+from lamplighter.queue.dispatching.pushes import Pushes
 from lamplighter.queue.events import JobTimedOut
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.retries import Policy
+from lamplighter.queue.worker import overdue as overdue_module
 from lamplighter.queue.worker.failing import Failing
 from lamplighter.queue.worker.overdue import Overdue
 from lamplighter.queue.worker.runner import Runner, Start
@@ -39,7 +42,13 @@ class End:
 
 
 def overdue(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, delivery: ListDelivery, *, shutdown: float = 30, **wishes: Any
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    delivery: ListDelivery,
+    *,
+    shutdown: float = 30,
+    pushes: Pushes | None = None,
+    **wishes: Any,
 ) -> End:
     """End a job that began long ago; with what its handler had asked for until then."""
     end = End()
@@ -63,6 +72,7 @@ def overdue(
     start: Start = runner.start(delivery)
     runner.read(start)
     start.began = time.monotonic() - 5
+    start.pushes = pushes
     for wish, argument in wishes.items():
         getattr(start.in_hand(), wish)(*argument)
     thread = threading.get_ident()
@@ -124,3 +134,28 @@ def test_an_end_that_fails_is_an_end(bench: Bench, monkeypatch: pytest.MonkeyPat
     end = overdue(bench, monkeypatch, delivery)
 
     assert end.status == 137
+
+
+@pytest.mark.parametrize(("report", "last"), [(None, "delete"), (BrokerUnavailable("away"), "fail")])
+def test_a_job_that_was_to_be_deleted_is_so_when_its_queue_has_what_it_has_pushed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, report: Exception | None, last: str
+) -> None:
+    delivery = bench.queue.add("hangs")
+    pushes = Pushes()
+    pushes.expect()
+    monkeypatch.setattr(bench.queue, "serve", lambda wait: pushes.report(report))
+
+    overdue(bench, monkeypatch, delivery, pushes=pushes, delete=())
+
+    assert [one[0] for one in delivery.settled] == [last]
+
+
+def test_a_job_whose_pushes_nobody_acknowledges_is_not_deleted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overdue_module, "HOOK", 0.2)
+    delivery = bench.queue.add("hangs")
+    pushes = Pushes()
+    pushes.expect()
+
+    overdue(bench, monkeypatch, delivery, pushes=pushes, delete=())
+
+    assert delivery.settled == [("fail", "JobTimedOut")]
