@@ -1,7 +1,7 @@
 """The layers of the architecture: a room imports from earlier lines only, and neighbours do not know each other."""
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,18 +18,38 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("foundation",),
     ("testing",),
 )
-# The rooms of queue/, from the bottom; its few modules beside them are everybody's.
-FLOORS: tuple[tuple[str, ...], ...] = (
-    ("jobs",),
-    ("dispatching", "claims"),
-    ("failed",),
-    ("guard",),
-    ("worker",),
-    ("pools", "drivers"),
-    ("guard/process",),
-    ("commands",),
-)
-FLOOR_OF = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+# The rooms within a room, from the bottom. Of the few modules beside them those of queue/ are everybody's, and those of
+# kafka/ are on top.
+FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "queue": (
+        ("jobs",),
+        ("dispatching", "claims"),
+        ("failed",),
+        ("guard",),
+        ("worker",),
+        ("pools", "drivers"),
+        ("guard/process",),
+        ("commands",),
+    ),
+    "kafka": (
+        ("settings",),
+        ("partitions",),
+        ("topics",),
+        ("reading",),
+        ("scheduling",),
+        ("polling",),
+        ("producing",),
+        ("delays", "deadletters"),
+        ("monitoring",),
+        ("embedded",),
+        ("queue",),
+        ("connections",),
+        ("commands", "provider"),
+    ),
+}
+FLOOR_OF = {
+    f"{line}/{room}": number for line, floors in FLOORS.items() for number, floor in enumerate(floors) for room in floor
+}
 LINE_OF = {room: number for number, line in enumerate(LINES) for room in line}
 APPLICATION = ("app", "bootstrap", "config", "database")
 KNOW_THE_CLIENT = (
@@ -77,29 +97,39 @@ def test_no_module_imports_from_a_later_line_or_a_neighbour(path: Path) -> None:
     assert climbs == []
 
 
-def floor_room(parts: Sequence[str]) -> str:
-    """The room of a module of queue/, from the parts of its name behind `lamplighter`."""
-    room = "/".join(parts[1:3])
-    return room if room in FLOOR_OF else parts[1]
+def floor_room(name: str) -> str:
+    """The room within a room that a module stands in, as `queue/worker`; nothing for one that is everybody's."""
+    parts = name.split(".")[1:]
+    known = ["/".join(parts[:count]) for count in (3, 2) if "/".join(parts[:count]) in FLOOR_OF]
+    return known[0] if known else ""
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "lamplighter/queue").glob("*/*.py")), ids=lambda path: str(path.relative_to(ROOT))
-)
-def test_no_room_of_the_queue_imports_from_a_floor_above_or_beside_it(path: Path) -> None:
-    own = floor_room(path.relative_to(ROOT / "lamplighter").with_suffix("").parts)
-    assert own in FLOOR_OF
+def name_of(path: Path) -> str:
+    """The dotted name of a module."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+@pytest.mark.parametrize("path", rooms(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_module_imports_from_a_floor_above_or_beside_its_own(path: Path) -> None:
+    own = floor_room(name_of(path))
+    if not own:
+        return
+    line = own.split("/")[0]
 
     climbs = [
         name
         for name in imports(path)
-        if name.startswith("lamplighter.queue.")
-        and (room := floor_room(name.split(".")[1:])) in FLOOR_OF
-        and room != own
-        and FLOOR_OF[room] >= FLOOR_OF[own]
+        if (room := floor_room(name)).startswith(f"{line}/") and room != own and FLOOR_OF[room] >= FLOOR_OF[own]
     ]
 
     assert climbs == []
+
+
+@pytest.mark.parametrize("line", FLOORS)
+def test_every_room_within_a_room_has_a_floor(line: str) -> None:
+    found = {f"{line}/{path.parent.name}" for path in (ROOT / "lamplighter" / line).glob("*/*.py")}
+
+    assert found <= set(FLOOR_OF)
 
 
 @pytest.mark.parametrize("path", rooms(), ids=lambda path: str(path.relative_to(ROOT)))
