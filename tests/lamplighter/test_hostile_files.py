@@ -29,7 +29,7 @@ from lamplighter.kafka.embedded.topics import TopicReaders
 from lamplighter.queue.failed.database import DatabaseFailedJobs
 from lamplighter.queue.guard.health import read_health
 from lamplighter.queue.guard.health import started as started_at
-from lamplighter.queue.guard.restart import KEY, RestartSignal
+from lamplighter.queue.guard.restart import EXACT, KEY, RestartSignal
 from tests.lamplighter.hostile import (
     any_bytes,
     as_json,
@@ -169,6 +169,7 @@ def test_a_file_of_the_cache_is_read_or_a_miss(folder: Path, found: bytes, value
 @hostile(values)
 def test_a_restart_signal_is_a_number_or_none(folder: Path, value: object) -> None:
     store = FileStore(folder / "restart")
+    store.flush()
     store.put(KEY, 1, None)
     [file] = (path for path in (folder / "restart").rglob("*") if len(path.name) == 40)
     file.write_bytes(b"9999999999json:" + as_json(value))  # infinity too, which the cache itself refuses to keep
@@ -178,6 +179,15 @@ def test_a_restart_signal_is_a_number_or_none(folder: Path, value: object) -> No
 
     assert before is None or broadcast > before
     assert signal.read() == broadcast
+    assert signal.read_exact() is not None
+
+
+@pytest.mark.parametrize("value", ["nan", "-inf", "1e999", "soon", 7, None])
+def test_the_exact_time_of_a_restart_is_a_number_or_none(tmp_path: Path, value: object) -> None:
+    cache = Cache(FileStore(tmp_path))
+    cache.forever(EXACT, value)
+
+    assert RestartSignal(cache).read_exact() is None
 
 
 ourselves = {"pid": os.getpid(), "started": started_at(psutil.Process())}

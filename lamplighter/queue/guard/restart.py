@@ -1,6 +1,7 @@
 """The restart signal: a time in the cache that tells every worker to finish its job and end."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ import psutil
 
 from lamplighter.cache.repository import Cache
 from lamplighter.errors import CacheError
+from lamplighter.queue.guard.control import NEVER
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +46,10 @@ class RestartSignal:
         """When one of our own commands gave the signal last; None where none did."""
         value = self._cache.get(EXACT)
         try:
-            return float(value) if isinstance(value, str) else None
+            found = float(value) if isinstance(value, str) else NEVER
         except ValueError:
             return None
+        return found if math.isfinite(found) else None
 
 
 class RestartWatch(threading.Thread):
