@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from lamplighter.errors import QueueError
+
 log = logging.getLogger(__name__)
 
 THREADS = ("worker", "polling")
@@ -82,7 +84,11 @@ def started(process: psutil.Process) -> float:
 
 
 def read_health(folder: Path) -> list[Health]:
-    """The workers of this host; the files of those that are gone are removed."""
+    """The workers of this host; the files of those that are gone are removed.
+
+    Raises:
+        QueueError: a file is there and can't be read, so that nobody knows of its worker.
+    """
     found = []
     for file in sorted(folder.glob("*.json")):
         health = _read(file)
@@ -96,12 +102,18 @@ def read_health(folder: Path) -> list[Health]:
 
 def _read(file: Path) -> Health | None:
     try:
-        fields = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise QueueError(f"{file} can't be read: {error.strerror}. Ask as the user that the workers run as.") from error
+    try:
+        fields = json.loads(text)
         process = psutil.Process(int(fields["pid"]))
         # Another process may have been given the number of one that was killed.
         if abs(started(process) - float(fields["started"])) > 1 or process.status() == psutil.STATUS_ZOMBIE:
             return None
         ages = {thread: time.time() - float(fields["beats"][thread]) for thread in THREADS}
         return Health(process.pid, str(fields["connection"]), tuple(fields["queues"]), ages)
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, psutil.Error):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, psutil.Error):
         return None

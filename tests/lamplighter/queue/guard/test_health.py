@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from lamplighter.console.output import Output
+from lamplighter.errors import QueueError
 from lamplighter.foundation.application import Application
 from lamplighter.queue.commands.health import HealthCommand
 from lamplighter.queue.guard.health import Heartbeat, read_health
@@ -37,6 +38,15 @@ def test_a_thread_that_stands_still_is_named(tmp_path: Path) -> None:
     file.write_text(json.dumps(fields))
 
     assert read_health(tmp_path)[0].late(30) == ["polling"]
+
+
+def test_a_heartbeat_that_can_not_be_read_stays_and_is_told(tmp_path: Path) -> None:
+    (tmp_path / "7.json").mkdir()  # root may read any file
+
+    with pytest.raises(QueueError, match=r"7\.json can't be read: Is a directory"):
+        read_health(tmp_path)
+
+    assert (tmp_path / "7.json").exists()
 
 
 def test_a_heartbeat_that_can_not_be_written_is_told_once_and_ends_nothing(
