@@ -68,7 +68,10 @@ class Assignment:
     # given and taken ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def take(self, consumer: Consumer, left: Sequence[TopicPartition], starts: Sequence[TopicPartition]) -> None:
-        """These are ours from now on: with what their last owners have left, and where they begin."""
+        """These are ours from now on: with what their last owners have left, and where they begin.
+
+        Of a partition that only begins, nothing is known, and what comes of it is dropped.
+        """
         for found in left:
             self.partitions[found.topic, found.partition] = self._partition(found)
         self._validation.expect(left)

@@ -293,9 +293,10 @@ class PollingThread(threading.Thread):
         except QueueError as refused:
             self._fail(refused)
             return
-        # One that stops may have been told nothing, and must not take the end.
+        # One that stops may have been told nothing. It must not take the end then, and neither works nor commits: its
+        # last word would stand in the place of what the last owner has left.
         new_topics = {} if self._stopping.is_set() else self._new_topics
-        self._assignment.take(consumer, left, [start_of(tp, new_topics) for tp in left])
+        self._assignment.take(consumer, left, [start_of(tp, new_topics) for tp in left or assigned])
 
     def _beat(self) -> None:
         self.polled_at = time.monotonic()

@@ -55,7 +55,9 @@ def no_offset_text(message: Message, group: str) -> str:
 def read_committed(
     consumer: Consumer, assigned: list[TopicPartition], *, stopping: threading.Event, alive: Callable[[], object]
 ) -> list[TopicPartition]:
-    """What the last owners have left; without it a waiting job could run too early, so it is asked for again.
+    """What the last owners have left, asked for until it is told; nothing where the worker stops meanwhile.
+
+    Without it a waiting job would run too early, and a job that kills its worker would be started once more.
 
     Raises:
         QueueError: the brokers refuse to tell it.
@@ -78,7 +80,7 @@ def read_committed(
             raise QueueError(f"The brokers refuse to tell what the group has committed: {error.str()}")
         log.warning("committed offsets can't be read; asking again", extra={"reason": error.str()})
         stopping.wait(ASK_AGAIN)
-    return [TopicPartition(tp.topic, tp.partition, OFFSET_INVALID) for tp in assigned]
+    return []
 
 
 def read_new_topics(
