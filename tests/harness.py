@@ -110,9 +110,12 @@ class Probe(Job):
 
 
 class Project:
-    """A copy of the skeleton, with jobs of the test's in place of the application unless `jobs` is None."""
+    """A copy of the skeleton, with jobs of the test's in place of the application unless `jobs` is None.
 
-    def __init__(self, folder: Path, *, environment: Mapping[str, str], jobs: str | None = PROBE_JOBS) -> None:
+    They are a module's text, or a folder that becomes `app`.
+    """
+
+    def __init__(self, folder: Path, *, environment: Mapping[str, str], jobs: str | Path | None = PROBE_JOBS) -> None:
         self.folder = folder
         for name in ("artisan.py", "bootstrap", "config", "database"):
             source = ROOT / name
@@ -139,12 +142,15 @@ class Project:
         with (self.folder / "config/kafka.py").open("a") as file:
             file.write(f'\nconfig["connections"]["kafka"].update({settings!r})\n')
 
-    def _replace_application(self, jobs: str) -> None:
+    def _replace_application(self, jobs: str | Path) -> None:
         folder = self.folder
-        (folder / "app/Jobs").mkdir(parents=True)
+        if isinstance(jobs, Path):
+            shutil.copytree(jobs, folder / "app", ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "app/Jobs").mkdir(parents=True, exist_ok=True)
         for name in ("app", "app/Jobs"):
             (folder / name / "__init__.py").write_text('"""The application of a test."""\n')
-        (folder / "app/Jobs/probe.py").write_text(jobs)
+        if isinstance(jobs, str):
+            (folder / "app/Jobs/probe.py").write_text(jobs)
         bootstrap = folder / "bootstrap/app.py"
         lines = bootstrap.read_text().splitlines(keepends=True)
         bootstrap.write_text("".join(line for line in lines if "app.Providers" not in line))

@@ -27,8 +27,9 @@ Line = dict[str, Any]
 class Watcher(threading.Thread):
     """Reads a group's committed offsets and their metadata, again and again, beside the workers."""
 
-    def __init__(self, address: str, group: str, topic: str, partitions: int) -> None:
+    def __init__(self, address: str, group: str, topic: str, partitions: int, *, every: float = LOOK) -> None:
         super().__init__(name="watcher", daemon=True)
+        self._every = every
         self.seen: list[tuple[float, int, int, str]] = []  # when it was known, partition, offset, metadata
         self.told_at = 0.0
         self._consumer = Consumer(
@@ -40,7 +41,7 @@ class Watcher(threading.Thread):
     def run(self) -> None:
         """Until `end`."""
         last: dict[int, tuple[int, str]] = {}
-        while not self._ending.wait(LOOK):
+        while not self._ending.wait(self._every):
             try:
                 found = self._consumer.committed(self._wanted, timeout=5)
             except KafkaException:

@@ -2,7 +2,6 @@
 
 import asyncio
 import ctypes
-import json
 import os
 import signal
 import time
@@ -13,30 +12,10 @@ from typing import Any
 
 from lamplighter.contracts import Delivery
 from lamplighter.foundation.shortcuts import dispatch
-from lamplighter.kafka.polling import poller
-from lamplighter.kafka.polling.committer import Committer
 from lamplighter.queue.jobs.job import Job
+from tests.faults.noting import note, note_commits
 
 LEDGER = Path(os.environ["LEDGER"])
-
-
-def note(event: str, **fields: Any) -> None:
-    """Append one line, which is atomic: the ledger is shared by all processes."""
-    line = (
-        json.dumps(
-            {
-                "event": event,
-                "pid": os.getpid(),
-                "parent": os.getppid(),
-                "at": time.clock_gettime(time.CLOCK_REALTIME),
-                **fields,
-            }
-        )
-        + "\n"
-    )
-    handle = os.open(LEDGER, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(handle, line.encode())
-    os.close(handle)
 
 
 def started(n: int) -> int:
@@ -138,20 +117,4 @@ class AsyncProbe(Probe):
         self.finish(delivery, run)
 
 
-class NotedCommitter(Committer):
-    """Writes down which commits were under way: while a group changes, brokers leave them without an answer."""
-
-    def commit(self, *arguments: Any, **keywords: Any) -> bool:
-        """Send one."""
-        was_sent = super().commit(*arguments, **keywords)
-        if self.in_flight:
-            note("commit sent")
-        return was_sent
-
-    def on_commit(self, *arguments: Any) -> None:
-        """Take the answer."""
-        super().on_commit(*arguments)
-        note("commit answered")
-
-
-poller.Committer = NotedCommitter  # type: ignore[attr-defined]  # the worker makes its own after this
+note_commits()
