@@ -9,7 +9,7 @@ ARTISAN := $(BIN)/python artisan.py
 FAULTS_TESTS := tests/faults tests/lamplighter/test_hostile_bytes.py tests/lamplighter/test_hostile_files.py \
 	tests/lamplighter/kafka/scheduling/test_scheduling_fuzz.py
 
-.PHONY: help install work test shell lint bench faults clean
+.PHONY: help install work test shell lint bench faults chaos clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make lint     ruff and mypy"
 	@echo "make bench    the benchmark"
 	@echo "make faults   the long fault tests, on a mock cluster and on real brokers of their own (about three hours)"
+	@echo "make chaos    whole rounds of chaos: ROUNDS=100 SEED=7 has the rounds of seeds 7 to 106 (about a minute each)"
 	@echo "make install  only what the others share: $(VENV), the packages and .env"
 	@echo "make clean    remove $(VENV) and caches; .env, the database and logs stay"
 
@@ -75,6 +76,14 @@ faults: install
 	@if test -n "$$KAFKA_TEST_BROKERS"; then FAULTS=long $(BIN)/python -m pytest -v -s $(FAULTS_TESTS); else \
 		KAFKA_TEST_BROKERS=$$(scripts/kafka up) || exit 1; export KAFKA_TEST_BROKERS; \
 		trap 'scripts/kafka down' EXIT; trap 'exit 130' INT TERM; FAULTS=long $(BIN)/python -m pytest -v -s $(FAULTS_TESTS); fi
+
+# Without SEED it is drawn, and printed with each round.
+chaos: ROUNDS ?= 10
+chaos: install
+	@export FAULTS=long FAULTS_ROUNDS="$(ROUNDS)" FAULTS_SEED="$(SEED)"; set -- -v -s tests/faults/test_chaos.py -k "$(or $(TEST),round)"; \
+	if test -n "$$KAFKA_TEST_BROKERS"; then $(BIN)/python -m pytest "$$@"; else \
+		KAFKA_TEST_BROKERS=$$(scripts/kafka up) || exit 1; export KAFKA_TEST_BROKERS; \
+		trap 'scripts/kafka down' EXIT; trap 'exit 130' INT TERM; $(BIN)/python -m pytest "$$@"; fi
 
 bench: install
 	@$(BIN)/python -m benchmarks
