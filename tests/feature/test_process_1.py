@@ -61,6 +61,8 @@ def test_a_signal_ends_process_1_while_it_boots(project: Project, number: signal
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            # Whoever runs the tests in the background of a shell has it ignored, and so would they.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
         wait_for(mark.exists, what=f"the boot's {moment}")
