@@ -58,7 +58,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while step is not None and id(step) not in seen:
         seen.add(id(step))
         yield step
-        step = step.__cause__ or (None if step.__suppress_context__ else step.__context__)
+        cause = step.__cause__
+        step = cause if cause is not None or step.__suppress_context__ else step.__context__
 
 
 def _is_lost(error: BaseException) -> bool:

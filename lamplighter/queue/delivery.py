@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from lamplighter.contracts import Headers, Queue
 from lamplighter.errors import ManuallyFailed
+from lamplighter.queue.failed.trace import tellable
 
 
 class DriverDelivery(Protocol):
@@ -214,9 +215,10 @@ class InHand:
         Raises:
             TypeError: the error is no exception. Said here, where it is the handler's own error.
         """
-        if error is not None and not isinstance(error, BaseException):
+        if error is not None and not issubclass(type(error), BaseException):
             raise TypeError(f"A job fails with an exception; {error!r} is none.")
-        self._ask(Failed(error or ManuallyFailed("The job's handler failed it.")))
+        failure = ManuallyFailed("The job's handler failed it.") if error is None else tellable(error)
+        self._ask(Failed(failure))
 
     def _ask(self, wish: Deleted | Released | Failed) -> None:
         if self.wish is None:

@@ -8,6 +8,7 @@ from lamplighter.contracts import Headers, Message
 from lamplighter.errors import SlotTerminated
 from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import DriverDelivery, Failed
+from lamplighter.queue.failed.trace import tellable
 from lamplighter.queue.worker.runner import Runner, Start
 
 log = logging.getLogger(__name__)
@@ -100,5 +101,5 @@ class SyncQueue:
             self._runner.run_failed(start, error)
         except (SlotTerminated, KeyboardInterrupt):
             raise
-        except BaseException:
-            log.exception("the failed() method of a job raised", extra={"job": start.name})
+        except BaseException as raised:
+            log.error("the failed() method of a job raised", exc_info=tellable(raised), extra={"job": start.name})

@@ -3,6 +3,8 @@
 import re
 import traceback
 
+from lamplighter.errors import HandlerError
+
 MAX_BYTES = 16 * 1024
 UNPRINTED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but the ends of lines and tabs
 CUT = "\n… {count} bytes left out …\n"
@@ -22,9 +24,24 @@ def as_utf8(text: object) -> str:
     return str(text).encode("utf-8", "backslashreplace").decode()
 
 
-def read_text(error: BaseException) -> None:
-    """Have an error say its text while its job has a deadline: that is code of whoever wrote it, and may hang."""
-    message(error)
+def tellable(error: BaseException) -> BaseException:
+    """The error itself; in the place of one that can't be looked at, one that names its class.
+
+    Its class may hide anything behind the names that Python, logging and the worker look at. They are looked at here,
+    while the job has a deadline: that is code of whoever wrote the class, and may hang.
+    """
+    try:
+        traceback.TracebackException.from_exception(error, lookup_lines=False)
+        is_itself = error.__class__ is type(error) and bool(error) in (True, False)
+        message(error)
+    except Exception as why:
+        return HandlerError(f"{_name(error)} was raised, and can't be looked at: {type(why).__name__}.")
+    return error if is_itself else HandlerError(f"{_name(error)} was raised, and says that it is of another class.")
+
+
+def _name(error: BaseException) -> str:
+    kind = type(error)
+    return as_utf8(f"{kind.__module__}.{kind.__qualname__}")
 
 
 def one_line(error: BaseException) -> str:

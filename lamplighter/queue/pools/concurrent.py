@@ -11,6 +11,7 @@ from lamplighter.contracts import Events
 from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import DriverDelivery, WorkQueue
 from lamplighter.queue.events import JobProcessing
+from lamplighter.queue.failed.trace import tellable
 from lamplighter.queue.guard.children import leave
 from lamplighter.queue.guard.control import NEVER, Control
 from lamplighter.queue.guard.deadlines import Hand, never_return
@@ -189,7 +190,7 @@ class Concurrent:
 
     def _take(self, delivery: DriverDelivery) -> bool:
         """Begin a job; True where it has joined others that wait for more."""
-        self.processed += 1
+        self.processed += delivery.failure is None  # what only waits for its record was counted when it ran
         start = self._runner.start(delivery)
         start.began = time.monotonic()
         job_context.set(start)
@@ -224,7 +225,7 @@ class Concurrent:
         try:
             tell()
         except BaseException as raised:
-            error = raised
+            error = tellable(raised)
         if not self._hand.take(start):
             never_return(self._hand, error)
         return error

@@ -12,7 +12,7 @@ from typing import Any
 
 from lamplighter.errors import JobTimedOut
 from lamplighter.logging.context import job_context
-from lamplighter.queue.failed.trace import read_text
+from lamplighter.queue.failed.trace import tellable
 from lamplighter.queue.guard.children import leave
 from lamplighter.queue.pools.pool import Ended
 from lamplighter.queue.pools.precise import precise_selector
@@ -115,9 +115,7 @@ class CoroutinePool:
         except asyncio.CancelledError as error:
             outcome = self._error_of(start, error)
         except BaseException as error:
-            outcome = error
-        if outcome is not None:
-            read_text(outcome)
+            outcome = tellable(error)
         self._overdue.discard(start)
         del self._tasks[start]
         self._ended(start, outcome)

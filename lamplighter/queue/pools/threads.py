@@ -5,7 +5,7 @@ from queue import SimpleQueue
 
 from lamplighter.errors import QueueError
 from lamplighter.logging.context import job_context
-from lamplighter.queue.failed.trace import read_text
+from lamplighter.queue.failed.trace import tellable
 from lamplighter.queue.pools.pool import Ended
 from lamplighter.queue.worker.runner import Runner, Start
 
@@ -70,8 +70,7 @@ def run_here(start: Start, runner: Runner, threads: dict[Start, int], ended: End
     try:
         runner.run(start)
     except BaseException as raised:
-        error = raised
-        read_text(error)
+        error = tellable(raised)
     job_context.set(None)
     del threads[start]
     ended(start, error)

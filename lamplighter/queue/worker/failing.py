@@ -4,7 +4,7 @@ import logging
 
 from lamplighter.errors import MessageTooLarge, Unavailable
 from lamplighter.queue.failed import FailedJobs, Failure
-from lamplighter.queue.failed.trace import one_line
+from lamplighter.queue.failed.trace import one_line, tellable
 from lamplighter.queue.worker.outages import Outages
 from lamplighter.queue.worker.runner import Runner, Start
 
@@ -102,8 +102,8 @@ class Failing:
             self._runner.run_failed(start, error)
         except Unavailable:
             raise
-        except BaseException:
-            log.exception("the failed() method of a job raised", extra={"job": start.name})
+        except BaseException as raised:
+            log.error("the failed() method of a job raised", exc_info=tellable(raised), extra={"job": start.name})
 
     def error_of(self, start: Start) -> BaseException | None:
         """The error that this job is being written down with; None when it has not failed."""

@@ -9,6 +9,7 @@ from lamplighter.contracts import Delivery, Events
 from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import DriverDelivery, Failed
 from lamplighter.queue.events import JobProcessing
+from lamplighter.queue.failed.trace import tellable
 from lamplighter.queue.jobs.registry import Entry
 from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.worker.runner import Runner, Start
@@ -103,7 +104,7 @@ def tell_of(many: Many, events: Events) -> bool:
             try:
                 events.dispatch(JobProcessing(start))
             except BaseException as error:
-                many.refused[start] = error  # it counts as the job's own
+                many.refused[start] = tellable(error)  # it counts as the job's own
     return len(many.refused) < len(many.starts)
 
 
@@ -127,7 +128,8 @@ def settle_many(many: Many, settling: Settling, error: BaseException | None, dur
         log.warning("a call of handle_many failed; its jobs are begun one by one", extra=fields, exc_info=error)
     told: dict[Start, BaseException | None] = {**dict.fromkeys(many.starts, error), **many.refused}
     if error is None and many.errors:
-        told.update(zip(many.handled(), many.errors, strict=True))
+        returned = (one if one is None else tellable(one) for one in many.errors)
+        told.update(zip(many.handled(), returned, strict=True))
     open_: list[DriverDelivery] = []
     back: list[DriverDelivery] = []
     for start in many.starts:

@@ -1,6 +1,7 @@
 """A delivery becomes a job, or is settled at once, since it can't be run."""
 
 from lamplighter.errors import AlreadyDone, JobFailed, MaxAttemptsExceeded, PayloadError
+from lamplighter.queue.failed.trace import tellable
 from lamplighter.queue.worker.runner import Runner, Start
 from lamplighter.queue.worker.settling import Settling
 
@@ -32,7 +33,7 @@ class Reading:
         except BaseException as error:
             if start.entry is None and not isinstance(error, Exception):
                 raise  # nothing of the application's has run yet
-            self._settling.settle(start, error, 0.0)
+            self._settling.settle(start, tellable(error), 0.0)
             return False
         if failure is not None:
             self._settling.fail(start, failure)

@@ -10,7 +10,7 @@ from lamplighter.errors import JobFailed as JobFailedError
 from lamplighter.errors import OrderBlocked, PayloadError, Unavailable
 from lamplighter.queue.delivery import Deleted, Failed, Released, WorkQueue
 from lamplighter.queue.events import JobFailed, JobProcessed, JobReleased
-from lamplighter.queue.failed.trace import one_line
+from lamplighter.queue.failed.trace import one_line, tellable
 from lamplighter.queue.guard.control import NEVER
 from lamplighter.queue.guard.deadlines import Hand, never_return
 from lamplighter.queue.worker.outages import Outages
@@ -76,8 +76,8 @@ class Settling:
             try:
                 for listener in self._who_hears_of_ends:
                     listener(event)
-            except BaseException:
-                log.exception(LISTENER)
+            except BaseException as raised:
+                log.error(LISTENER, exc_info=tellable(raised))
         return True
 
     def pass_over(self, start: "Start") -> None:
@@ -124,8 +124,8 @@ class Settling:
         """Tell of what is done already: a listener that raises changes nothing of it."""
         try:
             self._events.dispatch(event)
-        except BaseException:
-            log.exception(LISTENER)
+        except BaseException as raised:
+            log.error(LISTENER, exc_info=tellable(raised))
 
     def _after_error(self, start: "Start", error: BaseException, duration: float) -> bool:
         delivery = start.delivery

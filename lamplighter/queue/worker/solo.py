@@ -10,7 +10,7 @@ from lamplighter.errors import SlotTerminated
 from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import DriverDelivery, WorkQueue
 from lamplighter.queue.events import JobProcessing
-from lamplighter.queue.failed.trace import read_text
+from lamplighter.queue.failed.trace import tellable
 from lamplighter.queue.guard.control import NEVER, Control
 from lamplighter.queue.guard.deadlines import Hand, never_return
 from lamplighter.queue.worker.ends import Ends
@@ -83,9 +83,10 @@ class Solo:
         if delivery is None:
             self._when_idle()
             return False
-        self.processed += 1
-        if self.processed >= self._most:
-            control.begin_to_stop()  # nothing comes after it: what hangs from here on, hangs at the end
+        if delivery.failure is None:  # what only waits for its record was counted when it ran
+            self.processed += 1
+            if self.processed >= self._most:
+                control.begin_to_stop()  # nothing comes after it: what hangs from here on, hangs at the end
         self.process(delivery)
         if self._options.rest:
             self._source.wait(self._options.rest)
@@ -157,8 +158,7 @@ class Solo:
             except SlotTerminated:
                 raise
             except BaseException as raised:  # SystemExit, too: nobody has asked the worker to end but the job
-                error = raised
-                read_text(error)
+                error = tellable(raised)
             if not self._hand.take(start):
                 never_return(self._hand, error)
             self._ends.end(start, error, time.monotonic() - began)
@@ -183,8 +183,7 @@ class Solo:
         except SlotTerminated:
             raise
         except BaseException as raised:
-            error = raised
-            read_text(error)
+            error = tellable(raised)
         if not self._hand.take(many):
             never_return(self._hand, error)
         self._ends.end_many(many, error, time.monotonic() - many.began)
@@ -221,7 +220,7 @@ class Solo:
             start = self._runner.start(delivery)
             start.began = time.monotonic()
             job_context.set(start)
-            self.processed += 1
+            self.processed += delivery.failure is None
             if not self._read(start):
                 continue
             if not many.takes(start):

@@ -241,6 +241,19 @@ def test_a_failure_that_can_not_be_recorded_is_held_and_recorded_later_without_a
     assert len(bench.failed_jobs.records) == 1
 
 
+@pytest.mark.parametrize("make", POOLS)
+def test_a_job_that_only_waits_for_its_record_is_no_further_job(bench: Bench, make: Callable[..., Worker]) -> None:
+    bench.queue.add("raises")
+    after = [bench.queue.add("fine") for _ in range(3)]
+    bench.failed_jobs.refusals = 9
+    worker = bench.worker(Raises, Fine, make=make, concurrency=1, max_jobs=4)
+
+    bench.work(worker)
+
+    assert [delivery.settled[-1] for delivery in after] == [("delete",)] * 3
+    assert worker.jobs.processed == 4
+
+
 def test_a_store_that_refuses_is_told_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     for key in (b"a", b"b"):
         bench.queue.add("raises", key=key)
