@@ -41,6 +41,8 @@ class Hand(Generic[T]):
         self.failing: T | None = None
         self.is_parents = False
         self._end_by = NEVER
+        self._overdue: set[T] = set()  # those that somebody is about to end
+        self._ran_at = NEVER  # when threads were last seen to run, as long as a job is overdue
         watch(self, in_child=Hand._begin_as_child, locks=lambda hand: (hand._arming,))
 
     def put(self, start: T, deadline: float) -> None:
@@ -59,11 +61,30 @@ class Hand(Generic[T]):
         return self._held.pop(start, None) is not None
 
     def take_overdue(self, now: float, *, limit: float = NEVER) -> T | None:
-        """A job whose deadline has passed, or the `limit` for all of them; it is the caller's then."""
+        """A job whose deadline has passed, or the `limit` for all of them; it is the caller's then.
+
+        The C timer stays where it is until `go_on` tells that threads run: a signal to a job that keeps the GIL lets
+        them run for a moment, and no longer.
+        """
         for start, deadline in list(self._held.items()):
             if now >= min(deadline, limit) and self.take(start):
+                if not self._overdue:
+                    self._ran_at = now if self._armed == -NEVER else min(now, self._armed)
+                self._overdue.add(start)
+                self.set_timer()
                 return start
         return None
+
+    def go_on(self) -> None:
+        """Threads run: where a job is overdue, the C timer ends the process when they have not for some seconds."""
+        if self._overdue:
+            self._ran_at = time.monotonic()
+            self.set_timer()
+
+    def let_go(self, start: T) -> None:
+        """An overdue job has ended, or somebody else ends it, and the process goes on."""
+        self._overdue.discard(start)
+        self.set_timer()
 
     def busy_until(self, now: float, *, has_ended: Callable[[T], bool] = lambda start: False) -> float:
         """When the handlers in hand are to have ended, at the latest; `now` where all have."""
@@ -101,19 +122,24 @@ class Hand(Generic[T]):
             self._arm(first)
 
     def _first(self) -> float:
-        return min(self._end_by, *self._held.values(), NEVER)
+        return min(self._bound(), *self._held.values(), NEVER)
+
+    def _bound(self) -> float:
+        """What the C timer is behind, whatever is in hand."""
+        return min(self._end_by, self._ran_at) if self._overdue else self._end_by
 
     def _begin_as_child(self) -> None:
         self._arming = threading.Lock()
         self._armed = -NEVER
         self._held = Nothing()
+        self._overdue = set()
         self.is_parents = True
 
     def _arm(self, deadline: float) -> None:
         if self.is_parents:
             return  # its timer is not set in a child, where stopping it would wait for its thread for ever
         with self._arming:
-            self._armed = deadline
+            self._armed = deadline = min(deadline, self._bound())
             seconds = max(deadline + DEAD_MAN - time.monotonic(), 0.001)
             if seconds > LONGEST:
                 faulthandler.cancel_dump_traceback_later()

@@ -106,6 +106,7 @@ class WorkerProcess:
             shutdown=options.shutdown,
             take_over=deadline.take_over,
             status=control.status,
+            going_on=self.worker.hand.go_on,
         )
         stalling = Stalling(self.worker.jobs, control, self.queue, self.events, options.queues, rest=options.rest)
         chores = [

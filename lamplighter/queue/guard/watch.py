@@ -48,6 +48,7 @@ class Watch(threading.Thread, Generic[T]):
     def run(self) -> None:
         """Until `end`."""
         while not self._ended.wait(TICK):
+            self._hand.go_on()
             overdue = self._hand.take_overdue(time.monotonic(), limit=self._limit())
             if overdue is not None:
                 self._on_overdue(overdue)

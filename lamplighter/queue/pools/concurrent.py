@@ -304,6 +304,7 @@ class Concurrent:
             self._late.discard(start)
             if start in self._running and not self._pool.overrun(start):
                 self._end_process(start)
+            self._hand.let_go(start)
         if self._ends.unconfirmed:
             self._ends.settle_confirmed()
 

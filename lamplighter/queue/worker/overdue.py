@@ -1,6 +1,5 @@
 """The end of a job that has overrun, and of its worker's process."""
 
-import faulthandler
 import logging
 import os
 import sys
@@ -16,7 +15,7 @@ from lamplighter.queue.delivery import Deleted, Failed, Released, WorkQueue
 from lamplighter.queue.dispatching.pushes import Pushes
 from lamplighter.queue.events import JobFailed, JobTimedOut
 from lamplighter.queue.guard.control import StopReason
-from lamplighter.queue.guard.ending import DEAD_MAN, exit_after, within
+from lamplighter.queue.guard.ending import exit_after, within
 from lamplighter.queue.worker.failing import Failing
 from lamplighter.queue.worker.many import Many
 from lamplighter.queue.worker.runner import Start
@@ -27,6 +26,7 @@ HOOK = 5.0  # seconds for recording a failure, and again for the job's failed()
 COMMIT = 10.0  # seconds at most for committing and leaving, when a job was ended by its timeout
 LISTENERS = 2.0  # seconds for those who hear of it, each time
 SERVE = 0.05  # seconds of one look for acknowledgements
+STEP = 0.25  # seconds between two signs that threads run
 LONGEST = 2 * HOOK + 4 * LISTENERS + COMMIT + 5  # seconds for all of it
 
 
@@ -44,7 +44,9 @@ class Overdue:
         shutdown: float = COMMIT,
         take_over: Callable[[], float] = lambda: LONGEST,
         status: Callable[[], int] = lambda: 0,
+        going_on: Callable[[], object] = lambda: None,
     ) -> None:
+        """`going_on` hears a few times a second that threads run: the C timer ends a process where they don't."""
         self._queue = queue
         self._failing = failing
         self._events = events
@@ -53,6 +55,7 @@ class Overdue:
         self._shutdown = min(COMMIT, shutdown)
         self._take_over = take_over
         self._status = status
+        self._going_on = going_on
         self._until = 0.0
 
     def __call__(self, start: Start) -> None:
@@ -74,8 +77,8 @@ class Overdue:
         has_ended = self._failing.error_of(start) is not None
         waits_for_its_record = has_ended and not self._failing.is_told(start)
         exit_after(seconds, status)
-        # The C timer of the job would cut this short; it is the last resort of the end itself now.
-        faulthandler.dump_traceback_later(seconds + DEAD_MAN, exit=True, file=sys.__stderr__ or 2)
+        # The C timer of the job would cut this short. Only a thread that has waited, and runs again, may set it anew.
+        threading.Thread(target=self._go_on, name="lamplighter-going-on", daemon=True).start()
         try:
             self._within(LISTENERS, lambda: self._say(start, elapsed, has_ended=has_ended))
             if not isinstance(start, Many):
@@ -91,6 +94,11 @@ class Overdue:
             log.exception("the end of an overdue job failed")
         finally:
             os._exit(status)
+
+    def _go_on(self) -> None:
+        while self._left() > 0:
+            time.sleep(STEP)
+            self._going_on()
 
     def _left(self) -> float:
         return max(0.0, self._until - time.monotonic())

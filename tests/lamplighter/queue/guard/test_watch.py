@@ -104,6 +104,28 @@ def test_a_job_that_comes_while_the_timer_is_taken_away_has_one(start: Start, mo
     assert timer[-1] == "set"
 
 
+def test_the_timer_waits_for_an_overdue_job_until_that_is_let_go(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    timer: list[float] = []
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda seconds, **_: timer.append(seconds))
+    hand, other = Hand[Start](), Start(SyncDelivery(Message(b"{}"), "kafka", "store"), start.policy)
+    now = time.monotonic()
+    hand.put(start, now - 3)
+    hand.put(other, now + 600)
+
+    overdue = hand.take_overdue(now)
+    hand.set_timer()
+    at_first = list(timer)
+    hand.go_on()
+    hand.put(other, now + 900)
+    while_threads_run = timer[1:]
+    hand.let_go(start)
+
+    assert overdue is start
+    assert at_first == pytest.approx([2], abs=0.5)
+    assert while_threads_run == pytest.approx([5], abs=0.5)
+    assert timer[2:] == pytest.approx([905], abs=0.5)
+
+
 @pytest.mark.parametrize("seconds", [1e10, 1e300])
 def test_a_deadline_that_no_timer_can_hold_is_watched_all_the_same(start: Start, seconds: float) -> None:
     hand = Hand[Start]()

@@ -1,6 +1,5 @@
 """The end of an overdue job. What is left of a real process is looked at in tests/kafka."""
 
-import faulthandler
 import os
 import threading
 import time
@@ -19,6 +18,44 @@ from lamplighter.queue.worker.failing import Failing
 from lamplighter.queue.worker.overdue import Overdue
 from lamplighter.queue.worker.runner import Runner, Start
 from tests.lamplighter.queue.conftest import Bench, ListDelivery
+from tests.programs import run
+
+KEEPS_THE_GIL = """
+import re
+from types import SimpleNamespace
+from lamplighter.contracts import Message
+from lamplighter.queue.drivers.sync import SyncDelivery
+from lamplighter.queue.guard import deadlines
+from lamplighter.queue.guard.control import Control
+from lamplighter.queue.guard.ending import Deadline
+from lamplighter.queue.guard.signals import handled
+from lamplighter.queue.guard.watch import Chore, Watch
+from lamplighter.queue.jobs.retries import Policy
+from lamplighter.queue.worker.overdue import Overdue
+from lamplighter.queue.worker.runner import Start
+
+deadlines.DEAD_MAN = 2.0
+control, hand = Control(), deadlines.Hand()
+failing = SimpleNamespace(error_of=lambda start: None, is_told=lambda start: False)
+queue = SimpleNamespace(close=lambda timeout: time.sleep(60))
+events = SimpleNamespace(listeners=lambda kind: [])
+deadline = Deadline(control, hand.busy_until, 6, tell=hand.end_by)
+{overdue}
+deadline.start()
+with handled(control) as look:
+    Watch(hand, overdue, [Chore(0.1, look)], limit=deadline.settle_by).start()
+    start = Start(SyncDelivery(Message(b"{{}}"), "kafka", "store"), Policy(tries=1, backoff=(), timeout=1))
+    start.began = time.monotonic()
+    hand.put(start, start.began + 1)
+    pid = os.getpid()
+    if os.fork() == 0:
+        time.sleep(1.2)
+        for number in (*[signal.SIGCONT] * 9, signal.SIGTERM):
+            time.sleep(0.08)
+            os.kill(pid, number)
+        os._exit(0)
+    re.match("(a+)+$", "a" * 60 + "b")  # keeps the GIL, and lets it go for the handlers of signals
+"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +101,6 @@ def overdue(
         end.flushed = True
 
     monkeypatch.setattr(os, "_exit", exit_)
-    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda *_, **__: None)
     # It would end the process of the tests when they have gone on for a while.
     monkeypatch.setattr(overdue_module, "exit_after", lambda seconds, status: None)
     monkeypatch.setattr(bench.queue, "close", close, raising=False)
@@ -161,3 +197,22 @@ def test_a_job_whose_pushes_nobody_acknowledges_is_not_deleted(bench: Bench, mon
     overdue(bench, monkeypatch, delivery, pushes=pushes, delete=())
 
     assert delivery.settled == [("fail", "JobTimedOut")]
+
+
+OVERDUE = """
+overdue = Overdue(
+    queue, failing, events, print, thread_of=lambda start: None, take_over=deadline.take_over, going_on=hand.go_on
+)
+"""
+
+
+@pytest.mark.parametrize(
+    "overdue", [OVERDUE, "overdue = lambda start: None"], ids=["the end of the process", "the loop's own thread"]
+)
+def test_a_signal_to_a_job_that_keeps_the_gil_moves_the_end_of_its_process_no_further(overdue: str) -> None:
+    began = time.monotonic()
+
+    with pytest.raises(AssertionError, match=r"it ended with 1\n(?s:.*)Timeout"):
+        run(KEEPS_THE_GIL.format(overdue=overdue), timeout=15)
+
+    assert time.monotonic() - began < 6
