@@ -4,12 +4,13 @@ import dataclasses
 import math
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
+ZERO = timedelta()
 PLAIN = frozenset({int, str, float, bool, type(None)})
 SHOWN_KEY = re.compile(r"[A-Za-z_][\w-]{0,39}")  # a name; other keys may be anybody's data
 
@@ -117,8 +118,10 @@ def _is_same(sent: Any, came: Any) -> bool:
         and sent.tzinfo is not None
         and came.tzinfo is not None
     ):
-        # By the moment: in an hour that a zone has twice, times of two zones equal each other never.
-        return sent.astimezone(UTC) == came.astimezone(UTC)
+        # By the moment: in an hour that a zone has twice, times of two zones equal each other never. That moment in
+        # UTC may be beyond the calendar.
+        clocks = sent.replace(tzinfo=None) - came.replace(tzinfo=None)
+        return clocks == (sent.utcoffset() or ZERO) - (came.utcoffset() or ZERO)
     return type(sent) is not bool and isinstance(sent, type(came)) and bool(sent == came)
 
 

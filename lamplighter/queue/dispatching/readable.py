@@ -73,7 +73,9 @@ class ReadablePayloads:
             data = job.to_data()
             backoff = format_backoff(job.backoff)
             payload = write(job.wire_name(), data, id=id, max_tries=job.tries, backoff=backoff, timeout=job.timeout)
-        except UNWRITABLE as error:
+        except Unavailable:
+            raise
+        except Exception as error:  # of a value, or of the application's own `to_data`
             fields = {name: getattr(job, name, None) for name in shape.takes}
             raise _refusal(shape.path, _unwritable(fields, error)) from error
         arrived = _read(shape.path, payload)
@@ -98,7 +100,7 @@ class ReadablePayloads:
             raise _refusal(told, "a job's name is a text, and none that the framework uses itself")
         try:
             payload = write(name, data, id=id)
-        except UNWRITABLE as error:
+        except Exception as error:
             values = data if isinstance(data, dict) else {"data": data}
             raise _refusal(told, _unwritable(values, error, _decoded)) from error
         arrived = _read(told, payload)
@@ -145,7 +147,7 @@ def _made(told: str, make: Callable[[Envelope], Job], data: object, arrived: Env
         # That a number is null says less than that it was no number.
         raise _refusal(told, _lost(data, arrived) or str(error)) from error
     except Exception as error:  # the application's own `from_data` or `__post_init__`
-        raise _refusal(told, f"making a job of its data has raised {type(error).__name__}: {error}") from error
+        raise _refusal(told, f"making a job of its data has raised {_raised(error)}") from error
 
 
 def _refuse_loss(told: str, data: object, arrived: Envelope) -> None:
@@ -165,6 +167,8 @@ def _lost(data: object, envelope: Envelope) -> str | None:
         return TOO_DEEP
     except (*UNWRITABLE, UnreadablePayload) as error:
         return str(error)
+    except Exception as error:  # of a value that is compared
+        return f"comparing it with what would arrive has raised {_raised(error)}"
     return difference(plain, arrived, "" if isinstance(plain, dict) else "data", by_type=False)
 
 
@@ -176,16 +180,23 @@ def _decoded(value: object) -> object:
 
 
 def _compare(job: Job, came: Job, shape: Shape, others: Collection[str]) -> None:
-    for name, takes in shape.takes.items():
-        sent, arrived = getattr(job, name), getattr(came, name)
-        if sent is arrived or is_plainly_same(sent, arrived):
-            continue
-        why = difference(sent, arrived, name)
-        if why is not None:
-            raise _refusal(shape.path, f"{why}; the field `{name}` takes {takes}")
-    for name in others:
-        if name not in OF_ONE_JOB and not name.startswith("_") and not _is_made_anew(job, came, name):
-            raise _refusal(shape.path, f"`{name}` is no field, and would not arrive: give it a type in the class")
+    name = ""
+    try:
+        for name, takes in shape.takes.items():
+            sent, arrived = getattr(job, name), getattr(came, name)
+            if sent is arrived or is_plainly_same(sent, arrived):
+                continue
+            why = difference(sent, arrived, name)
+            if why is not None:
+                raise _refusal(shape.path, f"{why}; the field `{name}` takes {takes}")
+        for name in others:
+            if name not in OF_ONE_JOB and not name.startswith("_") and not _is_made_anew(job, came, name):
+                raise _refusal(shape.path, f"`{name}` is no field, and would not arrive: give it a type in the class")
+    except InvalidPayload:
+        raise
+    except Exception as error:  # of a value that is compared
+        why = f"comparing `{name}` with what would arrive has raised {_raised(error)}"
+        raise _refusal(shape.path, why) from error
 
 
 def _is_made_anew(job: Job, came: Job, name: str) -> bool:
@@ -214,7 +225,7 @@ def _unwritable(values: Mapping[Any, Any], error: Exception, hook: Callable[[obj
             msgspec.json.encode(msgspec.to_builtins(value, enc_hook=hook))
         except RecursionError:
             return f"`{name}` is nested too deep, or holds itself"
-        except UNWRITABLE as reason:
+        except Exception as reason:
             return f"`{name}` can't be written as JSON: {_why(reason)}"
     return _why(error)
 
@@ -222,7 +233,16 @@ def _unwritable(values: Mapping[Any, Any], error: Exception, hook: Callable[[obj
 def _why(error: Exception) -> str:
     if isinstance(error, UnicodeEncodeError):
         return "a text holds half a surrogate pair"
-    return TOO_DEEP if isinstance(error, RecursionError) else str(error)
+    if isinstance(error, RecursionError):
+        return TOO_DEEP
+    return str(error) if isinstance(error, UNWRITABLE) else f"writing it has raised {_raised(error)}"
+
+
+def _raised(error: Exception) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # its text is the application's own code, too
+        return type(error).__name__
 
 
 def _unregistered(cls: type[Job], entry: "Entry | None") -> str:

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import Enum
 from functools import cached_property
@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from lamplighter.container import Container
 from lamplighter.errors import ConfigError, InvalidData, InvalidPayload, MessageTooLarge, Unavailable
+from lamplighter.queue.dispatching import readable
 from lamplighter.queue.dispatching.readable import ReadablePayloads
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.payload import CLAIM_JOB, MAX_BYTES, MAX_DEPTH, read, write
@@ -60,6 +61,33 @@ class Special(Item):
     """More than a field of the type Item takes."""
 
     more: int = 5
+
+
+@dataclass(frozen=True)
+class Unequal:
+    """Can be compared with nothing."""
+
+    size: int
+
+    def __eq__(self, other: object) -> bool:
+        raise LookupError("not to be compared")
+
+    __hash__ = object.__hash__
+
+
+class Nowhere(tzinfo):
+    """A zone that can't tell its offset."""
+
+    def tzname(self, when: datetime | None, /) -> str:
+        """No name."""
+        return "Nowhere"
+
+    def dst(self, when: datetime | None, /) -> None:
+        """Nothing."""
+
+    def utcoffset(self, when: datetime | None, /) -> timedelta:
+        """Raise."""
+        raise LookupError("no such zone")
 
 
 class Point(msgspec.Struct):
@@ -106,6 +134,8 @@ def dispatched(job: Job) -> Job:
         (list[float], []),
         (str, "nan, null and ü"),
         (datetime, datetime(2026, 1, 1, tzinfo=UTC)),
+        (datetime, datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=timezone(timedelta(hours=-5)))),
+        (datetime, datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5)))),
         (date, date(2026, 1, 2)),
         (time, time(12, 30)),
         (timedelta, timedelta(days=-1, microseconds=1)),
@@ -186,6 +216,41 @@ def test_what_fits_its_field_arrives_as_it_was(kind: Any, value: object) -> None
 def test_what_a_worker_could_not_read_or_would_change_is_refused(kind: Any, value: object, told: str) -> None:
     with pytest.raises(InvalidPayload, match=rf"{__name__}\.One was not dispatched.*{told}"):
         dispatched(job_of(kind, value))
+
+
+def test_a_field_that_can_not_be_written_or_compared_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidPayload, match=r"One was not dispatched.*`value`.*LookupError: no such zone"):
+        dispatched(job_of(datetime, datetime(2026, 1, 1, tzinfo=Nowhere())))
+
+    monkeypatch.setattr(readable, "difference", lambda *_: 1 / 0)
+    with pytest.raises(InvalidPayload, match=r"One was not dispatched.*`value`.*ZeroDivisionError"):
+        dispatched(job_of(datetime, datetime(2026, 1, 1)))
+
+
+def test_an_own_way_of_writing_that_raises_is_named() -> None:
+    def to_data(job: Job) -> object:
+        raise KeyError("size")
+
+    with pytest.raises(InvalidPayload, match=r"One was not dispatched.*writing it has raised KeyError: 'size'"):
+        dispatched(job_of(int, 1, to_data=to_data))
+
+
+def test_an_error_that_can_not_say_its_text_is_named_all_the_same() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise LookupError("no words")
+
+    def to_data(job: Job) -> object:
+        raise Mute
+
+    with pytest.raises(InvalidPayload, match=r"One was not dispatched.*writing it has raised Mute"):
+        dispatched(job_of(int, 1, to_data=to_data))
+
+
+@pytest.mark.parametrize("data", [Unequal(1), {"a": Unequal(1)}])
+def test_data_of_a_string_job_that_can_not_be_compared_are_refused(data: object) -> None:
+    with pytest.raises(InvalidPayload, match=r"'x' was not dispatched.*LookupError: not to be compared"):
+        worker().of_data("x", data, id="1")
 
 
 VALUES: Mapping[Any, st.SearchStrategy[Any]] = {
