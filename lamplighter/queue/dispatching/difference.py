@@ -106,6 +106,8 @@ def _names(value: Any) -> Iterable[str] | None:
 def _is_same(sent: Any, came: Any) -> bool:
     if isinstance(sent, set | frozenset) and isinstance(came, set | frozenset):
         kinds = set(map(type, came))
+        if any(map(_is_second_hour, sent)):
+            return False
         return bool(sent == came) and all(_becomes(kind, kinds) for kind in set(map(type, sent)))
     if isinstance(came, Decimal):
         # By its digits: 1.50 is not 1.5, and a NaN equals nothing.
@@ -122,7 +124,15 @@ def _is_same(sent: Any, came: Any) -> bool:
         # UTC may be beyond the calendar.
         clocks = sent.replace(tzinfo=None) - came.replace(tzinfo=None)
         return clocks == (sent.utcoffset() or ZERO) - (came.utcoffset() or ZERO)
+    if _is_second_hour(sent):
+        return False
     return type(sent) is not bool and isinstance(sent, type(came)) and bool(sent == came)
+
+
+def _is_second_hour(value: object) -> bool:
+    """Whether it stands in the second of two hours that a clock shows alike, where nothing but `fold` says so."""
+    # A time without a date is no moment, so that none is lost.
+    return isinstance(value, datetime) and value.fold == 1 and value.utcoffset() is None
 
 
 def _becomes(sent: type, came: Iterable[type]) -> bool:
@@ -133,6 +143,8 @@ def _becomes(sent: type, came: Iterable[type]) -> bool:
 def _told(sent: object, came: object) -> str:
     if isinstance(sent, float) and not math.isfinite(sent):
         return f"is {sent}, which JSON has no number for"
+    if _is_second_hour(sent):
+        return "is a datetime with fold=1 and no timezone, and would arrive an hour earlier: give it a timezone"
     if type(sent) is type(came):
         return f"is of type {_kind(sent)} and would arrive with another value"
     return f"is of type {_kind(sent)} and would arrive as {_kind(came)}"
