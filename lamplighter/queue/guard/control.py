@@ -1,6 +1,7 @@
 """What others ask of a worker, and why it may stop."""
 
 import time
+from collections.abc import Callable
 from enum import Enum
 from queue import SimpleQueue
 
@@ -37,6 +38,7 @@ class Control:
         limit: a deadline for whatever is in hand, on the monotonic clock: the end of the grace period.
         is_paused: no further job is taken, since somebody has paused the worker.
         is_down: no further job is taken, since the application is in maintenance mode.
+        between_jobs: what the loop is to do as soon as no job is there, in its own thread.
     """
 
     def __init__(self, *, grace: float | None = None) -> None:
@@ -48,6 +50,7 @@ class Control:
         self.limit = NEVER
         self.is_paused = False
         self.is_down = False
+        self.between_jobs: Callable[[], object] | None = None
         self._grace = grace
 
     def ask_to_stop(self, reason: StopReason) -> None:
@@ -57,6 +60,12 @@ class Control:
         self.asked.add(reason)
         self.begin_to_stop()
         self.bell.put(None)
+
+    def do_between_jobs(self, action: Callable[[], object]) -> None:
+        """Have the loop do something as soon as no job is there."""
+        if self.between_jobs is None:
+            self.between_jobs = action
+            self.bell.put(None)
 
     def begin_to_stop(self) -> None:
         """The worker takes no further job: from here on its end has a deadline."""

@@ -1,5 +1,6 @@
 """What a worker does on signals: the handlers only leave a word where the main thread waits."""
 
+import logging
 import os
 import signal
 import socket
@@ -10,6 +11,8 @@ from types import FrameType
 
 from lamplighter.queue.guard.control import Control, StopReason
 
+log = logging.getLogger(__name__)
+
 QUIT = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 ENOUGH = 4096  # bytes, one a signal
 
@@ -19,7 +22,8 @@ def handled(control: Control) -> Iterator[Callable[[], None]]:
     """TERM, INT and QUIT stop after the job in hand, and at once the second time; USR2 pauses, CONT resumes.
 
     Python runs a handler when the main thread comes back to Python, and C code may take its time. The interpreter
-    writes each signal into a socket at once: what this gives looks there, and is for another thread to call.
+    writes each signal into a socket at once: what this gives looks there, and is for another thread to call. It also
+    looks whether a job has left other handlers behind: between two jobs the loop's thread sets its own again.
     """
     handler_saw: list[int] = []
     socket_saw: list[int] = []
@@ -45,6 +49,22 @@ def handled(control: Control) -> Iterator[Callable[[], None]]:
             for number in reader.recv(ENOUGH):
                 if number in QUIT:
                     obey(socket_saw, number)
+        if left_behind():
+            control.do_between_jobs(set_again)
+
+    def left_behind() -> list[signal.Signals]:
+        return [number for number, handler in handlers.items() if signal.getsignal(number) is not handler]
+
+    def set_again() -> None:
+        control.between_jobs = None
+        numbers = left_behind()
+        if not numbers:
+            return  # that was a job's own affair, as long as it ran
+        for number in numbers:
+            signal.signal(number, handlers[number])
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        names = " ".join(number.name for number in numbers)
+        log.warning("a job has left other handlers of signals; the worker's are set again", extra={"signals": names})
 
     handlers = {**dict.fromkeys(QUIT, quit_), signal.SIGUSR2: pause, signal.SIGCONT: resume}
     reader, writer = socket.socketpair()
@@ -59,6 +79,7 @@ def handled(control: Control) -> Iterator[Callable[[], None]]:
             yield look
         finally:
             handling.clear()
+            control.between_jobs = None
             for number, handler in before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(before_fd)

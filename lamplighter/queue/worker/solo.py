@@ -125,6 +125,8 @@ class Solo:
 
     def _hold(self) -> None:
         self.beaten_at = time.monotonic()
+        if self._control.between_jobs is not None:
+            self._control.between_jobs()
         if self._unconfirmed:
             self._source.serve()
         else:
@@ -132,6 +134,8 @@ class Solo:
 
     def _pop_idle(self) -> DriverDelivery | None:
         self.beaten_at = time.monotonic()
+        if self._control.between_jobs is not None:
+            self._control.between_jobs()
         self._source.tell_idle()
         if self._control.asked or self.is_empty():
             return None

@@ -2,9 +2,16 @@
 
 import os
 import signal
+import threading
 import time
+from dataclasses import dataclass
 
+import pytest
+
+from lamplighter.queue.guard.control import StopReason
 from lamplighter.queue.guard.signals import handled
+from lamplighter.queue.jobs.job import Job
+from tests.harness import wait_for
 from tests.lamplighter.queue.conftest import Bench
 
 
@@ -18,6 +25,47 @@ def test_a_signal_is_seen_once_by_whoever_looks_first(bench: Bench) -> None:
 
     assert worker.control.limit == limit < time.monotonic() + 30
     assert worker.work() == 0
+
+
+@dataclass(frozen=True)
+class Deaf(Job):
+    """Lets its process hear of no TERM."""
+
+    name = "deaf"
+
+    left: int = 0
+
+    def handle(self) -> None:
+        """Leave another handler behind."""
+        signal.signal(signal.SIGTERM, signal.Handlers(self.left))
+        signal.set_wakeup_fd(-1)
+
+
+@pytest.mark.parametrize("left", [signal.SIG_IGN, signal.SIG_DFL])
+def test_a_worker_hears_of_signals_after_a_job_that_has_left_other_handlers(
+    bench: Bench, left: signal.Handlers, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = bench.worker(Deaf, stop_when_empty=False, sleep=30)
+    bench.queue.add("deaf", {"left": int(left)})
+
+    def end() -> None:
+        try:
+            wait_for(lambda: signal.getsignal(signal.SIGTERM) is left)
+            look()
+            wait_for(lambda: signal.getsignal(signal.SIGTERM) is not left, seconds=5)
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            worker.control.ask_to_stop(StopReason.RESTART_SIGNAL)
+
+    with handled(worker.control) as look:
+        thread = threading.Thread(target=end)
+        thread.start()
+        status = worker.work()
+        thread.join()
+
+    assert status == 0
+    assert StopReason.INTERRUPTED in worker.control.asked
+    assert [vars(record)["signals"] for record in caplog.records if "handlers" in record.message] == ["SIGTERM"]
 
 
 def test_a_child_that_a_job_forks_can_be_terminated_and_its_signals_are_its_own(bench: Bench) -> None:
