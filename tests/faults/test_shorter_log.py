@@ -134,6 +134,27 @@ def test_a_worker_that_comes_later_notices_it_by_the_leader_epoch_of_the_commit(
     assert stop(later) == 0
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_had_run_of_a_log_to_which_nothing_is_written_does_not_run_again(cut: Cut, is_there: bool) -> None:
+    """Invariant: a worker that comes later, or joins anew, goes on at the end that is left."""
+    worker = cut.project.worker()
+    cut.run(OLD)
+    cut.committed(len(OLD))
+    if not is_there:
+        stop(worker)
+
+    end = cut.cut_off()
+    if not is_there:
+        worker = cut.project.worker()
+    cut.committed(end)
+    cut.publish(NEW)
+    cut.run(NEW)
+
+    assert stop(worker) == 0
+    assert len(cut.project.numbers("end")) == len(OLD) + len(NEW)
+    assert f"cut_off_at={end}" in cut.project.log()
+
+
 DISPATCH = """
 from bootstrap.app import create_app
 create_app().bootstrap()

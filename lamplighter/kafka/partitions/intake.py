@@ -13,10 +13,12 @@ class Intake:
         expected: the offset behind the last record that was handed over, and behind what is never delivered; -1 before
             the first.
         at_end: the partition was read to an end since it was assigned.
+        has_read: a record was read, by this owner or by one whose log this is.
         count, size: records that were handed over to run, and their bytes.
+        latest_ms: when the last record was written, in milliseconds since 1970; -1 before the first.
     """
 
-    __slots__ = ("_epochs", "_has_read", "_latest_ms", "at_end", "count", "expected", "size")
+    __slots__ = ("_epochs", "_is_cut", "at_end", "count", "expected", "has_read", "latest_ms", "size")
 
     def __init__(self) -> None:
         self.expected = NONE
@@ -24,8 +26,9 @@ class Intake:
         self.count = 0
         self.size = 0
         self._epochs: list[tuple[int, int]] = []  # from which offset on which leader epoch (KIP-101) was read
-        self._latest_ms = NONE  # when the last record was written
-        self._has_read = False
+        self.latest_ms: int = NONE
+        self.has_read = False
+        self._is_cut = False  # it is known to have ended before `expected`, however long it is by now
 
     @property
     def has_begun(self) -> bool:
@@ -45,8 +48,8 @@ class Intake:
         """These were read, up to the last of them."""
         last = messages[-1]
         self.expected = last.offset() + 1
-        self._latest_ms = last.timestamp()[1]
-        self._has_read = True
+        self.latest_ms = last.timestamp()[1]
+        self.has_read = True
         if last.leader_epoch() in (None, self.epoch):
             return
         for message in messages:
@@ -58,6 +61,25 @@ class Intake:
         """Nothing is left before this offset."""
         self.expected = max(self.expected, offset)
 
+    def go_on_where_cut(self, first: Any, *, committed: int, epoch: int, read_ms: int) -> bool:
+        """Pass over what is finished of a log that lost its end before this owner has read anything; whether it did.
+
+        Nobody asks for records before the committed offset. So where the first one stands there, the log ended before
+        it. What is there was finished, unless it is newer: of a later leader, or written after all that was read.
+        Without a leader epoch or a time nobody can say that.
+
+        Args:
+            epoch, read_ms: those of the last record that an earlier owner has read; -1 where it has not told them.
+        """
+        found = first.leader_epoch()
+        if self.has_read or not 0 <= first.offset() < committed or found is None or found > epoch or read_ms < 0:
+            return False
+        self.expected = max(self.expected, committed)
+        self.latest_ms = read_ms
+        self._epochs = [(committed, epoch)]
+        self.has_read = self._is_cut = True
+        return True
+
     def rewritten_from(self, messages: Sequence[Any], *, end: int) -> int:
         """Where the log was cut off and written anew, as these records show, which begin before `expected`; -1 if not.
 
@@ -66,15 +88,15 @@ class Intake:
         the log, -1 if it is not known, lies before `expected`, a record that was written later than all others is new,
         too. Where the brokers tell no epochs, nobody can say where such a log was cut off, and all of it counts as new.
         """
-        is_short = 0 <= end < self.expected
+        is_short = self._is_cut or 0 <= end < self.expected
         for message in messages:
             offset, epoch = message.offset(), message.leader_epoch()
             if offset >= self.expected:
                 break
             if epoch is None or not self._epochs:
                 # Where nothing was read, the client has come to an end that is none any more.
-                return offset if is_short or not self._has_read else NONE
-            if self._is_other_epoch(offset, epoch) or (is_short and message.timestamp()[1] > self._latest_ms):
+                return offset if is_short or not self.has_read else NONE
+            if self._is_other_epoch(offset, epoch) or (is_short and message.timestamp()[1] > self.latest_ms):
                 return int(offset)
         return NONE
 

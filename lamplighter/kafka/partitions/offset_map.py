@@ -9,6 +9,7 @@ PREFIX = "L2."
 MAX_RAW = 2_200  # bytes; base64 makes 2,934 characters of them, and the broker's limit is 4,095
 MARK = 14  # bytes of one at most
 COUNT, FAILURE = 3, 12  # bytes of a number of failures, and of one failure beside its text, at most
+TIME = 6  # bytes of a time
 MOST_TEXT = 400  # bytes of what a job has failed with
 MOST = 2**63 - 1  # of an offset, a time or a count
 CLEAN = 1
@@ -44,6 +45,7 @@ class OffsetMap:
         frontier: what lies below it and is not in `unfinished` is done.
         unfinished: offsets from the committed one up to the frontier.
         marks: what is known of some of these.
+        read_ms: when the last record was written that was read by then, in milliseconds since 1970; -1 is unknown.
     """
 
     reach: int = 0
@@ -51,6 +53,7 @@ class OffsetMap:
     frontier: int = 0
     unfinished: Sequence[int] = ()
     marks: Mapping[int, Mark] = field(default_factory=dict)
+    read_ms: int = -1
 
     def encode(self, position: int) -> str:
         """The text for a commit at `position`: ASCII, since the limit counts UTF-16 units and NUL is refused."""
@@ -68,7 +71,9 @@ class OffsetMap:
             del raw[end:]
             marks = _most_needed(marks, MAX_RAW - end)
             _put_marks(raw, marks, position)
-        _put_failures(raw, marks, position)
+        _put_failures(raw, marks, position, is_last=self.read_ms < 0)
+        if self.read_ms >= 0:
+            _put(raw, self.read_ms)
         return PREFIX + base64.b64encode(bytes(raw)).decode().rstrip("=")
 
     @classmethod
@@ -112,14 +117,16 @@ def _put_marks(raw: bytearray, marks: Mapping[int, Mark], at: int) -> None:
             _put(raw, mark.due)
 
 
-def _put_failures(raw: bytearray, marks: Mapping[int, Mark], at: int) -> None:
-    """Last, where an older version does not look: which jobs have failed, and with what, as far as it fits."""
+def _put_failures(raw: bytearray, marks: Mapping[int, Mark], at: int, *, is_last: bool) -> None:
+    """Which jobs have failed, and with what, as far as it fits; behind what the first versions read."""
     failed = [offset for offset in sorted(marks) if marks[offset].failure is not None]
     # Room for the number of them, and for each one's offset and the length of its text.
-    failed = failed[: max(0, MAX_RAW - len(raw) - COUNT) // FAILURE]
+    failed = failed[: max(0, MAX_RAW - len(raw) - COUNT - TIME) // FAILURE]
     if not failed:
+        if not is_last:
+            _put(raw, 0)
         return
-    room = (MAX_RAW - len(raw) - COUNT - FAILURE * len(failed)) // len(failed)
+    room = (MAX_RAW - len(raw) - COUNT - TIME - FAILURE * len(failed)) // len(failed)
     _put(raw, len(failed))
     for offset in failed:
         text = (marks[offset].failure or "").encode("utf-8", "backslashreplace")
@@ -177,7 +184,8 @@ def _read(raw: bytes, position: int) -> OffsetMap:
         place += size
         if at in marks:
             marks[at] = replace(marks[at], failure=text)
-    return OffsetMap(reach, bool(raw[0] & CLEAN), frontier, unfinished, marks)
+    read_ms = take() if place < len(raw) else -1
+    return OffsetMap(reach, bool(raw[0] & CLEAN), frontier, unfinished, marks, read_ms)
 
 
 def _rising(take: Callable[[], int], at: int) -> tuple[int, ...]:

@@ -69,6 +69,7 @@ class Partition:
     __slots__ = (
         "_floor",
         "_left_epoch",
+        "_read_ms",
         "acked",
         "backlog",
         "committed",
@@ -109,6 +110,7 @@ class Partition:
         self.committed = (offset, metadata or "")
         self._floor = -1  # up to here all was finished when nothing was in hand
         self._left_epoch = epoch  # the latest one of the records that the metadata tell of
+        self._read_ms = left.read_ms
         self.version = self.acked = 0
         self.wants_commit = False
 
@@ -167,6 +169,12 @@ class Partition:
         if end < self.tracker.known_until:
             self.tracker.forget_known(end if self._left_epoch >= 0 else 0)
 
+    def go_on_where_cut(self, first: Any) -> bool:
+        """Have nothing run again of a log that lost its end before this owner has read anything; whether it did."""
+        return self.intake.go_on_where_cut(
+            first, committed=self.position, epoch=self._left_epoch, read_ms=self._read_ms
+        )
+
     def _forget_newer(self, messages: list[Any]) -> None:
         """Records of a later leader than those that an earlier owner has told of are others: the log was cut off."""
         for message in messages if (messages[-1].leader_epoch() or 0) > self._left_epoch else ():
@@ -213,7 +221,9 @@ class Partition:
         reach = max(reach, marks.careful_until)
         is_clean = is_last and not 0 <= tracker.first_open < marks.careful_until
         snapshot = marks.snapshot(position, is_last=is_last)
-        return position, OffsetMap(reach, is_clean, frontier, unfinished, snapshot)
+        if position != self.committed[0] and self.intake.latest_ms >= 0:
+            self._read_ms = self.intake.latest_ms  # what is only read, and not finished, is no reason to commit
+        return position, OffsetMap(reach, is_clean, frontier, unfinished, snapshot, self._read_ms)
 
     def acknowledge(self, news: News) -> None:
         """The brokers have it; they may have had a later one before its answer came."""

@@ -166,8 +166,9 @@ class Assignment:
             if self._validation.begin(consumer, place, records[0].leader_epoch()):
                 self._sought.add(place)
                 return
-            self._begin_first(consumer, partition, records[0].offset())
-        elif records[0].offset() < intake.expected:
+            self._begin_first(consumer, partition, records[0])
+        if records[0].offset() < intake.expected:
+            partition.go_on_where_cut(records[0])
             rewritten = intake.rewritten_from(records, end=_end_of(consumer, partition))
             if rewritten >= 0:
                 self._begin_from(consumer, partition, rewritten)
@@ -200,11 +201,12 @@ class Assignment:
             partition.intake.at_end = True
             self._changed()
 
-    def _begin_first(self, consumer: Consumer, partition: Partition, first: int) -> None:
+    def _begin_first(self, consumer: Consumer, partition: Partition, record: Any) -> None:
         end = _end_of(consumer, partition)
         if end >= 0:
             partition.bound(end)
-        if 0 <= first < partition.position:
+        first = record.offset()
+        if not partition.go_on_where_cut(record) and 0 <= first < partition.position:
             log.warning(
                 "a log has become shorter than what the group has committed; it is worked from where it begins",
                 extra={"partition": str(partition), "committed": partition.position, "begins_at": first, "end": end},

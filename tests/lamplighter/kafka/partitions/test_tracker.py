@@ -118,7 +118,7 @@ def test_what_is_said_to_fit_does(deltas: list[int], marked: int, chance: random
         at += delta
     marked = min(marked, len(unfinished))
     told = {offset: Mark(2**20, 4_102_444_800_000, True) for offset in chance.sample(unfinished, marked)}
-    handover = OffsetMap(at + 5000, False, at, tuple(unfinished), told)
+    handover = OffsetMap(at + 5000, False, at, tuple(unfinished), told, 4_102_444_800_000)
 
     size = len(handover.encode(position))
 
@@ -152,14 +152,14 @@ def test_more_retries_than_have_room_are_told_as_far_as_they_have() -> None:
 def test_what_jobs_have_failed_with_survives_the_commit(texts: dict[int, str], position: int) -> None:
     said = {position + offset: text.encode("utf-8", "backslashreplace").decode() for offset, text in texts.items()}
     told = {offset: Mark(1, failure=text) for offset, text in said.items()}
-    handover = OffsetMap(position, True, position, (), {**told, position + 2**41: Mark(2)})
+    handover = OffsetMap(position, True, position, (), {**told, position + 2**41: Mark(2)}, read_ms=2**63 - 1)
 
     assert OffsetMap.decode(handover.encode(position), position) == handover
 
 
 def test_failures_take_what_room_is_left() -> None:
     told = {offset: Mark(1, 1_800_000_000_000, failure="x" * 5000) for offset in range(100)}
-    handover = OffsetMap(700, False, 100, tuple(range(100)), told)
+    handover = OffsetMap(700, False, 100, tuple(range(100)), told, 1_800_000_000_000)
 
     text = handover.encode(0)
 

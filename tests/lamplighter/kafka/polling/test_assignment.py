@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from confluent_kafka import TopicPartition
 
+from lamplighter.kafka.partitions.offset_map import OffsetMap
 from lamplighter.kafka.partitions.partition import Chunk, Partition
 from lamplighter.kafka.polling.assignment import Assignment
 from tests.lamplighter.kafka.records import log
@@ -42,12 +43,13 @@ class Bench:
 
     wait: float = 0.0
     is_over: bool = False
+    consumer_end: int = -1
     arrived_: list[int] = field(default_factory=list)
     looked_at: list[Partition] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.consumer: Any = Consumer()
+        self.consumer: Any = Consumer(self.consumer_end)
         self.assignment = Assignment(
             "kafka",
             scheduling=self,
@@ -65,9 +67,9 @@ class Bench:
         """Something has become of a partition."""
         self.looked_at.append(partition)
 
-    def take(self, offset: int = -1001, epoch: int = -1) -> Partition:
+    def take(self, offset: int = -1001, epoch: int = -1, metadata: str = "") -> Partition:
         """The partition is ours, with what was committed of it."""
-        left = [TopicPartition(*PLACE, offset, "", epoch)]
+        left = [TopicPartition(*PLACE, offset, metadata, epoch)]
         self.assignment.take(self.consumer, left, left)
         return self.partition
 
@@ -187,6 +189,98 @@ def test_records_of_the_epoch_of_the_commit_are_none(epoch: int) -> None:
 
     assert bench.consumer.sought == []
     assert bench.arrived_ == list(range(100, 111))
+
+
+def left_of(records: list[Any]) -> Bench:
+    """A new owner of a partition, of which an earlier one has finished these records."""
+    earlier = Bench()
+    partition = earlier.take()
+    earlier.batch(records)
+    for one in records:
+        partition.tracker.finish(one.offset())
+    news = partition.news(is_last=True)
+    assert news is not None
+    bench = Bench()
+    bench.take(news.position, news.epoch, news.text)
+    return bench
+
+
+def test_a_worker_that_starts_after_a_log_lost_its_end_goes_on_there(caplog: pytest.LogCaptureFixture) -> None:
+    bench = left_of(log(0, 24, epoch=3))
+    bench.consumer.end = 12
+
+    bench.batch(log(0, 11, epoch=3))
+    bench.assignment.begin_batch()
+    bench.assignment.read_to(bench.consumer, PLACE, 12, from_end=False)
+    news = bench.partition.news()
+    bench.batch(log(12, 14, epoch=4))
+
+    assert bench.arrived_ == [12, 13, 14]
+    assert bench.consumer.sought == [(12, None)]
+    assert news is not None
+    assert (news.position, news.epoch) == (12, 3)
+    [warning] = [record for record in caplog.records if "has become shorter" in record.getMessage()]
+    assert (vars(warning)["read_to"], vars(warning)["cut_off_at"]) == (25, 12)
+
+
+def test_what_was_written_to_the_shorter_log_before_it_starts_runs() -> None:
+    bench = left_of(log(0, 24, epoch=3))
+    bench.consumer.end = 15
+
+    bench.batch(log(0, 11, epoch=3), log(12, 14, epoch=4))
+    bench.batch(log(12, 14, epoch=4))
+
+    assert bench.consumer.sought == [(12, None)]
+    assert bench.arrived_ == [12, 13, 14]
+
+
+@pytest.mark.parametrize("end", [12, 40])
+def test_what_restored_brokers_have_written_under_the_same_epochs_runs_by_its_time(end: int) -> None:
+    bench = left_of(log(0, 24, epoch=3, at=100))
+    bench.consumer.end = end
+
+    bench.batch([*log(0, 7, epoch=3, at=100), *log(8, 11, epoch=3, at=101)])
+    bench.batch(log(8, 11, epoch=3, at=101))
+
+    assert bench.consumer.sought == [(8, None)]
+    assert bench.arrived_ == [8, 9, 10, 11]
+
+
+@pytest.mark.parametrize(("metadata", "epoch"), [("", 3), ("L2.AQAAAAA", 3), (OffsetMap(read_ms=99).encode(25), -1)])
+def test_a_shorter_log_is_worked_whole_where_the_commit_tells_no_epoch_or_no_time(metadata: str, epoch: int) -> None:
+    bench = Bench(consumer_end=12)
+    bench.take(25, epoch, metadata)
+
+    bench.batch(log(0, 11, epoch=3))
+
+    assert bench.arrived_ == list(range(12))
+
+
+def test_a_log_that_loses_its_end_twice_before_anything_is_written_is_not_worked_again() -> None:
+    bench = left_of(log(0, 24, epoch=3))
+
+    for end in (12, 5):
+        bench.consumer.end = end
+        bench.batch(log(0, end - 1, epoch=3))
+        bench.assignment.begin_batch()
+        bench.assignment.read_to(bench.consumer, PLACE, end, from_end=False)
+    bench.batch(log(5, 6, epoch=5))
+
+    assert bench.consumer.sought == [(12, None), (5, None)]
+    assert bench.arrived_ == [5, 6]
+
+
+def test_that_a_log_lost_its_end_is_known_to_an_owner_that_has_read_nothing_itself() -> None:
+    bench = left_of(log(0, 24, epoch=3))
+    bench.partition.begin_at(25)
+    news = bench.partition.news()
+    assert news is not None
+
+    later = Bench(consumer_end=12)
+    later.take(news.position, news.epoch, news.text)
+    later.batch(log(0, 11, epoch=3))
+
+    assert later.arrived_ == []
 
 
 def test_a_partition_is_given_away_when_what_is_in_hand_of_it_has_ended() -> None:

@@ -214,13 +214,15 @@ class Owners(RuleBasedStateMachine):
             return
         log.fetched = messages[-1].at + 1
         intake = partition.intake
-        if intake.has_begun and messages[0].at < intake.expected:
+        if not intake.has_begun:
+            partition.bound(log.end)
+            partition.go_on_where_cut(messages[0])
+        if messages[0].at < intake.expected:
+            partition.go_on_where_cut(messages[0])
             rewritten = intake.rewritten_from(messages, end=log.end)
             if rewritten >= 0:
                 self.begin_from(number, rewritten)
                 return
-        elif not intake.has_begun:
-            partition.bound(log.end)
         chunk = partition.receive(messages)
         if chunk or partition.marks:
             self.scheduler.arrived(partition, chunk)
