@@ -6,13 +6,19 @@ from typing import Any
 
 from lamplighter.kafka.delays.waiting import Waiting, is_question
 from lamplighter.kafka.partitions.intake import Intake
+from lamplighter.kafka.partitions.offset_map import OffsetMap
 from lamplighter.kafka.partitions.tracker import Tracker
+from lamplighter.kafka.settings.native import TopicPartition
+from lamplighter.kafka.topics.metadata import metadata_of
 
 MOST_IN_HAND = 1_000  # records whose wait is over, and that are not acknowledged where they went
 
 
 class DelayPartition:
     """What is fetched of a partition, and what of it has been moved.
+
+    Args:
+        left: what was committed of it.
 
     Attributes:
         held: fetched, in their order, and not due to be moved; each with the time at which it came.
@@ -23,7 +29,15 @@ class DelayPartition:
         intake: how far it was read.
     """
 
-    def __init__(self, topic: str, number: int, seconds: int, *, read: Callable[[Any], Waiting]) -> None:
+    def __init__(
+        self,
+        topic: str,
+        number: int,
+        seconds: int,
+        *,
+        read: Callable[[Any], Waiting],
+        left: TopicPartition | None = None,
+    ) -> None:
         self.topic = topic
         self.number = number
         self.seconds = seconds
@@ -36,6 +50,10 @@ class DelayPartition:
         self.in_hand = 0
         self._read = read
         self._head: Waiting | None = None
+        left = left or TopicPartition(topic, number)
+        self._left_at = left.offset
+        self._left_epoch = -1 if left.leader_epoch is None else left.leader_epoch
+        self._read_ms = (OffsetMap.decode(metadata_of(left), left.offset) or OffsetMap()).read_ms
 
     def __str__(self) -> str:
         return f"{self.topic}[{self.number}]"
@@ -48,6 +66,13 @@ class DelayPartition:
             self.tracker.finish(record.offset())
         else:
             self.held.append((record, now))
+
+    def is_moved(self, record: Any) -> bool:
+        """Whether a record was read already, by this owner or an earlier one: the log has lost its end behind it."""
+        intake = self.intake
+        intake.go_on_where_cut(record, committed=self._left_at, epoch=self._left_epoch, read_ms=self._read_ms)
+        # Nothing is fetched twice, but of a log that was cut off: however long it is by now, it was short.
+        return record.offset() < intake.expected and intake.rewritten_from([record], end=0) < 0
 
     def next_at(self) -> float:
         """When the wait of the first record is over, by the brokers' clock."""
@@ -80,3 +105,17 @@ class DelayPartition:
         """The offset to commit; None where the brokers know it."""
         position = self.tracker.position
         return None if self.lost or position == self.committed else position
+
+    def commit_of(self, position: int, *, is_bare: bool = False) -> TopicPartition:
+        """A commit at this offset; without metadata where the brokers refuse them."""
+        return self._commit(position, max(self.intake.epoch, self._left_epoch), is_bare=is_bare)
+
+    def left_before(self, end: int) -> TopicPartition:
+        """What is done where the log was cut off at the offset `end`: a commit from which another begins."""
+        end = min(end, self.first_open())
+        return self._commit(end, max(self.intake.epoch_before(end), self._left_epoch))
+
+    def _commit(self, position: int, epoch: int, *, is_bare: bool = False) -> TopicPartition:
+        read_ms = self.intake.latest_ms if self.intake.has_read else self._read_ms
+        text = "" if is_bare else OffsetMap(position, read_ms=read_ms).encode(position)
+        return TopicPartition(self.topic, self.number, position, text, epoch)

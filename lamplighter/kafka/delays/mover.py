@@ -75,19 +75,13 @@ class Mover(threading.Thread):
         self._validation = Validation()
         self._sought: set[tuple[str, int]] = set()  # in this batch: what else is in it is fetched once more
         self._read = targets.read
-        self._passing = Passing(
-            clock,
-            producer,
-            targets,
-            tiers=tiers,
-            topics=self._list_topics,
-            place=place,
-        )
+        self._passing = Passing(clock, producer, targets, tiers=tiers, topics=self._list_topics, place=place)
         self._fatal: KafkaError | None = None
         self._told: set[str] = set()
         self._stopping = threading.Event()
         self._leave_by = 0.0
         self._is_committing = False
+        self._is_bare = False  # the brokers refuse metadata
         self._committed_at = 0.0
         self._ask_at = 0.0
         self._look_at = 0.0
@@ -265,6 +259,8 @@ class Mover(threading.Thread):
         if not partition.intake.has_begun and self._validation.begin(consumer, place, record.leader_epoch()):
             self._sought.add(place)
             return
+        if partition.is_moved(record):
+            return
         if (record.offset() or 0) < partition.intake.expected:
             self._begin_from(consumer, partition, record.offset() or 0)
             return
@@ -285,8 +281,9 @@ class Mover(threading.Thread):
         )
         self._give_up([place])
         self._sought.add(place)
-        self._partitions[place] = DelayPartition(*place, partition.seconds, read=self._read)
-        consumer.seek(TopicPartition(*place, min(offset, partition.first_open())))
+        left = partition.left_before(offset)
+        self._partitions[place] = DelayPartition(*place, partition.seconds, read=self._read, left=left)
+        consumer.seek(TopicPartition(*place, left.offset))
         consumer.resume([TopicPartition(*place)])
 
     def _advance(self) -> None:
@@ -319,10 +316,7 @@ class Mover(threading.Thread):
         news = {partition: position for partition in partitions if (position := partition.news()) is not None}
         if not news:
             return
-        offsets = [
-            TopicPartition(partition.topic, partition.number, position, "", partition.intake.epoch)
-            for partition, position in news.items()
-        ]
+        offsets = [partition.commit_of(position, is_bare=self._is_bare) for partition, position in news.items()]
         try:
             if asynchronous:
                 consumer.commit(offsets=offsets, asynchronous=True)
@@ -339,22 +333,27 @@ class Mover(threading.Thread):
             return
         for tp in offsets:
             partition = self._partitions.get((tp.topic, tp.partition))
-            if partition is not None and tp.error is None:
+            if tp.error is not None:
+                self._refuse(tp.error)
+            elif partition is not None:
                 partition.committed = tp.offset
 
     def _refuse(self, error: KafkaError) -> None:
         # What is not committed is moved again by the next owner, which repeats jobs and loses none.
+        self._is_bare = self._is_bare or judge(error) is Verdict.METADATA
         level = logging.ERROR if judge(error) is Verdict.FATAL else logging.WARNING
         log.log(level, "a commit of moved jobs was refused; trying again", extra={"reason": error.str()})
 
     # assignment ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
-        for tp in assigned:
-            seconds = self._tiers.seconds_of(tp.topic)
-            self._partitions[tp.topic, tp.partition] = DelayPartition(tp.topic, tp.partition, seconds, read=self._read)
+        left = assigned
         with suppress(KafkaException):  # what was not told can't be validated
-            self._validation.expect(consumer.committed(assigned, timeout=LOOK) if assigned else ())
+            left = consumer.committed(assigned, timeout=LOOK) if assigned else []
+        self._validation.expect(left)
+        for tp in left:
+            place = tp.topic, tp.partition
+            self._partitions[place] = DelayPartition(*place, self._tiers.seconds_of(tp.topic), read=self._read, left=tp)
         consumer.incremental_assign([TopicPartition(tp.topic, tp.partition) for tp in assigned])
         if assigned:
             consumer.resume(assigned)  # a pause outlives revocation

@@ -4,7 +4,7 @@ from typing import Any
 
 import confluent_kafka
 import pytest
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +18,7 @@ from lamplighter.kafka.delays.waiting import CLOCK, HEADER, is_question, unwrap,
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.kafka.settings.tiers import LONG, SHORT, Tiers
 from lamplighter.kafka.topics.delay_topics import config_of, problems
-from tests.lamplighter.kafka.records import record_of
+from tests.lamplighter.kafka.records import log, record_of
 
 TIERS = Tiers("shop.delay.", SHORT)
 
@@ -28,10 +28,10 @@ def appended(message: Message, at: float, *, offset: int = 0) -> confluent_kafka
     return record_of(message, at=at, kind=TIMESTAMP_LOG_APPEND_TIME, offset=offset)
 
 
-def partition_of(seconds: int) -> DelayPartition:
-    """A partition of the topic of so many seconds; `store` is the default queue."""
+def partition_of(seconds: int, left: TopicPartition | None = None) -> DelayPartition:
+    """A partition of the topic of so many seconds, with what was committed of it; `store` is the default queue."""
     targets = targets_of(KafkaSettings(queue="store", delay_prefix=TIERS.prefix))
-    return DelayPartition(TIERS.topic(seconds), 0, seconds, read=targets.read)
+    return DelayPartition(TIERS.topic(seconds), 0, seconds, read=targets.read, left=left)
 
 
 @pytest.mark.parametrize(
@@ -231,3 +231,52 @@ def test_a_topic_has_to_keep_a_job_for_the_wait_in_it() -> None:
         holding(60).record(message, "orders", 299)
 
     assert kept == ("lamplighter.delay.60", "lamplighter.delay.900")
+
+
+def moved(count: int, *, is_bare: bool = False) -> TopicPartition:
+    """What is committed of a partition whose records an owner has moved, all of one leader and one time."""
+    partition = partition_of(5)
+    for record in log(0, count - 1, epoch=3, at=100):
+        partition.receive(record)
+        partition.take()
+        partition.done(record.offset() or 0)
+    position = partition.news()
+    assert position is not None
+    return partition.commit_of(position, is_bare=is_bare)
+
+
+def test_what_was_moved_of_a_log_that_lost_its_end_is_not_moved_again() -> None:
+    partition = partition_of(5, moved(25))
+
+    old = [partition.is_moved(record) for record in log(0, 11, epoch=3, at=100)]
+    new = partition.is_moved(log(12, 12, epoch=4, at=200)[0])
+    left = partition.left_before(12)
+    cut_again = partition_of(5, left)
+
+    assert (old, new) == ([True] * 12, False)
+    assert (left.offset, left.leader_epoch) == (12, 3)
+    assert all(cut_again.is_moved(record) for record in log(0, 7, epoch=3, at=100))
+
+
+def test_what_restored_brokers_have_written_under_the_same_epochs_is_moved_by_its_time() -> None:
+    partition = partition_of(5, moved(25))
+
+    found = [partition.is_moved(record) for record in [*log(0, 1, epoch=3, at=100), *log(2, 2, epoch=3, at=101)]]
+
+    assert found == [True, True, False]
+
+
+def test_a_shorter_log_is_moved_again_where_the_commit_tells_no_time() -> None:
+    partition = partition_of(5, moved(25, is_bare=True))
+
+    assert not any(partition.is_moved(record) for record in log(0, 11, epoch=3, at=100))
+
+
+def test_what_waits_in_hand_is_fetched_again_where_the_log_was_cut_off_behind_it() -> None:
+    partition = partition_of(5)
+    for record in log(0, 9, epoch=3):
+        partition.receive(record)
+    partition.take()
+    partition.done(0)
+
+    assert partition.left_before(5).offset == 1
