@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 QUIT = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 ENOUGH = 4096  # bytes, one a signal
 
+Handler = Callable[[int, FrameType | None], object]
+
 
 @contextmanager
 def handled(control: Control) -> Iterator[Callable[[], None]]:
@@ -25,64 +27,80 @@ def handled(control: Control) -> Iterator[Callable[[], None]]:
     writes each signal into a socket at once: what this gives looks there, and is for another thread to call. It also
     looks whether a job has left other handlers behind: between two jobs the loop's thread sets its own again.
     """
-    handler_saw: list[int] = []
-    socket_saw: list[int] = []
-
-    def obey(seen: list[int], number: int) -> None:
-        # Both see the same signals, so they are not added up.
-        seen.append(number)
-        if len(seen) > 1:
-            os._exit(128 + number)
-        control.ask_to_stop(StopReason.INTERRUPTED)
-
-    def quit_(number: int, frame: FrameType | None) -> None:
-        obey(handler_saw, number)
-
-    def pause(number: int, frame: FrameType | None) -> None:
-        control.pause()
-
-    def resume(number: int, frame: FrameType | None) -> None:
-        control.resume()
-
-    def look() -> None:
-        with suppress(OSError):  # there is none, or the worker has left
-            for number in reader.recv(ENOUGH):
-                if number in QUIT:
-                    obey(socket_saw, number)
-        if left_behind():
-            control.do_between_jobs(set_again)
-
-    def left_behind() -> list[signal.Signals]:
-        return [number for number, handler in handlers.items() if signal.getsignal(number) is not handler]
-
-    def set_again() -> None:
-        control.between_jobs = None
-        numbers = left_behind()
-        if not numbers:
-            return  # that was a job's own affair, as long as it ran
-        for number in numbers:
-            signal.signal(number, handlers[number])
-        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        names = " ".join(number.name for number in numbers)
-        log.warning("a job has left other handlers of signals; the worker's are set again", extra={"signals": names})
-
-    handlers = {**dict.fromkeys(QUIT, quit_), signal.SIGUSR2: pause, signal.SIGCONT: resume}
     reader, writer = socket.socketpair()
     with reader, writer:
         reader.setblocking(False)
         writer.setblocking(False)
-        before_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        handlers = Handlers(control, reader, writer)
+        before_fd = handlers.wake_up()
+        before = {number: signal.signal(number, handler) for number, handler in handlers.own.items()}
         handling = [True]
-        leave_to_their_defaults(handlers, as_long_as=handling)
+        leave_to_their_defaults(handlers.own, as_long_as=handling)
         try:
-            yield look
+            yield handlers.look
         finally:
             handling.clear()
             control.between_jobs = None
             for number, handler in before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(before_fd)
+
+
+class Handlers:
+    """The worker's own handlers, and the socket into which the interpreter writes each signal.
+
+    Attributes:
+        own: the handlers, by the number of their signal.
+    """
+
+    def __init__(self, control: Control, reader: socket.socket, writer: socket.socket) -> None:
+        self._control = control
+        self._reader = reader
+        self._writer = writer
+        self._handler_saw: list[int] = []
+        self._socket_saw: list[int] = []
+        self.own: dict[signal.Signals, Handler] = {
+            **dict.fromkeys(QUIT, self._quit),
+            signal.SIGUSR2: lambda number, frame: control.pause(),
+            signal.SIGCONT: lambda number, frame: control.resume(),
+        }
+
+    def wake_up(self) -> int:
+        """Have the interpreter write each signal into the socket; where it wrote them before."""
+        return signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+
+    def look(self) -> None:
+        """Obey what stands in the socket, and see whether the handlers are still ours; for another thread to call."""
+        with suppress(OSError):  # there is none, or the worker has left
+            for number in self._reader.recv(ENOUGH):
+                if number in QUIT:
+                    self._obey(self._socket_saw, number)
+        if self._left_behind():
+            self._control.do_between_jobs(self._set_again)
+
+    def _quit(self, number: int, frame: FrameType | None) -> None:
+        self._obey(self._handler_saw, number)
+
+    def _obey(self, seen: list[int], number: int) -> None:
+        # Both see the same signals, so they are not added up.
+        seen.append(number)
+        if len(seen) > 1:
+            os._exit(128 + number)
+        self._control.ask_to_stop(StopReason.INTERRUPTED)
+
+    def _left_behind(self) -> list[signal.Signals]:
+        return [number for number, handler in self.own.items() if signal.getsignal(number) is not handler]
+
+    def _set_again(self) -> None:
+        self._control.between_jobs = None
+        numbers = self._left_behind()
+        if not numbers:
+            return  # that was a job's own affair, as long as it ran
+        for number in numbers:
+            signal.signal(number, self.own[number])
+        self.wake_up()
+        names = " ".join(number.name for number in numbers)
+        log.warning("a job has left other handlers of signals; the worker's are set again", extra={"signals": names})
 
 
 def leave_to_their_defaults(numbers: Iterable[int], *, as_long_as: Sequence[object] = (True,)) -> None:
