@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     AlterConfigOpType,
@@ -320,7 +320,7 @@ class Broker:
         """The end of each partition that is not empty."""
         with self._consumer("test-ends") as consumer:
             partitions = list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
-            ends = {n: consumer.get_watermark_offsets(TopicPartition(topic, n), timeout=10)[1] for n in partitions}
+            ends = {number: end_of(consumer, TopicPartition(topic, number)) for number in partitions}
         return {number: end for number, end in ends.items() if end}
 
     def read(self, topic: str) -> list[tuple[bytes | None, dict[str, Any]]]:
@@ -351,6 +351,18 @@ class Broker:
             yield consumer
         finally:
             consumer.close()
+
+
+def end_of(consumer: Consumer, place: TopicPartition) -> int:
+    """The end of a partition, also of a broker that has just started and leads it in a moment."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return int(consumer.get_watermark_offsets(place, timeout=10)[1])
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def end_broker(folder: Path) -> None:
