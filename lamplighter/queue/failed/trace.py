@@ -31,9 +31,8 @@ def tellable(error: BaseException) -> BaseException:
     while the job has a deadline: that is code of whoever wrote the class, and may hang.
     """
     try:
-        traceback.TracebackException.from_exception(error, lookup_lines=False)
+        traceback.TracebackException.from_exception(error, lookup_lines=False)  # reads its text, too
         is_itself = error.__class__ is type(error) and bool(error) in (True, False)
-        message(error)
     except Exception as why:
         return HandlerError(f"{_name(error)} was raised, and can't be looked at: {type(why).__name__}.")
     return error if is_itself else HandlerError(f"{_name(error)} was raised, and says that it is of another class.")
