@@ -1,9 +1,7 @@
 """The jobs of the fault tests: they write down what becomes of them, and die as their data say."""
 
 import asyncio
-import ctypes
 import os
-import signal
 import time
 import uuid
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import Any
 from lamplighter.contracts import Delivery
 from lamplighter.foundation.shortcuts import dispatch
 from lamplighter.queue.jobs.job import Job
+from tests.faults.dying import die
 from tests.faults.noting import note, note_commits
 
 LEDGER = Path(os.environ["LEDGER"])
@@ -21,19 +20,6 @@ LEDGER = Path(os.environ["LEDGER"])
 def started(n: int) -> int:
     """How often a job was started, whatever its attempts say."""
     return sum('"start"' in line and f'"n": {n},' in line for line in LEDGER.read_text().splitlines())
-
-
-def die(how: str) -> None:
-    """End this process, or the one that started it, as jobs do that no `except` can catch."""
-    if how == "exit":
-        os._exit(3)
-    if how == "segfault":
-        ctypes.string_at(0)
-    if how == "kill":  # as the kernel does when memory is short
-        os.kill(os.getpid(), signal.SIGKILL)
-    if how == "parent":
-        os.kill(os.getppid(), signal.SIGKILL)
-        time.sleep(60)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,7 @@
 """The jobs of a round: each writes down its start and its end, and does between them what its fields say."""
 
 import asyncio
-import ctypes
 import os
-import signal
 import time
 import uuid
 import zlib
@@ -15,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from lamplighter import Delivery, Job, dispatch
+from tests.faults.dying import die
 from tests.faults.noting import note, note_commits
 
 note_commits()
@@ -181,7 +180,7 @@ class Running:
         note("start", **self._fields, is_whole=zlib.crc32(job.said.encode()) == job.crc, headers=_shown(self._delivery))
         if job.does.die and self._delivery.attempts <= job.does.die_until:
             note("dies", **self._fields, how=job.does.die)
-            _die(job.does.die)
+            die(job.does.die)
 
     def nap(self) -> None:
         """Wait as long as it is to."""
@@ -232,16 +231,3 @@ class Running:
 def _shown(delivery: Delivery) -> int:
     """How many headers can be read; reading them must break nothing."""
     return len(delivery.headers)
-
-
-def _die(how: str) -> None:
-    """End this process, or the one that started it, as jobs do that no `except` can catch."""
-    if how == "exit":
-        os._exit(3)
-    if how == "segfault":
-        ctypes.string_at(0)
-    if how == "kill":  # as the kernel does when memory is short
-        os.kill(os.getpid(), signal.SIGKILL)
-    if how == "parent":
-        os.kill(os.getppid(), signal.SIGKILL)
-        time.sleep(60)
