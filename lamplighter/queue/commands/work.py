@@ -31,7 +31,10 @@ from lamplighter.queue.worker.options import PoolKind, WorkerOptions
 from lamplighter.queue.worker.runner import Runner
 
 MOST_SLOTS = 10_000  # a slip of the keyboard must not take all memory and threads of the host
+# An option is called as its parameter is, unless it says another name.
 _seconds = partial(typer.Option, min=0, max=LONGEST)
+_count = partial(typer.Option, min=0)
+_slots = partial(typer.Option, min=1, max=MOST_SLOTS)
 
 
 class WorkCommand(Command):
@@ -66,66 +69,39 @@ class WorkCommand(Command):
         self,
         connection: Annotated[str | None, typer.Argument(help="The connection to work")] = None,
         worker_name: Annotated[str, typer.Option("--name", help="The name of the worker")] = "default",
-        queue: Annotated[str | None, typer.Option("--queue", help="The queues to work, the first one first")] = None,
-        daemon: Annotated[bool, typer.Option("--daemon", help="Nothing: every worker is one", hidden=True)] = False,
-        once: Annotated[bool, typer.Option("--once", help="Only process the next job")] = False,
-        stop_when_empty: Annotated[
-            bool, typer.Option("--stop-when-empty", help="Stop when the queue is empty")
-        ] = False,
-        stop_when_empty_for: Annotated[
-            float,
-            _seconds("--stop-when-empty-for", help="Stop after so many seconds without a job"),
-        ] = 0,
-        delay: Annotated[float, _seconds("--delay", help="The older name of --backoff", hidden=True)] = 0,
-        backoff: Annotated[str, typer.Option("--backoff", help="Seconds before each retry, such as 1,5,30")] = "0",
-        max_jobs: Annotated[int, typer.Option("--max-jobs", min=0, help="Stop after so many jobs")] = 0,
-        max_time: Annotated[float, _seconds("--max-time", help="Stop after so many seconds")] = 0,
-        force: Annotated[bool, typer.Option("--force", help="Work in maintenance mode too")] = False,
-        memory: Annotated[int, typer.Option("--memory", min=0, help="Stop at so many megabytes; 0 is no limit")] = 128,
-        sleep: Annotated[float, _seconds("--sleep", help="Seconds to wait at most for a job")] = 3,
-        rest: Annotated[float, _seconds("--rest", help="Seconds to rest after each job")] = 0,
-        timeout: Annotated[float, _seconds("--timeout", help="Seconds that a job may run; 0 is no limit")] = 60,
-        tries: Annotated[int, typer.Option("--tries", min=0, help="How often a job is started; 0 is no limit")] = 1,
-        grace: Annotated[
-            float | None,
-            _seconds("--grace", help="Seconds that a job may go on after a signal to stop"),
-        ] = None,
-        shutdown: Annotated[
-            float,
-            typer.Option(
-                "--shutdown-timeout", min=1, max=LONGEST, help="Seconds for committing and leaving at the end"
-            ),
-        ] = 30,
-        json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line")] = False,
+        queue: Annotated[str | None, typer.Option(help="The queues to work, the first one first")] = None,
+        daemon: Annotated[bool, typer.Option(help="Nothing: every worker is one", hidden=True)] = False,
+        once: Annotated[bool, typer.Option(help="Only process the next job")] = False,
+        stop_when_empty: Annotated[bool, typer.Option(help="Stop when the queue is empty")] = False,
+        stop_when_empty_for: Annotated[float, _seconds(help="Stop after so many seconds without a job")] = 0,
+        delay: Annotated[float, _seconds(help="The older name of --backoff", hidden=True)] = 0,
+        backoff: Annotated[str, typer.Option(help="Seconds before each retry, such as 1,5,30")] = "0",
+        max_jobs: Annotated[int, _count(help="Stop after so many jobs")] = 0,
+        max_time: Annotated[float, _seconds(help="Stop after so many seconds")] = 0,
+        force: Annotated[bool, typer.Option(help="Work in maintenance mode too")] = False,
+        memory: Annotated[int, _count(help="Stop at so many megabytes; 0 is no limit")] = 128,
+        sleep: Annotated[float, _seconds(help="Seconds to wait at most for a job")] = 3,
+        rest: Annotated[float, _seconds(help="Seconds to rest after each job")] = 0,
+        timeout: Annotated[float, _seconds(help="Seconds that a job may run; 0 is no limit")] = 60,
+        tries: Annotated[int, _count(help="How often a job is started; 0 is no limit")] = 1,
+        grace: Annotated[float | None, _seconds(help="Seconds that a job may go on after a signal to stop")] = None,
+        shutdown_timeout: Annotated[float, _seconds(min=1, help="Seconds for committing and leaving at the end")] = 30,
+        json: Annotated[bool, typer.Option(help="Print one JSON object a line")] = False,
         pool: Annotated[
-            PoolKind | None,
-            typer.Option("--pool", help="Where jobs run; without it solo, or process with a concurrency"),
+            PoolKind | None, typer.Option(help="Where jobs run; without it solo, or process with a concurrency")
         ] = None,
-        concurrency: Annotated[
-            int, typer.Option("--concurrency", "-c", min=1, max=MOST_SLOTS, help="How many jobs run beside each other")
-        ] = 1,
-        max_jobs_per_slot: Annotated[
-            int, typer.Option("--max-jobs-per-slot", min=0, help="Renew a process after so many jobs; 0 is never")
-        ] = 0,
-        max_memory_per_slot: Annotated[
-            int, typer.Option("--max-memory-per-slot", min=0, help="Renew a process at so many megabytes; 0 is never")
-        ] = 0,
+        concurrency: Annotated[int, _slots("--concurrency", "-c", help="How many jobs run beside each other")] = 1,
+        max_jobs_per_slot: Annotated[int, _count(help="Renew a process after so many jobs; 0 is never")] = 0,
+        max_memory_per_slot: Annotated[int, _count(help="Renew a process at so many megabytes; 0 is never")] = 0,
     ) -> int:
-        """Work until there is a reason to stop."""
         if once and not force and self._maintenance.is_down():
             time.sleep(sleep)
             return 0
         target = self._target(connection)
-        kind = _pool(pool, concurrency)
-        if kind != PoolKind.PROCESS and (max_jobs_per_slot or max_memory_per_slot):
-            raise ConsoleError(
-                f"--max-jobs-per-slot and --max-memory-per-slot renew processes, and --pool is {kind}. Leave them out, "
-                f"or name --pool=process."
-            )
-        defaults = Policy(tries=tries, backoff=_backoff(backoff, delay), timeout=timeout)
         options = WorkerOptions(
+            pool=_pool(pool, concurrency, renews=bool(max_jobs_per_slot or max_memory_per_slot)),
+            defaults=Policy(tries=tries, backoff=_backoff(backoff, delay), timeout=timeout),
             queues=_names(queue or target.default_queue),
-            defaults=defaults,
             name=worker_name,
             once=once,
             stop_when_empty=stop_when_empty,
@@ -137,8 +113,7 @@ class WorkCommand(Command):
             rest=rest,
             force=force,
             grace=grace,
-            shutdown=shutdown,
-            pool=kind,
+            shutdown=shutdown_timeout,
             concurrency=concurrency,
             max_jobs_per_slot=max_jobs_per_slot,
             max_memory_per_slot=max_memory_per_slot,
@@ -209,13 +184,18 @@ def _names(queues: str) -> tuple[str, ...]:
     return names
 
 
-def _pool(kind: PoolKind | None, concurrency: int) -> str:
+def _pool(kind: PoolKind | None, concurrency: int, *, renews: bool) -> str:
     if kind is None:
-        return "solo" if concurrency == 1 else "process"
-    if kind is PoolKind.SOLO and concurrency > 1:
+        kind = PoolKind.SOLO if concurrency == 1 else PoolKind.PROCESS
+    elif kind is PoolKind.SOLO and concurrency > 1:
         raise ConsoleError(
             f"--pool=solo runs one job after the other; for {concurrency} beside each other name another one: "
             f"process, thread or async."
+        )
+    if renews and kind is not PoolKind.PROCESS:
+        raise ConsoleError(
+            f"--max-jobs-per-slot and --max-memory-per-slot renew processes, and --pool is {kind}. Leave them out, "
+            f"or name --pool=process."
         )
     return kind.value
 
