@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lamplighter.queue.pools.processes import LEAVE
+from lamplighter.queue.pools.process.pool import LEAVE
 from tests.harness import PROBE_JOBS, Broker, Project, command_of, stop, wait_for
 
 pytestmark = pytest.mark.slow
@@ -173,7 +173,7 @@ def working(project: Project, *options: str, pool: str = "process", slots: int =
 def slots_of(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     """The processes of a worker's slots."""
     children = psutil.Process(process.pid).children()
-    return [child for child in children if "lamplighter.queue.pools.main" in command_of(child)]
+    return [child for child in children if "lamplighter.queue.pools.process.main" in command_of(child)]
 
 
 def kept(project: Project) -> list[tuple[str, str]]:
@@ -234,7 +234,8 @@ def test_a_signal_to_the_whole_group_drains(project: Project, pool: str, slots: 
 
 def test_slots_that_can_not_boot_end_the_worker_and_say_why(project: Project) -> None:
     provider = project.folder / "bootstrap/app.py"
-    refuse = 'import sys\nif "lamplighter.queue.pools.main" in sys.orig_argv:\n    raise RuntimeError("no flux here")\n'
+    program = "lamplighter.queue.pools.process.main"
+    refuse = f'import sys\nif "{program}" in sys.orig_argv:\n    raise RuntimeError("no flux here")\n'
     provider.write_text(provider.read_text() + "\n" + refuse)
 
     process = project.worker("--pool=process", "--concurrency=2")
@@ -409,7 +410,7 @@ def test_no_slot_works_on_when_its_worker_is_killed(project: Project) -> None:
 
 def test_a_job_that_waits_for_a_slot_to_boot_has_all_its_time(project: Project) -> None:
     provider = project.folder / "bootstrap/app.py"
-    slow = 'import sys, time\nif "lamplighter.queue.pools.main" in sys.orig_argv:\n    time.sleep(3)\n'
+    slow = 'import sys, time\nif "lamplighter.queue.pools.process.main" in sys.orig_argv:\n    time.sleep(3)\n'
     provider.write_text(provider.read_text() + "\n" + slow)
     process = working(project, "--timeout=2")
 

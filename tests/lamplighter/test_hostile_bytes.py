@@ -38,7 +38,7 @@ from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, Job
 from lamplighter.queue.failed.attempts import with_attempts, without_attempts
 from lamplighter.queue.failed.naming import chosen_id, name_of
 from lamplighter.queue.jobs.payload import read
-from lamplighter.queue.pools.wire import Run, frame, to_slot
+from lamplighter.queue.pools.process.wire import Run, frame, to_slot
 from tests.lamplighter.hostile import (
     any_bytes,
     failure_of,

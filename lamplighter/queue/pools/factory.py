@@ -16,8 +16,8 @@ def make_pool(app: Application, connection: str, runner: Runner, options: Worker
         from lamplighter.queue.pools.coroutines import CoroutinePool
 
         return CoroutinePool(runner, options.concurrency)
-    from lamplighter.queue.pools.main import command
-    from lamplighter.queue.pools.processes import LEAVE, ProcessPool, SlotOptions
+    from lamplighter.queue.pools.process.main import command
+    from lamplighter.queue.pools.process.pool import LEAVE, ProcessPool, SlotOptions
 
     return ProcessPool(
         SlotOptions(

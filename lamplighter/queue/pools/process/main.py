@@ -1,4 +1,4 @@
-"""The program of a process slot: `python -m lamplighter.queue.pools.main`, started by a worker, never by hand."""
+"""The program of a process slot, `python -m lamplighter.queue.pools.process.main`: a worker starts it, nobody else."""
 
 import faulthandler
 import importlib
@@ -20,7 +20,7 @@ from lamplighter.queue.jobs.registry import Registry
 from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.manager import QueueManager
 from lamplighter.queue.pools.making import make_slot
-from lamplighter.queue.pools.slot import (
+from lamplighter.queue.pools.process.child import (
     Handling,
     SlotFailing,
     SlotQueue,
@@ -44,7 +44,7 @@ def command(app: Application, connection: str, defaults: Policy) -> list[str]:
         "backoff": defaults.backoff,
         "timeout": defaults.timeout,
     }
-    return [sys.executable, "-m", "lamplighter.queue.pools.main", json.dumps(settings)]
+    return [sys.executable, "-m", "lamplighter.queue.pools.process.main", json.dumps(settings)]
 
 
 def main(arguments: list[str]) -> int:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lamplighter.queue.pools.wire import (
+from lamplighter.queue.pools.process.wire import (
     Ended,
     Error,
     Failing,

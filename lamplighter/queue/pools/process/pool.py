@@ -17,9 +17,9 @@ from pathlib import Path
 import psutil
 
 from lamplighter.errors import ConsoleError, Unavailable
-from lamplighter.queue.pools.child import NEVER, Slot, how
 from lamplighter.queue.pools.pool import Ended as EndedCall
-from lamplighter.queue.pools.wire import (
+from lamplighter.queue.pools.process.slot import NEVER, Slot, how
+from lamplighter.queue.pools.process.wire import (
     Began,
     Ended,
     Error,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from lamplighter.errors import JobTimedOut, SlotDied, Unavailable
 from lamplighter.queue.pools.pool import Outcome
-from lamplighter.queue.pools.wire import Frames
+from lamplighter.queue.pools.process.wire import Frames
 from lamplighter.queue.worker.many import Many
 from lamplighter.queue.worker.runner import Start
 from lamplighter.queue.worker.verdicts import ErrorElsewhere, Verdict

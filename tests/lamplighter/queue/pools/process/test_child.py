@@ -20,8 +20,19 @@ from lamplighter.queue.events import JobFailed, JobReleased
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.payload import CLAIM_JOB, write
 from lamplighter.queue.pools.making import make_slot
-from lamplighter.queue.pools.slot import Handling, SlotFailing, SlotQueue, SlotRunner, others_of
-from lamplighter.queue.pools.wire import Began, Ended, Failing, Frames, FromSlot, Run, RunMany, Stop, frame, from_slot
+from lamplighter.queue.pools.process.child import Handling, SlotFailing, SlotQueue, SlotRunner, others_of
+from lamplighter.queue.pools.process.wire import (
+    Began,
+    Ended,
+    Failing,
+    Frames,
+    FromSlot,
+    Run,
+    RunMany,
+    Stop,
+    frame,
+    from_slot,
+)
 from lamplighter.queue.worker.loop import Worker
 from tests.lamplighter.queue.conftest import Bench
 

@@ -19,7 +19,7 @@ from lamplighter.errors import ConsoleError, JobTimedOut, SlotDied, Unavailable
 from lamplighter.queue.failed.trace import format_trace
 from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.pools.pool import Outcome
-from lamplighter.queue.pools.processes import LEAVE, MOST_FAILED_BOOTS, ProcessPool, SlotOptions
+from lamplighter.queue.pools.process.pool import LEAVE, MOST_FAILED_BOOTS, ProcessPool, SlotOptions
 from lamplighter.queue.worker.runner import Start
 from lamplighter.queue.worker.verdicts import Verdict
 from tests.harness import command_of, wait_for
@@ -27,7 +27,7 @@ from tests.lamplighter.queue.conftest import ListQueue
 
 SLOT = """
 import os, signal, socket, sys, time
-from lamplighter.queue.pools.wire import (
+from lamplighter.queue.pools.process.wire import (
     Began, Ended, Error, Failing, Frames, Ready, Recorded, Run, frame, receive, to_slot,
 )
 
@@ -172,7 +172,7 @@ def test_what_a_slot_had_not_begun_is_run_by_another(pooled: Callable[..., Poole
 def test_a_slot_is_ended_at_the_timeout_of_its_job(
     pooled: Callable[..., Pooled], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lamplighter.queue.pools.processes.KILL_AFTER", 60)  # so that TERM has to do
+    monkeypatch.setattr("lamplighter.queue.pools.process.pool.KILL_AFTER", 60)  # so that TERM has to do
     one = pooled(slots=2)
     hanging = one.submit("hang", timeout=0.5)
     working = one.submit("work")
@@ -184,7 +184,7 @@ def test_a_slot_is_ended_at_the_timeout_of_its_job(
 
 
 def test_a_slot_that_holds_on_is_killed(pooled: Callable[..., Pooled], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lamplighter.queue.pools.processes.KILL_AFTER", 0.5)
+    monkeypatch.setattr("lamplighter.queue.pools.process.pool.KILL_AFTER", 0.5)
     one = pooled()
     one.submit("hold on", timeout=0.3)
 
@@ -221,7 +221,7 @@ def test_a_slot_that_ends_after_its_handler_has_failed_its_job_with_its_own_erro
     pooled: Callable[..., Pooled], monkeypatch: pytest.MonkeyPatch, what: str, kind: str
 ) -> None:
     monkeypatch.setattr("lamplighter.queue.worker.settling.LEAST_END", 0.2)
-    monkeypatch.setattr("lamplighter.queue.pools.processes.KILL_AFTER", 0.2)
+    monkeypatch.setattr("lamplighter.queue.pools.process.pool.KILL_AFTER", 0.2)
     one = pooled()
     one.submit(what, timeout=0.2)
 
@@ -247,7 +247,7 @@ def test_a_job_that_could_not_be_recorded_comes_back_with_its_own_error(pooled: 
 def test_beyond_the_grace_period_a_record_is_left_to_the_next_worker(
     pooled: Callable[..., Pooled], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lamplighter.queue.pools.processes.KILL_AFTER", 0.2)
+    monkeypatch.setattr("lamplighter.queue.pools.process.pool.KILL_AFTER", 0.2)
     one = pooled()
     start = one.submit("hold on in record")
     (slot,) = one.pool._slots
@@ -284,7 +284,7 @@ def test_slots_that_never_get_ready_are_given_up(pooled: Callable[..., Pooled]) 
 def test_a_slot_that_hangs_at_its_start_counts_as_failed(
     pooled: Callable[..., Pooled], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lamplighter.queue.pools.processes.BOOT", 0.2)
+    monkeypatch.setattr("lamplighter.queue.pools.process.pool.BOOT", 0.2)
     one = pooled("import time; time.sleep(60)")
 
     wait_for(lambda: one.pool.failure is not None, what="the failure")

@@ -16,7 +16,7 @@ from lamplighter.errors import SlotTerminated
 from lamplighter.queue.delivery import DriverDelivery, HasFurtherStart, WorkQueue
 from lamplighter.queue.failed.trace import as_utf8, format_trace, message
 from lamplighter.queue.guard.signals import QUIT, leave_to_their_defaults
-from lamplighter.queue.pools.wire import (
+from lamplighter.queue.pools.process.wire import (
     Began,
     Ended,
     Error,
