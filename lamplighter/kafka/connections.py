@@ -14,7 +14,7 @@ from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.embedded.placement import Placement
 from lamplighter.kafka.embedded.pushes import LargePushes
 from lamplighter.kafka.embedded.topics import TopicReaders
-from lamplighter.kafka.queue import KafkaQueue, Place, any_partition
+from lamplighter.kafka.queue import KafkaQueue, Partitioner, any_partition
 from lamplighter.kafka.settings.clients import check_clients
 from lamplighter.kafka.settings.merge import Merge
 from lamplighter.kafka.settings.settings import KafkaSettings, read_settings
@@ -73,7 +73,7 @@ class KafkaConnections:
             name,
             settings,
             address=lambda: self._address(settings),
-            place=self._place(settings),
+            partitioner=self._partitioner(settings),
             where=self._where if settings.is_embedded else None,
             is_gone=self._has_ended if settings.is_embedded else lambda address: False,
             clock=self._clock,
@@ -89,11 +89,11 @@ class KafkaConnections:
             name,
             settings,
             address=lambda: self._address(settings),
-            place=self._place(settings),
+            partitioner=self._partitioner(settings),
             where=self._where if settings.is_embedded else None,
         )
 
-    def _place(self, settings: KafkaSettings) -> Place:
+    def _partitioner(self, settings: KafkaSettings) -> Partitioner:
         """What chooses the partition of a push."""
         if not settings.is_embedded:
             return any_partition

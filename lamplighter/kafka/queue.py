@@ -34,7 +34,7 @@ ARRIVED = object()  # the token of an arrival; any other token makes `pop` retur
 ANY_PARTITION = -1
 AHEAD = 0.002  # seconds between two looks for messages, while acknowledgements are waited for
 
-Place = Callable[[str, Message], int]
+Partitioner = Callable[[str, Message], int]
 
 
 def any_partition(topic: str, message: Message) -> int:
@@ -54,7 +54,7 @@ class KafkaQueue:
         settings: KafkaSettings,
         *,
         address: Callable[[], str | None],
-        place: Place = any_partition,
+        partitioner: Partitioner = any_partition,
         where: Callable[[], str] | None = None,
         is_gone: Callable[[str], bool] = lambda address: False,
         clock: BrokerClock | None = None,
@@ -70,7 +70,7 @@ class KafkaQueue:
         self.deadlock_wait = settings.sleep_on_deadlock
         self._settings = settings
         self._address = address
-        self._place = place
+        self._partitioner = partitioner
         self._where = where
         self._is_gone = is_gone
         self._making = threading.Lock()
@@ -85,7 +85,7 @@ class KafkaQueue:
             connection,
             settings,
             address=address,
-            place=place,
+            partitioner=partitioner,
             producer=self._get_producer,
             clock=clock,
             databases=databases,
@@ -122,12 +122,12 @@ class KafkaQueue:
             # A job for a topic that is missing fails here, as it does without a delay.
             self._get_producer().look_for(queue)
             queue, message = self.delays.holding.record(message, queue, delay)
-        place = self._place(queue, message)
+        partition = self._partitioner(queue, message)
         pushes = pushes_ahead() if self.served_by else None
         if pushes is None:
-            self._get_producer().send(queue, [(message, place)], bulk=False)
+            self._get_producer().send(queue, [(message, partition)], bulk=False)
         else:
-            self._get_producer().send_ahead(queue, message, place, pushes)
+            self._get_producer().send_ahead(queue, message, partition, pushes)
 
     def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
         """Send many and wait once."""
@@ -135,7 +135,7 @@ class KafkaQueue:
         def placed() -> Iterable[tuple[Message, int]]:
             for message in messages:
                 fitting = self._fit(message, queue)
-                yield fitting, self._place(queue, fitting)
+                yield fitting, self._partitioner(queue, fitting)
 
         return self._get_producer().send(queue, placed(), bulk=True)
 

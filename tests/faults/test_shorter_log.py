@@ -237,7 +237,7 @@ def letters(cut: Cut) -> DeadLetters:
 def process_of(cut: Cut, topic: str) -> DeadLetters:
     """What one process has of a dead-letter topic."""
     settings = KafkaSettings(brokers=cut.kafka.address, dead_letter_topic=topic)
-    return DeadLetters("kafka", settings, address=lambda: None, place=any_partition)
+    return DeadLetters("kafka", settings, address=lambda: None, partitioner=any_partition)
 
 
 def listed(letters: DeadLetters) -> set[str]:

@@ -22,7 +22,7 @@ FRESH = 1.0  # seconds for which records that were listed are read without anoth
 # The topic's own limit decides, not the client's: what came from a topic may be larger than what we push.
 CLIENT_LIMIT = 256 * 1024 * 1024
 
-Place = Callable[[str, Message], int]
+Partitioner = Callable[[str, Message], int]
 
 
 class DeadLetters(FailedJobs):
@@ -38,14 +38,14 @@ class DeadLetters(FailedJobs):
         settings: KafkaSettings,
         *,
         address: Callable[[], str | None],
-        place: Place,
+        partitioner: Partitioner,
         where: Callable[[], str] | None = None,
     ) -> None:
         self.topic = settings.dead_letter_topic
         self._connection = connection
         self._settings = settings
         self._address = address
-        self._place = place
+        self._partitioner = partitioner
         self._where = where
         self._producer: KafkaProducer | None = None
         self._positions: dict[tuple[str, int], Position] = {}
@@ -106,7 +106,7 @@ class DeadLetters(FailedJobs):
     # writing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _send(self, message: Message) -> None:
-        self._get_producer().send(self.topic, [(message, self._place(self.topic, message))], bulk=False)
+        self._get_producer().send(self.topic, [(message, self._partitioner(self.topic, message))], bulk=False)
 
     def _send_bare(self, failure: Failure, id: str) -> None:
         letter = write(failure, id, limit=0)

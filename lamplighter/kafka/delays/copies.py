@@ -14,7 +14,7 @@ from lamplighter.queue.failed.attempts import with_attempts
 
 AGAIN = 5.0  # seconds until a copy is published again, when one was refused
 
-Place = Callable[[str, Message], int]
+Partitioner = Callable[[str, Message], int]
 
 
 class Copies:
@@ -30,7 +30,7 @@ class Copies:
         holding: Holding,
         *,
         producer: Callable[[], KafkaProducer],
-        place: Place,
+        partitioner: Partitioner,
         max_bytes: int,
         changed: Callable[[], object],
     ) -> None:
@@ -39,7 +39,7 @@ class Copies:
         self._not_before = 0.0
         self._holding = holding
         self._producer = producer
-        self._place = place
+        self._partitioner = partitioner
         self._max_bytes = max_bytes
         self._changed = changed
         self._reports: SimpleQueue[tuple[KafkaDelivery, QueueError | None]] = SimpleQueue()
@@ -78,7 +78,7 @@ class Copies:
             self._reports.put((delivery, error))
             self._changed()
 
-        self._producer().send_soon(topic, record, self._place(topic, record), report)
+        self._producer().send_soon(topic, record, self._partitioner(topic, record), report)
         self.under_way += 1
 
     def reported(self) -> list[tuple[KafkaDelivery, QueueError | None]]:

@@ -30,7 +30,7 @@ QUEUED_KILOBYTES = 4_096  # that librdkafka fetches ahead for the mover
 CLIENT_LIMIT = 256 * 1024 * 1024  # bytes of a message that the mover sends; its topic may take less
 BATCH_BYTES = 1_000_000  # of several messages in one request: librdkafka's own default
 
-Place = Callable[[str, Message], int]
+Partitioner = Callable[[str, Message], int]
 
 
 class Delays:
@@ -42,7 +42,7 @@ class Delays:
         settings: KafkaSettings,
         *,
         address: Callable[[], str | None],
-        place: Place,
+        partitioner: Partitioner,
         producer: Callable[[], KafkaProducer],
         clock: BrokerClock | None = None,
         databases: Callable[[], Databases] | None = None,
@@ -54,7 +54,7 @@ class Delays:
         self._connection = connection
         self._settings = settings
         self._address = address
-        self._place = place
+        self._partitioner = partitioner
         self._producer = producer
         self._databases = databases
         self._names = names
@@ -142,7 +142,7 @@ class Delays:
         return Copies(
             self.holding,
             producer=self._producer,
-            place=self._place,
+            partitioner=self._partitioner,
             max_bytes=self._settings.max_message_bytes,
             changed=changed,
         )
@@ -162,7 +162,7 @@ class Delays:
             self.clock,
             producer,
             targets_of(settings),
-            place=self._place,
+            partitioner=self._partitioner,
             name=self._name,
         )
         mover.start()
@@ -176,7 +176,7 @@ class Delays:
                 short=settings.delay_short,
                 is_store=self._is_store,
                 known=self._known,
-                place=self._place,
+                partitioner=self._partitioner,
                 may_begin=lambda: mover.is_ready,
             )
             self._row_mover.start()

@@ -12,7 +12,7 @@ from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.delay_partition import MOST_IN_HAND, DelayPartition
 from lamplighter.kafka.delays.holding import ASK_AGAIN, ask
 from lamplighter.kafka.delays.names import HeldName
-from lamplighter.kafka.delays.passing import Passing, Place
+from lamplighter.kafka.delays.passing import Partitioner, Passing
 from lamplighter.kafka.delays.targets import Targets
 from lamplighter.kafka.polling.validation import Validation
 from lamplighter.kafka.producing.producer import KafkaProducer
@@ -60,7 +60,7 @@ class Mover(threading.Thread):
         producer: KafkaProducer,
         targets: Targets,
         *,
-        place: Place,
+        partitioner: Partitioner,
         name: HeldName | None = None,
     ) -> None:
         super().__init__(name="lamplighter-kafka-delays", daemon=True)
@@ -75,7 +75,7 @@ class Mover(threading.Thread):
         self._validation = Validation()
         self._sought: set[tuple[str, int]] = set()  # in this batch: what else is in it is fetched once more
         self._read = targets.read
-        self._passing = Passing(clock, producer, targets, tiers=tiers, topics=self._list_topics, place=place)
+        self._passing = Passing(clock, producer, targets, partitioner, tiers=tiers, topics=self._list_topics)
         self._fatal: KafkaError | None = None
         self._told: set[str] = set()
         self._stopping = threading.Event()

@@ -23,7 +23,7 @@ REFUSED = 5.0  # seconds until a topic is tried again that did not take a record
 ROUND = 15.5  # seconds that a record waits once more which its topic refuses: in one topic, the rest in hand
 MOST_REFUSALS = 1_000  # topics that are remembered: their names come from records
 
-Place = Callable[[str, Message], int]
+Partitioner = Callable[[str, Message], int]
 
 
 class Passing:
@@ -41,17 +41,17 @@ class Passing:
         clock: BrokerClock,
         producer: KafkaProducer,
         targets: Targets,
+        partitioner: Partitioner,
         *,
         tiers: Tiers,
         topics: Callable[[], Iterable[str]],
-        place: Place,
     ) -> None:
         self._tiers = tiers
         self._clock = clock
         self._producer = producer
         self._targets = targets
         self._topics = topics
-        self._place = place
+        self._partitioner = partitioner
         self._due: list[tuple[float, int, DelayPartition, int, Waiting]] = []
         self._numbers = itertools.count()
         self._refused: dict[str, float] = {}
@@ -108,7 +108,7 @@ class Passing:
         try:
             if topic == waiting.topic:
                 self._targets.check(topic, self._topics)
-            self._producer.send_soon(topic, message, self._place(topic, message), told)
+            self._producer.send_soon(topic, message, self._partitioner(topic, message), told)
         except QueueError as error:
             self._on_refusal(partition, offset, waiting, topic, error)
 

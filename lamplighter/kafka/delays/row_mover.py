@@ -58,7 +58,7 @@ class RowMover(threading.Thread):
         short: float,
         is_store: bool,
         known: Collection[str],
-        place: Callable[[str, Message], int],
+        partitioner: Callable[[str, Message], int],
         may_begin: Callable[[], bool],
     ) -> None:
         super().__init__(name="lamplighter-kafka-rows", daemon=True)
@@ -69,7 +69,7 @@ class RowMover(threading.Thread):
         self._is_store = is_store
         self._known = known
         self._has_looked = False
-        self._place = place
+        self._partitioner = partitioner
         self._may_begin = may_begin
         self._stopping = threading.Event()
         self._leave_by = float("inf")
@@ -156,7 +156,7 @@ class RowMover(threading.Thread):
         for job in jobs:
             try:
                 if error is None:
-                    sender.send_soon(queue, job.message, self._place(queue, job.message), _report(told, job.id))
+                    sender.send_soon(queue, job.message, self._partitioner(queue, job.message), _report(told, job.id))
             except MessageTooLarge as too_large:
                 told[job.id] = too_large
             except QueueError as met:

@@ -159,7 +159,7 @@ from lamplighter.queue.failed import Failure
 
 letter_index.IN_MEMORY = 1  # the letters are in a file, whose place the child shares
 settings = KafkaSettings(brokers="embedded", dead_letter_topic="dead")
-letters = DeadLetters("kafka", settings, address=lambda: sys.argv[1], place=any_partition)
+letters = DeadLetters("kafka", settings, address=lambda: sys.argv[1], partitioner=any_partition)
 
 def record(n):
     payload = json.dumps({"job": "x", "pad": str(n) * 20_000}).encode()

@@ -70,7 +70,7 @@ def test_many_threads_that_fail_a_job_first_write_by_one_producer(
 
     monkeypatch.setattr(letters, "KafkaProducer", make)
     settings = KafkaSettings(brokers="embedded", dead_letter_topic="letters")
-    topic = DeadLetters("kafka", settings, address=broker.address, place=any_partition)
+    topic = DeadLetters("kafka", settings, address=broker.address, partitioner=any_partition)
 
     outcomes = at_once(lambda: topic.record(failure()))
 
@@ -108,7 +108,7 @@ def make_topic(broker: EmbeddedBroker) -> MakeTopic:
     settings = KafkaSettings(brokers="embedded", dead_letter_topic="letters")
 
     def make(connection: str = "kafka") -> DeadLetters:
-        return DeadLetters(connection, settings, address=broker.address, place=any_partition)
+        return DeadLetters(connection, settings, address=broker.address, partitioner=any_partition)
 
     return make
 
