@@ -14,7 +14,8 @@ from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.embedded.placement import Placement
 from lamplighter.kafka.embedded.pushes import LargePushes
 from lamplighter.kafka.embedded.topics import TopicReaders
-from lamplighter.kafka.queue import KafkaQueue, Partitioner, any_partition
+from lamplighter.kafka.producing.partitioner import Partitioner, any_partition
+from lamplighter.kafka.queue import KafkaQueue
 from lamplighter.kafka.settings.clients import check_clients
 from lamplighter.kafka.settings.merge import Merge
 from lamplighter.kafka.settings.settings import KafkaSettings, read_settings

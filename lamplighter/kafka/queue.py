@@ -19,6 +19,7 @@ from lamplighter.kafka.monitoring.stall import Stall
 from lamplighter.kafka.monitoring.transactions import OpenTransactions
 from lamplighter.kafka.polling.poller import PollingThread
 from lamplighter.kafka.producing.claim_check import KafkaClaims
+from lamplighter.kafka.producing.partitioner import Partitioner, any_partition
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.kafka.scheduling.scheduler import Scheduler
@@ -31,15 +32,7 @@ from lamplighter.queue.worker.runner import pushes_ahead
 from lamplighter.support.forking import watch
 
 ARRIVED = object()  # the token of an arrival; any other token makes `pop` return
-ANY_PARTITION = -1
 AHEAD = 0.002  # seconds between two looks for messages, while acknowledgements are waited for
-
-Partitioner = Callable[[str, Message], int]
-
-
-def any_partition(topic: str, message: Message) -> int:
-    """Leave the choice of the partition to librdkafka."""
-    return ANY_PARTITION
 
 
 class KafkaQueue:

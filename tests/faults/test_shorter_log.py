@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lamplighter.kafka.deadletters.letters import DeadLetters
-from lamplighter.kafka.queue import any_partition
+from lamplighter.kafka.producing.partitioner import any_partition
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.queue.failed import Failure
 from tests.harness import Broker, Node, Project, free_ports, stop, wait_for

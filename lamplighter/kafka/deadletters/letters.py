@@ -10,6 +10,7 @@ from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge
 from lamplighter.kafka.deadletters.letter import fields_of, mark, mark_in, read, size, write
 from lamplighter.kafka.deadletters.letter_index import LetterIndex
+from lamplighter.kafka.producing.partitioner import Partitioner
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.reading.reader import Reader
 from lamplighter.kafka.reading.spans import Position
@@ -21,8 +22,6 @@ from lamplighter.support.forking import watch
 FRESH = 1.0  # seconds for which records that were listed are read without another look at the topic
 # The topic's own limit decides, not the client's: what came from a topic may be larger than what we push.
 CLIENT_LIMIT = 256 * 1024 * 1024
-
-Partitioner = Callable[[str, Message], int]
 
 
 class DeadLetters(FailedJobs):

@@ -7,14 +7,13 @@ from queue import Empty, SimpleQueue
 from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge, QueueError, UnsupportedDelay
 from lamplighter.kafka.delays.holding import Holding
+from lamplighter.kafka.producing.partitioner import Partitioner
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.kafka.settings.native import Message as KafkaMessage
 from lamplighter.queue.failed.attempts import with_attempts
 
 AGAIN = 5.0  # seconds until a copy is published again, when one was refused
-
-Partitioner = Callable[[str, Message], int]
 
 
 class Copies:

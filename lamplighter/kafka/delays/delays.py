@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamplighter.contracts import Databases, Message
+from lamplighter.contracts import Databases
 from lamplighter.errors import ConfigError
 from lamplighter.kafka.delays.clock import BrokerClock, HostClock
 from lamplighter.kafka.delays.copies import Copies
@@ -15,6 +15,7 @@ from lamplighter.kafka.delays.holding import Holding
 from lamplighter.kafka.delays.mover import Mover
 from lamplighter.kafka.delays.names import HeldName, take_name
 from lamplighter.kafka.delays.targets import targets_of
+from lamplighter.kafka.producing.partitioner import Partitioner
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.kafka.topics.retention import Retention
@@ -29,8 +30,6 @@ LEAVE = 5.0  # seconds in which the threads are to end
 QUEUED_KILOBYTES = 4_096  # that librdkafka fetches ahead for the mover
 CLIENT_LIMIT = 256 * 1024 * 1024  # bytes of a message that the mover sends; its topic may take less
 BATCH_BYTES = 1_000_000  # of several messages in one request: librdkafka's own default
-
-Partitioner = Callable[[str, Message], int]
 
 
 class Delays:

@@ -11,6 +11,7 @@ from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, QueueError, UnsupportedDelay
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.waiting import CLOCK, wrap
+from lamplighter.kafka.producing.partitioner import ANY_PARTITION
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.settings.native import TIMESTAMP_LOG_APPEND_TIME
 from lamplighter.kafka.settings.native import Message as KafkaMessage
@@ -137,7 +138,7 @@ def ask(producer: KafkaProducer, topic: str, clock: BrokerClock) -> bool:
             learn(clock, sent)
         told.append(error)
 
-    producer.send_soon(topic, Message(b"", None, [(CLOCK, b"")]), -1, report)
+    producer.send_soon(topic, Message(b"", None, [(CLOCK, b"")]), ANY_PARTITION, report)
     until = time.monotonic() + ASK
     while not told and time.monotonic() < until and not producer.is_leaving:
         producer.serve(0.05)

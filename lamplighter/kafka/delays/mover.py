@@ -12,9 +12,10 @@ from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.delay_partition import MOST_IN_HAND, DelayPartition
 from lamplighter.kafka.delays.holding import ASK_AGAIN, ask
 from lamplighter.kafka.delays.names import HeldName
-from lamplighter.kafka.delays.passing import Partitioner, Passing
+from lamplighter.kafka.delays.passing import Passing
 from lamplighter.kafka.delays.targets import Targets
 from lamplighter.kafka.polling.validation import Validation
+from lamplighter.kafka.producing.partitioner import Partitioner
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.settings.client_errors import Verdict, judge
 from lamplighter.kafka.settings.clientlog import client_logger, tell_outage

@@ -13,6 +13,7 @@ from lamplighter.kafka.delays.delay_partition import DelayPartition
 from lamplighter.kafka.delays.holding import learn
 from lamplighter.kafka.delays.targets import Targets
 from lamplighter.kafka.delays.waiting import Waiting, wrap
+from lamplighter.kafka.producing.partitioner import Partitioner
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.settings.native import Message as KafkaMessage
 from lamplighter.kafka.settings.tiers import Tiers
@@ -22,8 +23,6 @@ log = logging.getLogger(__name__)
 REFUSED = 5.0  # seconds until a topic is tried again that did not take a record
 ROUND = 15.5  # seconds that a record waits once more which its topic refuses: in one topic, the rest in hand
 MOST_REFUSALS = 1_000  # topics that are remembered: their names come from records
-
-Partitioner = Callable[[str, Message], int]
 
 
 class Passing:

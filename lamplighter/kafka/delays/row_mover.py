@@ -11,6 +11,7 @@ from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, LamplighterError, MessageTooLarge, QueueError, Unavailable
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.table import LEASE, DelayedJob, DelayedJobs
+from lamplighter.kafka.producing.partitioner import Partitioner
 from lamplighter.queue.failed.trace import one_line
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class RowMover(threading.Thread):
         short: float,
         is_store: bool,
         known: Collection[str],
-        partitioner: Callable[[str, Message], int],
+        partitioner: Partitioner,
         may_begin: Callable[[], bool],
     ) -> None:
         super().__init__(name="lamplighter-kafka-rows", daemon=True)

@@ -15,6 +15,7 @@ from lamplighter.errors import EmbeddedBrokerFull
 from lamplighter.kafka.embedded.partitioner import partition_for
 from lamplighter.kafka.embedded.pushes import ARRIVAL, LARGE, LargePushes
 from lamplighter.kafka.embedded.unread_sizes import UnreadSizes, size_of
+from lamplighter.kafka.producing.partitioner import ANY_PARTITION
 from lamplighter.support.forking import notice_fork, watch
 
 # The mock drops the oldest message sets of a partition beyond 5 MiB; its other limit, 100,000 sets, is not met before,
@@ -23,7 +24,6 @@ from lamplighter.support.forking import notice_fork, watch
 LIMIT = 3_670_016  # bytes, 3.5 MiB
 LOOK_AFTER = LARGE  # bytes that are placed until we look at what others have pushed
 PAUSE = 0.02  # seconds between two looks for it
-ANY_PARTITION = -1
 NO_GROUP = "lamplighter-placement"
 
 

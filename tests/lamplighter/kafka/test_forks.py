@@ -154,7 +154,7 @@ LETTERS = """
 from lamplighter.kafka.deadletters import letter_index
 from lamplighter.kafka.deadletters.letters import DeadLetters
 from lamplighter.kafka.settings.settings import KafkaSettings
-from lamplighter.kafka.queue import any_partition
+from lamplighter.kafka.producing.partitioner import any_partition
 from lamplighter.queue.failed import Failure
 
 letter_index.IN_MEMORY = 1  # the letters are in a file, whose place the child shares

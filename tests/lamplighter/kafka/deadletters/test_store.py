@@ -17,8 +17,8 @@ from lamplighter.kafka.deadletters import letters
 from lamplighter.kafka.deadletters.letters import DeadLetters
 from lamplighter.kafka.deadletters.store import DeadLetterFailedJobs
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
+from lamplighter.kafka.producing.partitioner import any_partition
 from lamplighter.kafka.producing.producer import KafkaProducer
-from lamplighter.kafka.queue import any_partition
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.queue.failed import FailedJobs, Failure, NullFailedJobs
 from lamplighter.queue.failed.database import DatabaseFailedJobs
