@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from lamplighter.kafka.embedded.topics import TopicReaders
-from lamplighter.kafka.monitoring.brokers import Brokers, Place
+from lamplighter.kafka.monitoring.brokers import Brokers, PartitionId
 from lamplighter.kafka.settings.native import IsolationLevel
 
 
@@ -42,7 +42,7 @@ class UnreadRecords:
                 found[topic] = found.get(topic, 0) + log.end - first
         return found
 
-    def _committed(self, group: str, places: list[Place]) -> dict[Place, int]:
+    def _committed(self, group: str, places: list[PartitionId]) -> dict[PartitionId, int]:
         """What a group has committed, of the partitions of which it has."""
         found = self._brokers.committed(group, places)
         return {place: tp.offset for place, tp in found.items() if tp.offset >= 0}

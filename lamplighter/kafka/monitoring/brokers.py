@@ -35,7 +35,7 @@ AWAY = (
 FIRST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 LAST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
-Place = tuple[str, int]
+PartitionId = tuple[str, int]  # the topic and the number
 Answers = Mapping[TopicPartition, "Future[Any]"]
 
 
@@ -77,7 +77,7 @@ class Brokers:
             found = self._admin.list_topics(timeout=TIMEOUT).topics
         return {name: sorted(topic.partitions) for name, topic in found.items()}
 
-    def places(self, topics: Sequence[str]) -> list[Place]:
+    def places(self, topics: Sequence[str]) -> list[PartitionId]:
         """The partitions of some topics; on the embedded broker this makes them.
 
         Raises:
@@ -95,7 +95,7 @@ class Brokers:
                 name: sorted(self._admin.list_topics(name, timeout=TIMEOUT).topics[name].partitions) for name in topics
             }
 
-    def logs(self, places: Iterable[Place], *, isolation: IsolationLevel) -> dict[Place, Log]:
+    def logs(self, places: Iterable[PartitionId], *, isolation: IsolationLevel) -> dict[PartitionId, Log]:
         """Where partitions begin and end, and how far a client with this isolation level can read them."""
         asked = list(places)
         with self._translated("the offsets of their topics"):
@@ -108,7 +108,7 @@ class Brokers:
             starts, readable, ends = map(_offsets, questions)
         return {place: Log(starts[place], min(readable[place], ends[place]), ends[place]) for place in asked}
 
-    def ask(self, places: Iterable[Place], spec: Any, *, isolation: IsolationLevel) -> Answers:
+    def ask(self, places: Iterable[PartitionId], spec: Any, *, isolation: IsolationLevel) -> Answers:
         """Ask for one offset of each partition; nobody waits for the answers but who looks at them.
 
         Raises:
@@ -121,7 +121,7 @@ class Brokers:
 
     # groups ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def committed(self, group: str, places: Sequence[Place] | None = None) -> dict[Place, TopicPartition]:
+    def committed(self, group: str, places: Sequence[PartitionId] | None = None) -> dict[PartitionId, TopicPartition]:
         """What a group has committed of these partitions, or of all; the embedded broker knows no "all"."""
         if places is not None and not places:
             return {}
@@ -169,5 +169,5 @@ class Brokers:
             raise BrokerUnavailable(f"The brokers {self.names} did not answer within {TIMEOUT:g} s.") from error
 
 
-def _offsets(answers: Answers) -> dict[Place, int]:
+def _offsets(answers: Answers) -> dict[PartitionId, int]:
     return {(tp.topic, tp.partition): answer.result(TIMEOUT + 1).offset for tp, answer in answers.items()}

@@ -11,7 +11,7 @@ from lamplighter.kafka.delays.targets import targets_of
 from lamplighter.kafka.delays.waiting import Waiting, is_question
 from lamplighter.kafka.monitoring.brokers import Brokers
 from lamplighter.kafka.reading.reader import Reader
-from lamplighter.kafka.reading.spans import Place, Span
+from lamplighter.kafka.reading.spans import PartitionId, Span
 from lamplighter.kafka.settings.native import IsolationLevel
 from lamplighter.kafka.settings.settings import MOVERS, KafkaSettings
 from lamplighter.kafka.settings.tiers import BY_GROUP, Tiers
@@ -114,7 +114,9 @@ def group_of(tiers: Tiers) -> str | None:
     return tiers.prefix.removesuffix(BY_GROUP) + MOVERS if tiers.prefix.endswith(BY_GROUP) else None
 
 
-def _not_moved(brokers: Brokers, places: Sequence[Place], group: str, *, only_begun: bool) -> dict[Place, Span]:
+def _not_moved(
+    brokers: Brokers, places: Sequence[PartitionId], group: str, *, only_begun: bool
+) -> dict[PartitionId, Span]:
     committed = brokers.committed(group, places)
     spans = {}
     for place, found in brokers.logs(places, isolation=IsolationLevel.READ_COMMITTED).items():

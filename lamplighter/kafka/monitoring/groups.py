@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lamplighter.kafka.monitoring.brokers import Brokers, Place
+from lamplighter.kafka.monitoring.brokers import Brokers, PartitionId
 from lamplighter.kafka.monitoring.lag import Log, PartitionLag, measure
 from lamplighter.kafka.reading.records import Records
 from lamplighter.kafka.reading.spans import Span
@@ -23,7 +23,7 @@ class Member:
     client: str
     host: str
     instance: str = ""
-    partitions: Sequence[Place] = ()
+    partitions: Sequence[PartitionId] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class GroupLag:
     protocol: str = ""
     members: Sequence[Member] | None = None
     partitions: Sequence[PartitionLag] = ()
-    owners: Mapping[Place, int] = field(default_factory=dict)
+    owners: Mapping[PartitionId, int] = field(default_factory=dict)
 
     def left_cleanly(self, lag: PartitionLag) -> bool | None:
         """Whether the last owner has left in order; None while there is one, and where that is not known."""
@@ -111,7 +111,7 @@ class GroupReader:
 
     def _worked(self, group: GroupLag) -> list[str]:
         """The topics that a group works, and the connection's own."""
-        committed: Iterable[Place] = () if self._settings.is_embedded else self._brokers.committed(self._group)
+        committed: Iterable[PartitionId] = () if self._settings.is_embedded else self._brokers.committed(self._group)
         there = self._brokers.topics()
         seen = {topic for topic, _ in (*committed, *group.owners)}
         worked = sorted(seen & set(there))
@@ -119,7 +119,7 @@ class GroupReader:
         is_shown = self._settings.queue in there or not worked
         return list(dict.fromkeys((self._settings.queue, *worked))) if is_shown else worked
 
-    def _measure(self, place: Place, known: Mapping[Place, TopicPartition], log: Log) -> PartitionLag:
+    def _measure(self, place: PartitionId, known: Mapping[PartitionId, TopicPartition], log: Log) -> PartitionLag:
         committed = known.get(place)
         # A partition that was added to a topic which the group works is begun at its beginning.
         is_new = all(one.offset < 0 for (topic, _), one in known.items() if topic == place[0])

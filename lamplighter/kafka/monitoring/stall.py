@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from lamplighter.kafka.monitoring.brokers import Place
+from lamplighter.kafka.monitoring.brokers import PartitionId
 from lamplighter.kafka.monitoring.lag import Log, PartitionLag, measure_own
 from lamplighter.kafka.partitions.partition import Partition
 from lamplighter.kafka.polling.end_offsets import Ends
@@ -38,7 +38,7 @@ class Transactions(Protocol):
     @property
     def is_asking(self) -> bool: ...
     def forget_question(self) -> None: ...
-    def hold(self, read_to: Mapping[Place, int]) -> bool | None: ...
+    def hold(self, read_to: Mapping[PartitionId, int]) -> bool | None: ...
 
 
 class Stall:

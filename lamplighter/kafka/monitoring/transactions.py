@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from lamplighter.kafka.monitoring.brokers import LAST, Answers, Place
+from lamplighter.kafka.monitoring.brokers import LAST, Answers, PartitionId
 from lamplighter.kafka.settings.native import IsolationLevel, KafkaException
 
 log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ LONGEST = 900.0  # seconds
 class Asked(Protocol):
     """The brokers, as far as they are asked here; nobody waits for the answers but who looks at them."""
 
-    def ask(self, places: Iterable[Place], spec: Any, *, isolation: IsolationLevel) -> Answers: ...
+    def ask(self, places: Iterable[PartitionId], spec: Any, *, isolation: IsolationLevel) -> Answers: ...
 
 
 class OpenTransactions:
@@ -36,9 +36,9 @@ class OpenTransactions:
         self._tell_after = tell_after
         self._asked: Answers = {}
         self._asked_at = 0.0
-        self._since: dict[tuple[Place, int], float] = {}
-        self._told: set[tuple[Place, int]] = set()
-        self._told_late: set[tuple[Place, int]] = set()
+        self._since: dict[tuple[PartitionId, int], float] = {}
+        self._told: set[tuple[PartitionId, int]] = set()
+        self._told_late: set[tuple[PartitionId, int]] = set()
 
     @property
     def is_asking(self) -> bool:
@@ -49,7 +49,7 @@ class OpenTransactions:
         """Something goes on: the answer would be about what was."""
         self._asked = {}
 
-    def hold(self, read_to: Mapping[Place, int]) -> bool | None:
+    def hold(self, read_to: Mapping[PartitionId, int]) -> bool | None:
         """Whether there is nothing to read of partitions beyond these offsets; None while the brokers are asked.
 
         False where they don't answer: who can't reach them can't read, either.
@@ -79,7 +79,7 @@ class OpenTransactions:
         self._tell({(place, ends[place]) for place in read_to}, now)
         return True
 
-    def _tell(self, held: set[tuple[Place, int]], now: float) -> None:
+    def _tell(self, held: set[tuple[PartitionId, int]], now: float) -> None:
         """Say it once of each transaction that takes long, and once more where it can't be one that is at work."""
         self._since = {one: self._since.get(one, now) for one in held}
         self._told &= held
@@ -100,5 +100,5 @@ class OpenTransactions:
             )
 
 
-def _names(held: set[tuple[Place, int]]) -> str:
+def _names(held: set[tuple[PartitionId, int]]) -> str:
     return ", ".join(f"{topic}[{number}] from {offset} on" for (topic, number), offset in sorted(held))

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 LOOK = 0.01  # seconds between two looks whether the jobs in hand have ended
 
-Place = tuple[str, int]
+PartitionId = tuple[str, int]  # the topic and the number
 
 
 class Scheduling(Protocol):
@@ -52,7 +52,7 @@ class Assignment:
         alive: Callable[[], object],
         is_over: Callable[[], bool],
     ) -> None:
-        self.partitions: dict[Place, Partition] = {}
+        self.partitions: dict[PartitionId, Partition] = {}
         self.ends = Ends()
         self.has_begun = False
         self.lost: list[Partition] = []
@@ -63,7 +63,7 @@ class Assignment:
         self._alive = alive
         self._is_over = is_over
         self._validation = Validation()
-        self._sought: set[Place] = set()  # in this batch: what else is in it of them will be fetched once more
+        self._sought: set[PartitionId] = set()  # in this batch: what else is in it of them will be fetched once more
 
     # given and taken ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -156,7 +156,7 @@ class Assignment:
         """What comes from here on was fetched after the last seek."""
         self._sought.clear()
 
-    def receive(self, consumer: Consumer, place: Place, records: list[Any]) -> None:
+    def receive(self, consumer: Consumer, place: PartitionId, records: list[Any]) -> None:
         """Records of one partition, in their order."""
         partition = self.partitions.get(place)
         if partition is None or place in self._sought:
@@ -180,7 +180,7 @@ class Assignment:
             self._scheduling.arrived(partition, chunk)
             self._changed()
 
-    def read_to(self, consumer: Consumer, place: Place, end: int, *, from_end: bool) -> None:
+    def read_to(self, consumer: Consumer, place: PartitionId, end: int, *, from_end: bool) -> None:
         """A partition was read to its end; a group that has committed nothing of it may have to begin there."""
         partition = self.partitions.get(place)
         if partition is None or place in self._sought:

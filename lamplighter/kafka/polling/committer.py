@@ -14,7 +14,7 @@ EVERY = 1.0  # seconds
 AFTER = 5_000  # finished messages
 SOON = 0.1  # seconds until a commit that was refused is sent again; twice as long after each further refusal
 
-Place = tuple[str, int]
+PartitionId = tuple[str, int]  # the topic and the number
 
 
 class Committer:
@@ -27,7 +27,7 @@ class Committer:
 
     def __init__(
         self,
-        partitions: dict[Place, Partition],
+        partitions: dict[PartitionId, Partition],
         *,
         acknowledged: Callable[[Partition], object],
         changed: Callable[[], object],
@@ -39,9 +39,9 @@ class Committer:
         self._acknowledged = acknowledged
         self._changed = changed
         self._refused = refused
-        self._sent: dict[Place, News] = {}
+        self._sent: dict[PartitionId, News] = {}
         self._last = time.monotonic()
-        self._owners: dict[Place, Partition] = {}
+        self._owners: dict[PartitionId, Partition] = {}
         self._not_before = 0.0
         self._refusals = 0
         self._is_bare = False
@@ -133,7 +133,7 @@ class Committer:
                 finished += position - max(partition.position, 0)
         return finished >= AFTER
 
-    def _news(self, partitions: Iterable[Partition], *, is_last: bool) -> dict[Place, News]:
+    def _news(self, partitions: Iterable[Partition], *, is_last: bool) -> dict[PartitionId, News]:
         found = {}
         # Twice what was begun since the last commit; where that took long because jobs waited for it, half as before.
         self._pace = max(2 * sum(p.reach.count() for p in self._partitions.values()), self._pace // 2)
@@ -144,13 +144,13 @@ class Committer:
                 found[partition.topic, partition.number] = news
         return found
 
-    def _offsets(self, news: dict[Place, News]) -> list[TopicPartition]:
+    def _offsets(self, news: dict[PartitionId, News]) -> list[TopicPartition]:
         return [
             TopicPartition(*place, one.position, "" if self._is_bare else one.text, one.epoch)
             for place, one in news.items()
         ]
 
-    def _failed(self, error: KafkaError, places: Sequence[Place]) -> None:
+    def _failed(self, error: KafkaError, places: Sequence[PartitionId]) -> None:
         verdict = judge(error)
         self.last_error = error.str()
         # While a group changes, a commit waits behind the join on its connection, and is refused after it. So much is

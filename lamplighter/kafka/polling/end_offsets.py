@@ -7,15 +7,15 @@ from lamplighter.kafka.settings.native import Consumer, TopicPartition
 
 EVERY = 1.0  # seconds between two looks
 
-Place = tuple[str, int]
+PartitionId = tuple[str, int]  # the topic and the number
 
 
 class Ends:
     """The ends of partitions; kept by the polling thread, read by any."""
 
     def __init__(self) -> None:
-        self._high: dict[Place, int] = {}
-        self._read: dict[Place, int] = {}
+        self._high: dict[PartitionId, int] = {}
+        self._read: dict[PartitionId, int] = {}
         self._next = 0.0
 
     def look(self, consumer: Consumer, partitions: Iterable[Partition], now: float) -> None:
@@ -29,11 +29,11 @@ class Ends:
             if high >= 0:
                 self._high[partition.topic, partition.number] = high
 
-    def reached(self, place: Place, end: int) -> None:
+    def reached(self, place: PartitionId, end: int) -> None:
         """A partition was read up to here: transactions end in markers that are never delivered."""
         self._read[place] = end
 
-    def forget(self, place: Place) -> None:
+    def forget(self, place: PartitionId) -> None:
         """The log is not as long any more as it was."""
         self._high.pop(place, None)
         self._read.pop(place, None)

@@ -256,7 +256,7 @@ class PollingThread(threading.Thread):
         self._assignment.begin_batch()
         # Of one topic only the partitions differ, and asking for them is all that groupby needs to do.
         only = self._topics[0] if len(self._topics) == 1 else None
-        key: Callable[[Message], Any] = Message.partition if only else _place
+        key: Callable[[Message], Any] = Message.partition if only else _partition_id
         for part in runs_and_errors(batch):
             if isinstance(part, Message):
                 self._on_message_error(consumer, part)
@@ -269,7 +269,7 @@ class PollingThread(threading.Thread):
         if error is None:
             return
         if error.code() == KafkaError._PARTITION_EOF:
-            self._assignment.read_to(consumer, _place(message), message.offset() or 0, from_end=self._from_end)
+            self._assignment.read_to(consumer, _partition_id(message), message.offset() or 0, from_end=self._from_end)
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             log.error("a topic is missing", extra={"topic": message.topic(), "brokers": self.brokers})
         elif error.code() == KafkaError._AUTO_OFFSET_RESET:
@@ -338,5 +338,5 @@ class PollingThread(threading.Thread):
         consumer.close()
 
 
-def _place(message: Message) -> tuple[str, int]:
+def _partition_id(message: Message) -> tuple[str, int]:
     return message.topic(), message.partition()  # type: ignore[return-value]  # None only before it is sent

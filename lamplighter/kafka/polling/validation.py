@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from lamplighter.kafka.settings.native import Consumer, TopicPartition
 
-Place = tuple[str, int]
+PartitionId = tuple[str, int]  # the topic and the number
 
 
 class Validation:
@@ -16,7 +16,7 @@ class Validation:
     """
 
     def __init__(self) -> None:
-        self._committed: dict[Place, TopicPartition] = {}
+        self._committed: dict[PartitionId, TopicPartition] = {}
 
     def expect(self, committed: Iterable[TopicPartition]) -> None:
         """These partitions are assigned, with what was committed of them."""
@@ -26,7 +26,7 @@ class Validation:
             else:
                 self._committed.pop((tp.topic, tp.partition), None)
 
-    def begin(self, consumer: Consumer, place: Place, epoch: int | None) -> bool:
+    def begin(self, consumer: Consumer, place: PartitionId, epoch: int | None) -> bool:
         """Have the first fetch of a partition repeated where that is needed; False where its records are good.
 
         Args:
@@ -38,6 +38,6 @@ class Validation:
         consumer.seek(TopicPartition(*place, committed.offset, "", committed.leader_epoch or 0))
         return True
 
-    def forget(self, place: Place) -> None:
+    def forget(self, place: PartitionId) -> None:
         """The topic was made anew."""
         self._committed.pop(place, None)

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from lamplighter.errors import QueueError
 from lamplighter.kafka.reading.reading import Forget, Reading, tell_shorter, translated
-from lamplighter.kafka.reading.spans import Place, Position, Span
+from lamplighter.kafka.reading.spans import PartitionId, Position, Span
 from lamplighter.kafka.settings.native import Consumer, TopicPartition
 from lamplighter.kafka.settings.native import Message as KafkaMessage
 from lamplighter.kafka.topics.metadata import missing_text
@@ -97,13 +97,13 @@ class Reader:
             raise QueueError(missing_text([topic], self.brokers))
         return sorted(found.partitions)
 
-    def bounds(self, place: Place) -> tuple[int, int]:
+    def bounds(self, place: PartitionId) -> tuple[int, int]:
         """The first offset of a partition, and the end of what can be read: the last stable offset."""
         with translated(place[0], self.brokers):
             low, high = self.consumer.get_watermark_offsets(TopicPartition(*place), timeout=TIMEOUT)
         return low, high
 
-    def offsets_at(self, places: Iterable[Place], time_ms: int) -> dict[Place, int]:
+    def offsets_at(self, places: Iterable[PartitionId], time_ms: int) -> dict[PartitionId, int]:
         """The first offset at or after a time; negative where there is none."""
         wanted = [TopicPartition(*place, time_ms) for place in places]
         with translated(wanted[0].topic if wanted else "", self.brokers):
@@ -113,15 +113,15 @@ class Reader:
     # reading ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def spans(
-        self, topic: str, positions: Mapping[Place, Position] | None = None, *, forget: Forget | None = None
-    ) -> dict[Place, Span]:
+        self, topic: str, positions: Mapping[PartitionId, Position] | None = None, *, forget: Forget | None = None
+    ) -> dict[PartitionId, Span]:
         """What there is to read of a topic now, behind what was read before.
 
         Raises:
             QueueError: there is no such topic.
             BrokerUnavailable: no broker answers.
         """
-        spans: dict[Place, Span] = {}
+        spans: dict[PartitionId, Span] = {}
         for number in self.partitions(topic):
             place = topic, number
             low, end = self.bounds(place)
@@ -139,11 +139,11 @@ class Reader:
                 spans[place] = Span(start, end)
         return spans
 
-    def open(self, spans: Mapping[Place, Span], *, forget: Forget | None = None) -> Reading:
+    def open(self, spans: Mapping[PartitionId, Span], *, forget: Forget | None = None) -> Reading:
         """Begin to read; the caller closes the reading when it wants to begin another one."""
         return Reading(self.consumer, spans, brokers=self.brokers, silence=self.silence, forget=forget)
 
-    def read(self, spans: Mapping[Place, Span], *, forget: Forget | None = None) -> Iterator[KafkaMessage]:
+    def read(self, spans: Mapping[PartitionId, Span], *, forget: Forget | None = None) -> Iterator[KafkaMessage]:
         """The records of some partitions, those of each in their order.
 
         Raises:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from lamplighter.errors import BrokerUnavailable, QueueError
-from lamplighter.kafka.reading.spans import Last, Place, Position, Span
+from lamplighter.kafka.reading.spans import Last, PartitionId, Position, Span
 from lamplighter.kafka.settings.client_errors import is_fatal
 from lamplighter.kafka.settings.native import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 from lamplighter.kafka.settings.native import Message as KafkaMessage
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 TICK = 0.5  # seconds of one poll
 BATCH = 500  # records of one call
 
-Forget = Callable[[Place], object]
+Forget = Callable[[PartitionId], object]
 
 
 @dataclass(slots=True)
@@ -51,7 +51,13 @@ class Reading:
     """
 
     def __init__(
-        self, consumer: Consumer, spans: Mapping[Place, Span], *, brokers: str, silence: float, forget: Forget | None
+        self,
+        consumer: Consumer,
+        spans: Mapping[PartitionId, Span],
+        *,
+        brokers: str,
+        silence: float,
+        forget: Forget | None,
     ) -> None:
         self.open = set(spans)
         self._consumer = consumer
@@ -59,7 +65,7 @@ class Reading:
         self._silence = silence
         self._forget = forget
         self._of = {place: _Progress(span.end, span.start, probe=span.last) for place, span in spans.items()}
-        self._sought: set[Place] = set()  # in this batch: what else is in it of them is fetched once more
+        self._sought: set[PartitionId] = set()  # in this batch: what else is in it of them is fetched once more
         self._has_heard = False
         self._topic = ", ".join(sorted({topic for topic, _ in spans}))
         with translated(self._topic, brokers):
@@ -97,21 +103,21 @@ class Reading:
             self._sort(one, found)
         return found
 
-    def leave(self, place: Place) -> None:
+    def leave(self, place: PartitionId) -> None:
         """Nothing more is wanted of this partition."""
         if place in self.open:
             self.open.remove(place)
             self._consumer.incremental_unassign([TopicPartition(*place)])
 
-    def pause(self, place: Place) -> None:
+    def pause(self, place: PartitionId) -> None:
         """Fetch no more of this partition for now."""
         self._consumer.pause([TopicPartition(*place)])
 
-    def resume(self, place: Place) -> None:
+    def resume(self, place: PartitionId) -> None:
         """Fetch on."""
         self._consumer.resume([TopicPartition(*place)])
 
-    def positions(self) -> dict[Place, Position]:
+    def positions(self) -> dict[PartitionId, Position]:
         """How far each partition was read."""
         return {place: Position(one.offset, _last(one.record)) for place, one in self._of.items()}
 
@@ -144,7 +150,7 @@ class Reading:
             one.offset = message.offset() or 0
             self.leave(place)
 
-    def _give(self, place: Place, one: _Progress, message: KafkaMessage, found: list[KafkaMessage]) -> None:
+    def _give(self, place: PartitionId, one: _Progress, message: KafkaMessage, found: list[KafkaMessage]) -> None:
         if (message.offset() or 0) < one.end:
             found.append(message)
             self._move(place, one, message)
@@ -153,12 +159,14 @@ class Reading:
             one.offset = one.end
             self.leave(place)
 
-    def _move(self, place: Place, one: _Progress, message: KafkaMessage) -> None:
+    def _move(self, place: PartitionId, one: _Progress, message: KafkaMessage) -> None:
         one.record, one.offset = message, (message.offset() or 0) + 1
         if one.offset >= one.end:
             self.leave(place)
 
-    def _meet_shorter(self, place: Place, one: _Progress, message: KafkaMessage, found: list[KafkaMessage]) -> None:
+    def _meet_shorter(
+        self, place: PartitionId, one: _Progress, message: KafkaMessage, found: list[KafkaMessage]
+    ) -> None:
         """Another record stands where one was read, or the log ends there."""
         offset = message.offset() or 0
         read_to = one.offset if one.probe is None else one.probe.offset + 1
@@ -194,7 +202,7 @@ def refusal(topic: str, brokers: str, error: KafkaError) -> QueueError:
     return kind(f"The topic {topic} of the brokers {brokers} can't be read: {error.str()}")
 
 
-def tell_shorter(place: Place, *, read_to: int, cut_off_at: int) -> None:
+def tell_shorter(place: PartitionId, *, read_to: int, cut_off_at: int) -> None:
     """Say that a log is another one from here on at least than the one that was read."""
     log.warning(
         "a log has become shorter than what was read of it",

@@ -8,7 +8,7 @@ from typing import Any
 
 from lamplighter.errors import QueueError
 from lamplighter.kafka.reading.reader import Reader
-from lamplighter.kafka.reading.spans import Place, Span
+from lamplighter.kafka.reading.spans import PartitionId, Span
 from lamplighter.kafka.settings.native import Message as KafkaMessage
 
 PATIENCE = 3.0  # seconds for all partitions; what does not come is not told
@@ -33,9 +33,9 @@ class Records:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._reader = Reader(config, name="lag", options=OPTIONS)
-        self._known: dict[Place, tuple[Span, Seen | None]] = {}
+        self._known: dict[PartitionId, tuple[Span, Seen | None]] = {}
 
-    def look(self, spans: Mapping[Place, Span]) -> dict[Place, Seen | None]:
+    def look(self, spans: Mapping[PartitionId, Span]) -> dict[PartitionId, Seen | None]:
         """The first record of each span; None where it has none. Without those that can't be read, or not in time."""
         known = {place: seen for place, span in spans.items() if (seen := self._known_of(place, span)) is not None}
         found = {**known, **self._read({place: span for place, span in spans.items() if place not in known})}
@@ -46,13 +46,13 @@ class Records:
         """Let go of the client."""
         self._reader.close()
 
-    def _known_of(self, place: Place, span: Span) -> Seen | None:
+    def _known_of(self, place: PartitionId, span: Span) -> Seen | None:
         before, seen = self._known.get(place, (None, None))
         # Where the log has become shorter, another record may stand there.
         return seen if before is not None and before.start == span.start and before.end <= span.end else None
 
-    def _read(self, spans: Mapping[Place, Span]) -> dict[Place, Seen | None]:
-        found: dict[Place, Seen | None] = {}
+    def _read(self, spans: Mapping[PartitionId, Span]) -> dict[PartitionId, Seen | None]:
+        found: dict[PartitionId, Seen | None] = {}
         if not spans:
             return found
         reading = self._reader.open(spans)

@@ -10,7 +10,7 @@ from lamplighter.contracts import Headers
 from lamplighter.kafka.partitions.headers import headers_of
 from lamplighter.kafka.reading.reader import Reader
 from lamplighter.kafka.reading.reading import Reading
-from lamplighter.kafka.reading.spans import Place, Span
+from lamplighter.kafka.reading.spans import PartitionId, Span
 from lamplighter.kafka.settings.native import Message as KafkaMessage
 from lamplighter.support.clock import floor_ms
 
@@ -59,7 +59,7 @@ class Replay:
         return sum(span.end - span.start for span in spans.values()), _read(reader, spans, since_ms)
 
 
-def _since(reader: Reader, spans: dict[Place, Span], since_ms: int) -> tuple[dict[Place, Span], int]:
+def _since(reader: Reader, spans: dict[PartitionId, Span], since_ms: int) -> tuple[dict[PartitionId, Span], int]:
     """What is to be read from a time on, and the time that each message is to be looked at for."""
     offsets = reader.offsets_at(spans, since_ms)
     if any(offset < 0 for offset in offsets.values()) and max(reader.offsets_at(spans, 0).values()) < 0:
@@ -73,7 +73,7 @@ def _since(reader: Reader, spans: dict[Place, Span], since_ms: int) -> tuple[dic
     return found, NO_TIME
 
 
-def _read(reader: Reader, spans: Mapping[Place, Span], since_ms: int) -> Iterator[Record]:
+def _read(reader: Reader, spans: Mapping[PartitionId, Span], since_ms: int) -> Iterator[Record]:
     with reader:
         yield from _Merge(reader.open(spans), spans, since_ms).records()
 
@@ -81,13 +81,13 @@ def _read(reader: Reader, spans: Mapping[Place, Span], since_ms: int) -> Iterato
 class _Merge:
     """Partitions read side by side: the oldest head is next, and who is far ahead pauses."""
 
-    def __init__(self, reading: Reading, places: Iterable[Place], since_ms: int) -> None:
+    def __init__(self, reading: Reading, places: Iterable[PartitionId], since_ms: int) -> None:
         self._reading = reading
         self._batches = reading.batches()
         self._since_ms = since_ms
-        self._buffers: dict[Place, deque[Record]] = {place: deque() for place in places}
+        self._buffers: dict[PartitionId, deque[Record]] = {place: deque() for place in places}
         self._bytes = dict.fromkeys(self._buffers, 0)
-        self._paused: set[Place] = set()
+        self._paused: set[PartitionId] = set()
 
     def records(self) -> Iterator[Record]:
         """All of them."""
@@ -101,7 +101,7 @@ class _Merge:
                 return
             yield self._take(min(heads)[1])
 
-    def _take(self, place: Place) -> Record:
+    def _take(self, place: PartitionId) -> Record:
         record = self._buffers[place].popleft()
         self._bytes[place] -= len(record.value or b"")
         if place in self._paused and self._load(place) < 0.5:
@@ -121,7 +121,7 @@ class _Merge:
                 self._paused.add(place)
                 self._reading.pause(place)
 
-    def _load(self, place: Place) -> float:
+    def _load(self, place: PartitionId) -> float:
         """How much of a partition waits, 1 being all that may."""
         return max(len(self._buffers[place]) / AHEAD, self._bytes[place] / AHEAD_BYTES)
 

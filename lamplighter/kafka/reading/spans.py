@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-Place = tuple[str, int]
+PartitionId = tuple[str, int]  # the topic and the number
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from unittest.mock import Mock, patch
 import pytest
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 
-from lamplighter.kafka.monitoring.brokers import Answers, Place
+from lamplighter.kafka.monitoring.brokers import Answers, PartitionId
 from lamplighter.kafka.monitoring.stall import Stall, takes_connections
 from lamplighter.kafka.monitoring.transactions import OpenTransactions
 from lamplighter.kafka.partitions.partition import Partition
@@ -43,7 +43,7 @@ class Brokers:
         self.error: KafkaError | None = None
         self.asked: list[dict[str, Any]] = []
 
-    def ask(self, places: Iterable[Place], spec: Any, *, isolation: IsolationLevel) -> Answers:
+    def ask(self, places: Iterable[PartitionId], spec: Any, *, isolation: IsolationLevel) -> Answers:
         """What the brokers know at this moment, or nothing for ever."""
         self.asked.append({"places": list(places), "isolation": isolation})
         found: dict[TopicPartition, Future[Any]] = {TopicPartition(*place): Future() for place in places}

@@ -11,7 +11,7 @@ from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.reading import reader as reader_module
 from lamplighter.kafka.reading.reader import Reader
 from lamplighter.kafka.reading.records import Records, Seen
-from lamplighter.kafka.reading.spans import Last, Place, Position, Span
+from lamplighter.kafka.reading.spans import Last, PartitionId, Position, Span
 
 STORE = ("store", 0)
 AT = 1_795_000_000_000  # milliseconds
@@ -42,11 +42,11 @@ def publish(address: str, *values: bytes) -> None:
     assert producer.flush(10) == 0
 
 
-def read(reader: Reader, known: dict[Place, Position]) -> list[bytes | None]:
+def read(reader: Reader, known: dict[PartitionId, Position]) -> list[bytes | None]:
     """What is new behind these positions, which are moved; without what has to be forgotten."""
     values: list[bytes | None] = []
 
-    def forget(place: Place) -> None:
+    def forget(place: PartitionId) -> None:
         known.pop(place, None)
         values.clear()
 
@@ -58,7 +58,7 @@ def read(reader: Reader, known: dict[Place, Position]) -> list[bytes | None]:
 
 
 def test_what_is_new_is_read_each_time(address: str, reader: Reader) -> None:
-    known: dict[Place, Position] = {}
+    known: dict[PartitionId, Position] = {}
     publish(address, b"a", b"b")
     first = read(reader, known)
     publish(address, b"c")

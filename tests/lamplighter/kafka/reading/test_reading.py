@@ -11,7 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, TopicPartitio
 
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.reading.reading import Reading
-from lamplighter.kafka.reading.spans import Last, Place, Position, Span
+from lamplighter.kafka.reading.spans import Last, PartitionId, Position, Span
 from tests.lamplighter.kafka.records import no_record, record
 
 STORE = ("store", 0)
@@ -23,7 +23,7 @@ class Client:
 
     batches: deque[list[Message]]
     sought: list[TopicPartition] = field(default_factory=list)
-    left: list[Place] = field(default_factory=list)
+    left: list[PartitionId] = field(default_factory=list)
 
     def assign(self, places: list[TopicPartition]) -> None:
         self.assigned = [(tp.topic, tp.partition, tp.offset) for tp in places]
@@ -49,7 +49,7 @@ class Bench:
 
     def __init__(self, *batches: Sequence[Message], keeps: bool = True, silence: float = 9, **spans: Any) -> None:
         self.client = Client(deque(map(list, batches)))
-        self.forgotten: list[Place] = []
+        self.forgotten: list[PartitionId] = []
         self.given: list[int] = []
         client: Any = self.client
         self.reading = Reading(
@@ -66,7 +66,7 @@ class Bench:
             self.given += [message.offset() or 0 for message in batch]
         return self.given
 
-    def _forget(self, place: Place) -> None:
+    def _forget(self, place: PartitionId) -> None:
         self.forgotten.append(place)
         self.given.clear()
 
