@@ -10,6 +10,7 @@ from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge
 from lamplighter.kafka.deadletters.letter import fields_of, mark, mark_in, read, size, write
 from lamplighter.kafka.deadletters.letter_index import LetterIndex
+from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.producing.partitioner import Partitioner
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.reading.reader import Reader
@@ -47,7 +48,7 @@ class DeadLetters(FailedJobs):
         self._partitioner = partitioner
         self._where = where
         self._producer: KafkaProducer | None = None
-        self._positions: dict[tuple[str, int], Position] = {}
+        self._positions: dict[PartitionId, Position] = {}
         self._index = LetterIndex(connection)
         self._read_at = float("-inf")
         self._read_from = ""  # the brokers
@@ -150,7 +151,7 @@ class DeadLetters(FailedJobs):
         self._read_at = began
         return self._index
 
-    def _forget(self, place: tuple[str, int]) -> None:
+    def _forget(self, place: PartitionId) -> None:
         """The log of a partition is another one: neither its letters nor its marks are there any more."""
         self._positions.pop(place, None)
         self._index.forget(place[1])

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from lamplighter.kafka.embedded.topics import TopicReaders
-from lamplighter.kafka.monitoring.brokers import Brokers, PartitionId
+from lamplighter.kafka.monitoring.brokers import Brokers
+from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.settings.native import IsolationLevel
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.monitoring.lag import Log
+from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.settings.native import (
     AdminClient,
     ConsumerGroupTopicPartitions,
@@ -35,7 +36,6 @@ AWAY = (
 FIRST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 LAST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
-PartitionId = tuple[str, int]  # the topic and the number
 Answers = Mapping[TopicPartition, "Future[Any]"]
 
 

@@ -10,8 +10,9 @@ from lamplighter.errors import QueueError
 from lamplighter.kafka.delays.targets import targets_of
 from lamplighter.kafka.delays.waiting import Waiting, is_question
 from lamplighter.kafka.monitoring.brokers import Brokers
+from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.reading.reader import Reader
-from lamplighter.kafka.reading.spans import PartitionId, Span
+from lamplighter.kafka.reading.spans import Span
 from lamplighter.kafka.settings.native import IsolationLevel
 from lamplighter.kafka.settings.settings import MOVERS, KafkaSettings
 from lamplighter.kafka.settings.tiers import BY_GROUP, Tiers

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lamplighter.kafka.monitoring.brokers import Brokers, PartitionId
+from lamplighter.kafka.monitoring.brokers import Brokers
 from lamplighter.kafka.monitoring.lag import Log, PartitionLag, measure
+from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.reading.records import Records
 from lamplighter.kafka.reading.spans import Span
 from lamplighter.kafka.settings.native import IsolationLevel, TopicPartition

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from lamplighter.kafka.monitoring.brokers import PartitionId
 from lamplighter.kafka.monitoring.lag import Log, PartitionLag, measure_own
 from lamplighter.kafka.partitions.partition import Partition
+from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.polling.end_offsets import Ends
 
 KNOCK = 1.0  # seconds for a connection to a broker

@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from lamplighter.kafka.monitoring.brokers import LAST, Answers, PartitionId
+from lamplighter.kafka.monitoring.brokers import LAST, Answers
+from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.settings.native import IsolationLevel, KafkaException
 
 log = logging.getLogger(__name__)

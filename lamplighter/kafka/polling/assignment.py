@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from lamplighter.kafka.partitions.partition import Chunk, Partition
+from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.polling.committer import Committer
 from lamplighter.kafka.polling.end_offsets import Ends
 from lamplighter.kafka.polling.validation import Validation
@@ -15,8 +16,6 @@ from lamplighter.kafka.topics.metadata import metadata_of
 log = logging.getLogger(__name__)
 
 LOOK = 0.01  # seconds between two looks whether the jobs in hand have ended
-
-PartitionId = tuple[str, int]  # the topic and the number
 
 
 class Scheduling(Protocol):

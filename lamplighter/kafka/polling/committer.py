@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from lamplighter.kafka.partitions.partition import News, Partition
+from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.settings.client_errors import Verdict, judge
 from lamplighter.kafka.settings.native import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -13,8 +14,6 @@ log = logging.getLogger(__name__)
 EVERY = 1.0  # seconds
 AFTER = 5_000  # finished messages
 SOON = 0.1  # seconds until a commit that was refused is sent again; twice as long after each further refusal
-
-PartitionId = tuple[str, int]  # the topic and the number
 
 
 class Committer:

@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 
 from lamplighter.kafka.partitions.partition import Partition
+from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.settings.native import Consumer, TopicPartition
 
 EVERY = 1.0  # seconds between two looks
-
-PartitionId = tuple[str, int]  # the topic and the number
 
 
 class Ends:

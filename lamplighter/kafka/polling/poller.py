@@ -9,6 +9,7 @@ from typing import Any
 
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.partitions.partition import Partition
+from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.polling.assignment import Assignment, Scheduling
 from lamplighter.kafka.polling.batches import runs_and_errors
 from lamplighter.kafka.polling.committer import Committer
@@ -338,5 +339,5 @@ class PollingThread(threading.Thread):
         consumer.close()
 
 
-def _partition_id(message: Message) -> tuple[str, int]:
+def _partition_id(message: Message) -> PartitionId:
     return message.topic(), message.partition()  # type: ignore[return-value]  # None only before it is sent

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 
+from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.settings.native import Consumer, TopicPartition
-
-PartitionId = tuple[str, int]  # the topic and the number
 
 
 class Validation:

@@ -6,8 +6,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from lamplighter.errors import QueueError
+from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.reading.reading import Forget, Reading, tell_shorter, translated
-from lamplighter.kafka.reading.spans import PartitionId, Position, Span
+from lamplighter.kafka.reading.spans import Position, Span
 from lamplighter.kafka.settings.native import Consumer, TopicPartition
 from lamplighter.kafka.settings.native import Message as KafkaMessage
 from lamplighter.kafka.topics.metadata import missing_text

@@ -7,7 +7,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from lamplighter.errors import BrokerUnavailable, QueueError
-from lamplighter.kafka.reading.spans import Last, PartitionId, Position, Span
+from lamplighter.kafka.partitions.partition_id import PartitionId
+from lamplighter.kafka.reading.spans import Last, Position, Span
 from lamplighter.kafka.settings.client_errors import is_fatal
 from lamplighter.kafka.settings.native import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 from lamplighter.kafka.settings.native import Message as KafkaMessage

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lamplighter.errors import QueueError
+from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.reading.reader import Reader
-from lamplighter.kafka.reading.spans import PartitionId, Span
+from lamplighter.kafka.reading.spans import Span
 from lamplighter.kafka.settings.native import Message as KafkaMessage
 
 PATIENCE = 3.0  # seconds for all partitions; what does not come is not told

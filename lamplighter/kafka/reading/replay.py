@@ -8,9 +8,10 @@ from typing import Any
 
 from lamplighter.contracts import Headers
 from lamplighter.kafka.partitions.headers import headers_of
+from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.reading.reader import Reader
 from lamplighter.kafka.reading.reading import Reading
-from lamplighter.kafka.reading.spans import PartitionId, Span
+from lamplighter.kafka.reading.spans import Span
 from lamplighter.kafka.settings.native import Message as KafkaMessage
 from lamplighter.support.clock import floor_ms
 

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-PartitionId = tuple[str, int]  # the topic and the number
-
 
 @dataclass(frozen=True, slots=True)
 class Last:

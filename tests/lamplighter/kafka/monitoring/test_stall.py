@@ -10,10 +10,11 @@ from unittest.mock import Mock, patch
 import pytest
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicPartition
 
-from lamplighter.kafka.monitoring.brokers import Answers, PartitionId
+from lamplighter.kafka.monitoring.brokers import Answers
 from lamplighter.kafka.monitoring.stall import Stall, takes_connections
 from lamplighter.kafka.monitoring.transactions import OpenTransactions
 from lamplighter.kafka.partitions.partition import Partition
+from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.polling.end_offsets import Ends
 
 

@@ -8,10 +8,11 @@ from confluent_kafka import Producer
 
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
+from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.reading import reader as reader_module
 from lamplighter.kafka.reading.reader import Reader
 from lamplighter.kafka.reading.records import Records, Seen
-from lamplighter.kafka.reading.spans import Last, PartitionId, Position, Span
+from lamplighter.kafka.reading.spans import Last, Position, Span
 
 STORE = ("store", 0)
 AT = 1_795_000_000_000  # milliseconds

@@ -10,8 +10,9 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, TopicPartition
 
 from lamplighter.errors import BrokerUnavailable, QueueError
+from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.reading.reading import Reading
-from lamplighter.kafka.reading.spans import Last, PartitionId, Position, Span
+from lamplighter.kafka.reading.spans import Last, Position, Span
 from tests.lamplighter.kafka.records import no_record, record
 
 STORE = ("store", 0)
