@@ -79,7 +79,7 @@ class KafkaConnections:
             is_gone=self._has_ended if settings.is_embedded else lambda address: False,
             clock=self._clock,
             databases=self._databases if self._config.get("database.connections") else None,
-            names=self._app.path("storage/framework/movers"),
+            instance_ids=self._app.path("storage/framework/movers"),
             known=tuple(self._config.mapping("queue.connections", {})),
         )
 

@@ -52,7 +52,7 @@ class KafkaQueue:
         is_gone: Callable[[str], bool] = lambda address: False,
         clock: BrokerClock | None = None,
         databases: Callable[[], Databases] | None = None,
-        names: Path | None = None,
+        instance_ids: Path | None = None,
         known: Collection[str] = (),
     ) -> None:
         self.connection = connection
@@ -82,7 +82,7 @@ class KafkaQueue:
             producer=self._get_producer,
             clock=clock,
             databases=databases,
-            names=names,
+            instance_ids=instance_ids,
             known=known,
         )
         self.counting = Counting(settings, lambda: settings.client_config(address()), rows=self.delays.rows)

@@ -20,7 +20,7 @@ from lamplighter.contracts import Headers, Message
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
 from lamplighter.database.rows import dump_headers, load_headers
-from lamplighter.kafka.delays.names import HeldName
+from lamplighter.kafka.delays.instance_ids import HeldInstanceId
 from lamplighter.kafka.delays.table import DelayedJobs
 from lamplighter.kafka.embedded.folder import BrokerFolder
 from lamplighter.kafka.embedded.lock import take
@@ -217,7 +217,7 @@ def test_a_heartbeat_is_read_or_removed(folder: Path, content: bytes) -> None:
 def test_a_movers_name_is_one_of_ours(folder: Path, content: bytes) -> None:
     file = folder / "name"
     file.write_bytes(content)
-    name = HeldName(os.open(file, os.O_RDWR))
+    name = HeldInstanceId(os.open(file, os.O_RDWR))
 
     assert name.text.startswith("lamplighter-")
     assert file.read_text() == name.text

@@ -12,8 +12,8 @@ from lamplighter.errors import ConfigError
 from lamplighter.kafka.delays.clock import BrokerClock, HostClock
 from lamplighter.kafka.delays.copies import Copies
 from lamplighter.kafka.delays.holding import Holding
+from lamplighter.kafka.delays.instance_ids import HeldInstanceId, take_instance_id
 from lamplighter.kafka.delays.mover import Mover
-from lamplighter.kafka.delays.names import HeldName, take_name
 from lamplighter.kafka.delays.targets import targets_of
 from lamplighter.kafka.producing.partitioner import Partitioner
 from lamplighter.kafka.producing.producer import KafkaProducer
@@ -45,7 +45,7 @@ class Delays:
         producer: Callable[[], KafkaProducer],
         clock: BrokerClock | None = None,
         databases: Callable[[], Databases] | None = None,
-        names: Path | None = None,
+        instance_ids: Path | None = None,
         known: Collection[str] = (),
     ) -> None:
         clock = clock or BrokerClock()
@@ -56,8 +56,8 @@ class Delays:
         self._partitioner = partitioner
         self._producer = producer
         self._databases = databases
-        self._names = names
-        self._name: HeldName | None = None
+        self._instance_ids = instance_ids
+        self._instance_id: HeldInstanceId | None = None
         self._known = known
         self._is_store = settings.delay_store == "database"
         self._table: DelayedJobs | None = None
@@ -103,9 +103,9 @@ class Delays:
         )
 
     def _begin_as_child(self) -> None:
-        """The threads that move jobs are the parent's, and so is their name."""
+        """The threads that move jobs are the parent's, and so is their `group.instance.id`."""
         self._making = threading.Lock()
-        self._mover = self._row_mover = self._name = None
+        self._mover = self._row_mover = self._instance_id = None
 
     def rows(self) -> "DelayedJobs | None":
         """The table where jobs may wait in it, whatever the store is now; None where there is none."""
@@ -154,7 +154,7 @@ class Delays:
         # A producer of its own: reports are taken by the thread that owns what they are about.
         producer = KafkaProducer(self._producer_config(), timeout=PATIENCE, creating=0)
         config = self._consumer_config()
-        self._name = self._take_name(config)
+        self._instance_id = self._take_instance_id(config)
         self._mover = mover = Mover(
             config,
             settings.tiers,
@@ -162,7 +162,7 @@ class Delays:
             producer,
             targets_of(settings),
             partitioner=self._partitioner,
-            name=self._name,
+            instance_id=self._instance_id,
         )
         mover.start()
         if self._databases is not None:
@@ -192,8 +192,8 @@ class Delays:
         threads = [thread for thread in (self._row_mover, self._mover) if thread is not None]
         self._row_mover = self._mover = None
         ended = [thread.stop(timeout=max(0.0, until - time.monotonic())) for thread in threads]
-        if self._name is not None and all(ended):
-            self._name.release()
+        if self._instance_id is not None and all(ended):
+            self._instance_id.release()
         return all(ended)
 
     def _producer_config(self) -> dict[str, Any]:
@@ -207,7 +207,7 @@ class Delays:
         }
 
     def _consumer_config(self) -> dict[str, Any]:
-        # With the protocol `consumer` a name is not free before the session of whoever was killed has ended.
+        # With the protocol `consumer` an instance id is not free before the session of whoever was killed has ended.
         settings = replace(self._settings, group_protocol="classic")
         return {
             **settings.consumer_config(self._address()),
@@ -219,11 +219,11 @@ class Delays:
             **({"fetch.wait.max.ms": 100} if settings.is_embedded else {}),
         }
 
-    def _take_name(self, config: dict[str, Any]) -> HeldName | None:
-        """One of this host's names, so that nothing waits for the session of one that was killed and started again."""
-        if "group.instance.id" in config or self._settings.is_embedded or self._names is None:
+    def _take_instance_id(self, config: dict[str, Any]) -> HeldInstanceId | None:
+        """An id of this host, so that no job waits for the session of a worker that was killed and started again."""
+        if "group.instance.id" in config or self._settings.is_embedded or self._instance_ids is None:
             return None
-        return take_name(self._names, self._settings.delays_group)
+        return take_instance_id(self._instance_ids, self._settings.delays_group)
 
 
 def _for_ever(topic: str, wait: float) -> None:

@@ -11,7 +11,7 @@ from lamplighter.errors import QueueError, Unavailable
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.delay_partition import MOST_IN_HAND, DelayPartition
 from lamplighter.kafka.delays.holding import ASK_AGAIN, ask
-from lamplighter.kafka.delays.names import HeldName
+from lamplighter.kafka.delays.instance_ids import HeldInstanceId
 from lamplighter.kafka.delays.passing import Passing
 from lamplighter.kafka.delays.targets import Targets
 from lamplighter.kafka.polling.validation import Validation
@@ -62,12 +62,12 @@ class Mover(threading.Thread):
         targets: Targets,
         *,
         partitioner: Partitioner,
-        name: HeldName | None = None,
+        instance_id: HeldInstanceId | None = None,
     ) -> None:
         super().__init__(name="lamplighter-kafka-delays", daemon=True)
         self.is_ready = False
-        self._config = {**config, **({"group.instance.id": name.text} if name is not None else {})}
-        self._name = name
+        self._config = {**config, **({"group.instance.id": instance_id.text} if instance_id is not None else {})}
+        self._instance_id = instance_id
         self._tiers = tiers
         self._clock = clock
         self._producer = producer
@@ -170,9 +170,9 @@ class Mover(threading.Thread):
         self._fatal = None
         self._give_up(list(self._partitions))
         # The code of the error is only that it is fatal.
-        if self._name is None or "instance" not in fatal.str().lower():
+        if self._instance_id is None or "instance" not in fatal.str().lower():
             raise KafkaException(fatal)
-        self._config["group.instance.id"] = self._name.change()
+        self._config["group.instance.id"] = self._instance_id.change()
         log.warning(
             "another worker moves delayed jobs under this one's name; it has a new one", extra={"reason": fatal.str()}
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lamplighter.kafka.delays.names import take_name
+from lamplighter.kafka.delays.instance_ids import take_instance_id
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from tests.harness import ROOT, Broker, Project
 from tests.programs import OUTCOME, run
@@ -186,9 +186,9 @@ print(before, all(found), outcome(child), is_whole())
 
 NAME = """
 from pathlib import Path
-from lamplighter.kafka.delays.names import take_name
+from lamplighter.kafka.delays.instance_ids import take_instance_id
 
-name = take_name(Path(sys.argv[1]), "group")
+name = take_instance_id(Path(sys.argv[1]), "group")
 print(name.text, flush=True)
 if os.fork() == 0:
     sys.stdin.read()
@@ -309,7 +309,7 @@ def test_a_name_of_a_mover_that_was_killed_is_free_though_its_child_lives(tmp_pa
 
     parent.kill()
     parent.wait(10)
-    name = take_name(tmp_path, "group")
+    name = take_instance_id(tmp_path, "group")
 
     assert name is not None
     assert name.text == text
