@@ -43,7 +43,7 @@ class Proxy(threading.Thread):
                 near.close()
                 continue
             for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+                threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()
 
     def end(self) -> None:
         """Take no more connections."""
@@ -51,7 +51,7 @@ class Proxy(threading.Thread):
         self.join(5)
         self._listener.close()
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
         waiting: deque[tuple[float, bytes]] = deque()
         due = 0.0
         with suppress(OSError, ValueError):

@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
 from lamplighter.database.rows import load_headers
-from lamplighter.kafka.delays.waiting import HEADER
+from lamplighter.kafka.delays.delayed_message import HEADER
 from lamplighter.kafka.monitoring.counting import Counting
 from lamplighter.kafka.monitoring.groups import GroupReader
 from lamplighter.kafka.partitions.headers import UNREADABLE

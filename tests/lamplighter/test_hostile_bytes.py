@@ -21,8 +21,8 @@ from lamplighter.errors import ClaimLost, UnreadablePayload
 from lamplighter.kafka.deadletters.letter import PREFIX, fields_of
 from lamplighter.kafka.deadletters.letter import read as read_letter
 from lamplighter.kafka.deadletters.letter import write as write_letter
+from lamplighter.kafka.delays.delayed_message import CLOCK, HEADER, asks_for_time, wrap
 from lamplighter.kafka.delays.targets import targets_of
-from lamplighter.kafka.delays.waiting import CLOCK, HEADER, is_question, wrap
 from lamplighter.kafka.monitoring.counting import _held
 from lamplighter.kafka.monitoring.lag import Log, measure
 from lamplighter.kafka.partitions.offset_map import PREFIX as HANDOVER
@@ -128,7 +128,7 @@ def test_a_record_of_a_delay_topic_is_ours_or_keeps_its_bytes(record: confluent_
     assert len(message.headers) == len(headers_in(record)) - found.is_ours
     assert all(header in kept for header in headers_in(record))
     assert found.is_ours or found.topic == "store"
-    assert not is_question(record) or not record.value()
+    assert not asks_for_time(record) or not record.value()
     json.dumps(_fields(_held("store.delay.1[0]@0", found)), ensure_ascii=False).encode()
     again = TARGETS.read(record_of(wrap(message, "orders", due=9, sent=1), kind=1, at=1))
     assert list(again.message.headers) == list(message.headers)

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from lamplighter.kafka.delays.waiting import Waiting, is_question
+from lamplighter.kafka.delays.delayed_message import DelayedMessage, asks_for_time
 from lamplighter.kafka.partitions.intake import Intake
 from lamplighter.kafka.partitions.offset_map import OffsetMap
 from lamplighter.kafka.partitions.tracker import Tracker
@@ -35,7 +35,7 @@ class DelayPartition:
         number: int,
         seconds: int,
         *,
-        read: Callable[[Any], Waiting],
+        read: Callable[[Any], DelayedMessage],
         left: TopicPartition | None = None,
     ) -> None:
         self.topic = topic
@@ -49,7 +49,7 @@ class DelayPartition:
         self.committed: int | None = None
         self.in_hand = 0
         self._read = read
-        self._head: Waiting | None = None
+        self._head: DelayedMessage | None = None
         left = left or TopicPartition(topic, number)
         self._left_at = left.offset
         self._left_epoch = -1 if left.leader_epoch is None else left.leader_epoch
@@ -62,7 +62,7 @@ class DelayPartition:
         """A record was fetched; those that only ask for the time are done with this."""
         self.intake.move([record])
         self.tracker.deliver([record.offset()])
-        if is_question(record):
+        if asks_for_time(record):
             self.tracker.finish(record.offset())
         else:
             self.held.append((record, now))
@@ -84,7 +84,7 @@ class DelayPartition:
         # What is here was written before: one whose sender says otherwise must not hold up what stands behind it.
         return min(min(self._head.since, came) + self.seconds, self._head.due)
 
-    def take(self) -> tuple[int, Waiting]:
+    def take(self) -> tuple[int, DelayedMessage]:
         """The offset of the first record, and what it says; it is in hand until `done`."""
         record, _ = self.held.popleft()
         head, self._head = self._head or self._read(record), None

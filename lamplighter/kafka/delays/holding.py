@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, QueueError, UnsupportedDelay
 from lamplighter.kafka.delays.clock import BrokerClock
-from lamplighter.kafka.delays.waiting import CLOCK, wrap
+from lamplighter.kafka.delays.delayed_message import CLOCK, wrap
 from lamplighter.kafka.producing.partitioner import ANY_PARTITION
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.settings.native import TIMESTAMP_LOG_APPEND_TIME

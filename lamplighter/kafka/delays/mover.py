@@ -10,9 +10,9 @@ from typing import Any
 from lamplighter.errors import QueueError, Unavailable
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.delay_partition import MOST_IN_HAND, DelayPartition
+from lamplighter.kafka.delays.forwarding import Forwarding
 from lamplighter.kafka.delays.holding import ASK_AGAIN, ask
 from lamplighter.kafka.delays.instance_ids import HeldInstanceId
-from lamplighter.kafka.delays.passing import Passing
 from lamplighter.kafka.delays.targets import Targets
 from lamplighter.kafka.polling.validation import Validation
 from lamplighter.kafka.producing.partitioner import Partitioner
@@ -76,7 +76,7 @@ class Mover(threading.Thread):
         self._validation = Validation()
         self._sought: set[tuple[str, int]] = set()  # in this batch: what else is in it is fetched once more
         self._read = targets.read
-        self._passing = Passing(clock, producer, targets, partitioner, tiers=tiers, topics=self._list_topics)
+        self._forwarding = Forwarding(clock, producer, targets, partitioner, tiers=tiers, topics=self._list_topics)
         self._fatal: KafkaError | None = None
         self._told: set[str] = set()
         self._stopping = threading.Event()
@@ -238,7 +238,7 @@ class Mover(threading.Thread):
             return IDLE
         able = [partition for partition in self._partitions.values() if partition.in_hand < MOST_IN_HAND]
         at = min((partition.next_at() for partition in able), default=float("inf"))
-        return max(0.0, min(IDLE, min(at, self._passing.next_at()) - self._clock.now()))
+        return max(0.0, min(IDLE, min(at, self._forwarding.next_at()) - self._clock.now()))
 
     def _receive(self, consumer: Consumer, record: KafkaMessage) -> None:
         error = record.error()
@@ -291,8 +291,8 @@ class Mover(threading.Thread):
         now = self._clock.now()
         for partition in self._partitions.values():
             while partition.in_hand < MOST_IN_HAND and partition.next_at() <= now:
-                self._passing.take(partition, now)
-        self._passing.take_due(now)
+                self._forwarding.take(partition, now)
+        self._forwarding.take_due(now)
 
     def _regulate(self, consumer: Consumer) -> None:
         """Fetch no further where the first is not due; a pause throws away what librdkafka has fetched, no more."""

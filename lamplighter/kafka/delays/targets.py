@@ -6,7 +6,7 @@ from typing import Any
 
 from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, QueueError
-from lamplighter.kafka.delays.waiting import Waiting, unwrap
+from lamplighter.kafka.delays.delayed_message import DelayedMessage, unwrap
 from lamplighter.kafka.partitions.headers import headers_of
 from lamplighter.kafka.settings.native import KafkaException
 from lamplighter.kafka.settings.settings import KafkaSettings
@@ -38,13 +38,13 @@ class Targets:
         self._looked_at = float("-inf")
         self._reason: str | None = None  # why the last look told nothing
 
-    def read(self, record: Any) -> Waiting:
+    def read(self, record: Any) -> DelayedMessage:
         """What a record says, whoever has written it."""
-        waiting = unwrap(record)
-        if waiting is not None and self._takes(waiting.topic):
-            return waiting
+        delayed = unwrap(record)
+        if delayed is not None and self._takes(delayed.topic):
+            return delayed
         message = Message(record.value() or b"", record.key(), headers_of(record))
-        return Waiting(self._default_queue, 0.0, 0.0, message, is_ours=False)
+        return DelayedMessage(self._default_queue, 0.0, 0.0, message, is_ours=False)
 
     def check(self, topic: str, topics: Callable[[], Iterable[str]]) -> None:
         """Look whether a topic is there, without making it: a name in a record must not make one.

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from lamplighter.errors import MigrationError, Unavailable
+from lamplighter.kafka.delays.delayed_message import DelayedMessage
 from lamplighter.kafka.delays.naming import told_by
-from lamplighter.kafka.delays.waiting import Waiting
 from lamplighter.kafka.monitoring.delayed import Stray, WaitingJobs
 from lamplighter.kafka.monitoring.groups import GroupReader
 from lamplighter.kafka.settings.settings import KafkaSettings
@@ -92,7 +92,7 @@ class Counting:
         Raises:
             BrokerUnavailable: no broker answers.
         """
-        found = Counter(waiting.topic for _, waiting in self._waiting.all())
+        found = Counter(delayed.topic for _, delayed in self._waiting.all())
         try:
             rows = self._rows()
             return Delayed({queue: found[queue] + (0 if rows is None else rows.count(queue)) for queue in queues})
@@ -114,8 +114,8 @@ class Counting:
         return self._waiting.strays()
 
     def _every_held(self, most: int) -> Iterator[HeldJob]:
-        for position, waiting in self._waiting.all():
-            yield _held(position, waiting)
+        for position, delayed in self._waiting.all():
+            yield _held(position, delayed)
         for row in self._held_rows(most):
             yield HeldJob(row.id, row.job_id, row.name, row.queue, row.due, can_cancel=True)
 
@@ -130,7 +130,7 @@ class Counting:
             return ()
 
 
-def _held(position: str, waiting: Waiting) -> HeldJob:
-    job_id, name = told_by(waiting.message.payload)
-    name = name if waiting.is_ours else f"{name} (not ours)"
-    return HeldJob(position, job_id, name, waiting.topic, waiting.due, can_cancel=False)
+def _held(position: str, delayed: DelayedMessage) -> HeldJob:
+    job_id, name = told_by(delayed.message.payload)
+    name = name if delayed.is_ours else f"{name} (not ours)"
+    return HeldJob(position, job_id, name, delayed.topic, delayed.due, can_cancel=False)

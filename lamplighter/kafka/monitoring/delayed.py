@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lamplighter.errors import QueueError
+from lamplighter.kafka.delays.delayed_message import DelayedMessage, asks_for_time
 from lamplighter.kafka.delays.targets import targets_of
-from lamplighter.kafka.delays.waiting import Waiting, is_question
 from lamplighter.kafka.monitoring.brokers import Brokers
 from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.reading.reader import Reader
@@ -51,7 +51,7 @@ class WaitingJobs:
         self._settings = settings
         self._config = config
 
-    def all(self) -> Iterator[tuple[str, Waiting]]:
+    def all(self) -> Iterator[tuple[str, DelayedMessage]]:
         """What waits, each with its position; as many as may be looked at, and a WARNING where there are more.
 
         Long delays are looked for in topics whatever the store is now: what was put there waits there.
@@ -94,14 +94,14 @@ class WaitingJobs:
         group: str,
         *,
         only_begun: bool = False,
-    ) -> Iterator[tuple[str, Waiting]]:
+    ) -> Iterator[tuple[str, DelayedMessage]]:
         """What a group has not moved; with `only_begun` of partitions of which it has moved something."""
         places = [(topic, number) for topic in tiers.topics() for number in topics.get(topic, ())]
         spans = _not_moved(brokers, places, group, only_begun=only_begun)
         read, left = targets_of(self._settings).read, MOST
         with Reader(self._config(), name="waiting", silence=SILENCE) as reader:
             for record in reader.read(spans):
-                if is_question(record):
+                if asks_for_time(record):
                     continue
                 if not left:
                     log.warning("more delayed jobs wait than are looked at", extra={"looked_at": MOST})

@@ -13,7 +13,7 @@ from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.contracts import Headers
 from lamplighter.database.rows import load_headers
-from lamplighter.kafka.delays.waiting import unwrap
+from lamplighter.kafka.delays.delayed_message import unwrap
 from lamplighter.kafka.partitions.headers import headers_of
 from tests.faults.chaos.numbering import number_in
 from tests.faults.chaos.scene import Scene

@@ -8,8 +8,8 @@ from confluent_kafka import KafkaError, KafkaException
 from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, QueueError
 from lamplighter.kafka.delays import targets as targets_module
+from lamplighter.kafka.delays.delayed_message import wrap
 from lamplighter.kafka.delays.targets import Targets
-from lamplighter.kafka.delays.waiting import wrap
 from lamplighter.kafka.settings.tiers import SHORT, Tiers
 from tests.lamplighter.kafka.records import record_of
 

@@ -8,7 +8,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from lamplighter.contracts import Message
 from lamplighter.errors import Unavailable
-from lamplighter.kafka.delays.waiting import wrap
+from lamplighter.kafka.delays.delayed_message import wrap
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.monitoring.counting import Counting, Delayed, Row
 from lamplighter.kafka.partitions.offset_map import OffsetMap

@@ -19,7 +19,7 @@ _A_HEADER = re.compile(rb"(\d{1,14}) (\d{1,14}) (-|\d{1,14}) (?!\.{1,2}\Z)([a-zA
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class DelayedMessage:
     """A message that is held back.
 
     Attributes:
@@ -46,7 +46,7 @@ def wrap(message: Message, topic: str, *, due: float, sent: float, wait: float |
     return Message(message.payload, message.key, [*message.headers, (HEADER, " ".join(map(str, words)).encode())])
 
 
-def unwrap(record: Any) -> Waiting | None:
+def unwrap(record: Any) -> DelayedMessage | None:
     """What a record of a delay topic says; None where none of ours has written it.
 
     Whoever may write to the topic chooses every byte of it.
@@ -66,9 +66,9 @@ def unwrap(record: Any) -> Waiting | None:
         return None
     # Only our own header goes: one that an earlier record had by this name is the message's.
     others = [header for number, header in enumerate(headers) if number != place]
-    return Waiting(told[4].decode(), at, since, Message(record.value() or b"", record.key(), others))
+    return DelayedMessage(told[4].decode(), at, since, Message(record.value() or b"", record.key(), others))
 
 
-def is_question(record: Any) -> bool:
+def asks_for_time(record: Any) -> bool:
     """Whether a record only asks the brokers for their time, as we write it to the letter."""
     return not record.value() and record.key() is None and list(headers_of(record)) == [(CLOCK, b"")]

@@ -12,9 +12,9 @@ from lamplighter.contracts import Message
 from lamplighter.errors import UnsupportedDelay
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.delay_partition import DelayPartition
+from lamplighter.kafka.delays.delayed_message import CLOCK, HEADER, asks_for_time, unwrap, wrap
 from lamplighter.kafka.delays.holding import DAY, Holding
 from lamplighter.kafka.delays.targets import targets_of
-from lamplighter.kafka.delays.waiting import CLOCK, HEADER, is_question, unwrap, wrap
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.kafka.settings.tiers import LONG, SHORT, Tiers
 from lamplighter.kafka.topics.delay_topics import config_of, problems
@@ -132,7 +132,7 @@ def test_a_header_that_bears_the_name_of_ours_stays_with_its_message() -> None:
     ],
 )
 def test_only_what_says_nothing_else_is_a_question_for_the_time(message: Message) -> None:
-    assert not is_question(appended(message, 1.0))
+    assert not asks_for_time(appended(message, 1.0))
 
 
 def test_a_sender_that_says_it_wrote_tomorrow_holds_up_its_partition_no_longer_than_others() -> None:
@@ -151,13 +151,13 @@ def test_a_partition_waits_for_its_first_and_commits_what_is_done() -> None:
 
     at = partition.next_at()
     first, _ = partition.take()
-    second, waiting = partition.take()
+    second, delayed = partition.take()
     partition.done(second)
     before = partition.news()
     partition.done(first)
 
     assert at == 105.001
-    assert waiting.due == 106.501
+    assert delayed.due == 106.501
     assert (before, partition.news()) == (None, 10)
 
 
@@ -167,7 +167,7 @@ def test_a_question_for_the_time_is_done_when_it_is_read() -> None:
 
     partition.receive(question)
 
-    assert is_question(question)
+    assert asks_for_time(question)
     assert (partition.news(), len(partition.held)) == (4, 0)
 
 
@@ -177,9 +177,9 @@ def test_what_can_not_be_read_waits_for_nothing() -> None:
     partition.receive(appended(Message(b"rubbish", b"key", [(HEADER, b"rubbish")]), 100.0))
 
     assert partition.next_at() == 0.0
-    waiting = partition.take()[1]
-    assert (waiting.topic, waiting.is_ours) == ("store", False)
-    assert waiting.message == Message(b"rubbish", b"key", [(HEADER, b"rubbish")])
+    delayed = partition.take()[1]
+    assert (delayed.topic, delayed.is_ours) == ("store", False)
+    assert delayed.message == Message(b"rubbish", b"key", [(HEADER, b"rubbish")])
 
 
 @pytest.mark.parametrize("wrong", ["retention.ms", "retention.bytes", "message.timestamp.type"])

@@ -10,9 +10,9 @@ from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge, QueueError, Unavailable
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.delay_partition import DelayPartition
+from lamplighter.kafka.delays.delayed_message import DelayedMessage, wrap
 from lamplighter.kafka.delays.holding import learn
 from lamplighter.kafka.delays.targets import Targets
-from lamplighter.kafka.delays.waiting import Waiting, wrap
 from lamplighter.kafka.producing.partitioner import Partitioner
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.settings.native import Message as KafkaMessage
@@ -25,7 +25,7 @@ ROUND = 15.5  # seconds that a record waits once more which its topic refuses: i
 MOST_REFUSALS = 1_000  # topics that are remembered: their names come from records
 
 
-class Passing:
+class Forwarding:
     """Produces what is due; a record is done when the brokers have acknowledged it where it went.
 
     Used by the moving thread alone.
@@ -51,7 +51,7 @@ class Passing:
         self._targets = targets
         self._topics = topics
         self._partitioner = partitioner
-        self._due: list[tuple[float, int, DelayPartition, int, Waiting]] = []
+        self._due: list[tuple[float, int, DelayPartition, int, DelayedMessage]] = []
         self._numbers = itertools.count()
         self._refused: dict[str, float] = {}
         self._gone: set[str] = set()
@@ -63,65 +63,67 @@ class Passing:
 
     def take(self, partition: DelayPartition, now: float) -> None:
         """The first record of a partition goes on."""
-        offset, waiting = partition.take()
-        if not waiting.is_ours:
+        offset, delayed = partition.take()
+        if not delayed.is_ours:
             log.error(
                 "a record of a delay topic is not ours; it goes to the default queue, and fails there",
-                extra={"position": f"{partition}@{offset}", "queue": waiting.topic},
+                extra={"position": f"{partition}@{offset}", "queue": delayed.topic},
             )
-        self._pass_on(partition, offset, waiting, now)
+        self._forward(partition, offset, delayed, now)
 
     def take_due(self, now: float) -> None:
         """Those in hand that are due go on."""
         while self._due and self._due[0][0] <= now:
-            _, _, partition, offset, waiting = heapq.heappop(self._due)
+            _, _, partition, offset, delayed = heapq.heappop(self._due)
             if not partition.lost:
-                self._pass_on(partition, offset, waiting, now)
+                self._forward(partition, offset, delayed, now)
 
-    def _pass_on(self, partition: DelayPartition, offset: int, waiting: Waiting, now: float) -> None:
-        left = waiting.due - now
+    def _forward(self, partition: DelayPartition, offset: int, delayed: DelayedMessage, now: float) -> None:
+        left = delayed.due - now
         if left <= 0:
-            self._send(partition, offset, waiting, waiting.topic, waiting.message)
+            self._send(partition, offset, delayed, delayed.topic, delayed.message)
         elif left < self._tiers.seconds[0]:
-            self._wait(waiting.due, partition, offset, waiting)
+            self._wait(delayed.due, partition, offset, delayed)
         else:
             topic = self._tiers.topic(self._tiers.choose(left))
-            record = wrap(waiting.message, waiting.topic, due=waiting.due, sent=now)
-            self._send(partition, offset, waiting, topic, record)
+            record = wrap(delayed.message, delayed.topic, due=delayed.due, sent=now)
+            self._send(partition, offset, delayed, topic, record)
 
-    def _wait(self, until: float, partition: DelayPartition, offset: int, waiting: Waiting) -> None:
-        heapq.heappush(self._due, (until, next(self._numbers), partition, offset, waiting))
+    def _wait(self, until: float, partition: DelayPartition, offset: int, delayed: DelayedMessage) -> None:
+        heapq.heappush(self._due, (until, next(self._numbers), partition, offset, delayed))
 
-    def _send(self, partition: DelayPartition, offset: int, waiting: Waiting, topic: str, message: Message) -> None:
+    def _send(
+        self, partition: DelayPartition, offset: int, delayed: DelayedMessage, topic: str, message: Message
+    ) -> None:
         def told(error: QueueError | None, sent: KafkaMessage) -> None:
             if error is not None:
-                self._on_refusal(partition, offset, waiting, topic, error)
+                self._on_refusal(partition, offset, delayed, topic, error)
             elif not partition.lost:
                 learn(self._clock, sent)
                 partition.done(offset)
 
         until = self._refused.get(topic, 0.0)
         if until > self._clock.now():
-            self._postpone(partition, offset, waiting, until, goes_round=topic in self._gone)
+            self._postpone(partition, offset, delayed, until, goes_round=topic in self._gone)
             return
         try:
-            if topic == waiting.topic:
+            if topic == delayed.topic:
                 self._targets.check(topic, self._topics)
             self._producer.send_soon(topic, message, self._partitioner(topic, message), told)
         except QueueError as error:
-            self._on_refusal(partition, offset, waiting, topic, error)
+            self._on_refusal(partition, offset, delayed, topic, error)
 
     def _on_refusal(
-        self, partition: DelayPartition, offset: int, waiting: Waiting, topic: str, error: QueueError
+        self, partition: DelayPartition, offset: int, delayed: DelayedMessage, topic: str, error: QueueError
     ) -> None:
         """Brokers that are away are waited for. A topic that refuses holds up its own jobs alone: these go round."""
         now = self._clock.now()
         self._tell(f"{partition}@{offset}", topic, error, now)
-        goes_round = topic == waiting.topic and not isinstance(error, Unavailable)
+        goes_round = topic == delayed.topic and not isinstance(error, Unavailable)
         if not isinstance(error, MessageTooLarge):
             self._refuse(topic, now, goes_round=goes_round)
         if not partition.lost:
-            self._postpone(partition, offset, waiting, now + REFUSED, goes_round=goes_round)
+            self._postpone(partition, offset, delayed, now + REFUSED, goes_round=goes_round)
 
     def _tell(self, position: str, topic: str, error: QueueError, now: float) -> None:
         kind = (topic, type(error))
@@ -144,11 +146,11 @@ class Passing:
         self._targets.forget(topic)
 
     def _postpone(
-        self, partition: DelayPartition, offset: int, waiting: Waiting, until: float, *, goes_round: bool
+        self, partition: DelayPartition, offset: int, delayed: DelayedMessage, until: float, *, goes_round: bool
     ) -> None:
         """Into the hand until then, and the commit waits for it; or into a delay topic once more."""
         if goes_round:
             now = self._clock.now()
-            self._wait(now, partition, offset, replace(waiting, due=now + ROUND))
+            self._wait(now, partition, offset, replace(delayed, due=now + ROUND))
         else:
-            self._wait(until, partition, offset, waiting)
+            self._wait(until, partition, offset, delayed)
