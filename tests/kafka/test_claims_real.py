@@ -73,7 +73,7 @@ import sys
 
 from bootstrap.app import create_app
 from lamplighter.kafka.delays.delay_partition import DelayPartition
-from lamplighter.kafka.delays.table import DelayedJobs
+from lamplighter.kafka.delays.rows.table import DelayedJobs
 from lamplighter.kafka.producing.claim_check import KafkaClaims
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.kafka.scheduling.scheduler import Scheduler

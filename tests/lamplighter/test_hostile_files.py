@@ -21,7 +21,7 @@ from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
 from lamplighter.database.rows import dump_headers, load_headers
 from lamplighter.kafka.delays.instance_ids import HeldInstanceId
-from lamplighter.kafka.delays.table import DelayedJobs
+from lamplighter.kafka.delays.rows.table import DelayedJobs
 from lamplighter.kafka.embedded.folder import BrokerFolder
 from lamplighter.kafka.embedded.lock import take
 from lamplighter.kafka.embedded.pushes import LargePushes

@@ -22,8 +22,8 @@ from lamplighter.kafka.topics.retention import Retention
 from lamplighter.support.forking import watch
 
 if TYPE_CHECKING:
-    from lamplighter.kafka.delays.row_mover import RowMover
-    from lamplighter.kafka.delays.table import DelayedJobs
+    from lamplighter.kafka.delays.rows.mover import RowMover
+    from lamplighter.kafka.delays.rows.table import DelayedJobs
 
 PATIENCE = 2.0  # seconds that the mover waits for one answer; it can ask again
 LEAVE = 5.0  # seconds in which the threads are to end
@@ -92,7 +92,7 @@ class Delays:
                 f"The connection {self._connection!r} keeps its long delays in a database (delay_store), and "
                 f"config/database.py has none. Set delay_store to kafka (KAFKA_DELAY_STORE), or configure one."
             )
-        from lamplighter.kafka.delays.table import DelayedJobs
+        from lamplighter.kafka.delays.rows.table import DelayedJobs
 
         settings = self._settings
         return DelayedJobs(
@@ -166,7 +166,7 @@ class Delays:
         )
         mover.start()
         if self._databases is not None:
-            from lamplighter.kafka.delays.row_mover import RowMover
+            from lamplighter.kafka.delays.rows.mover import RowMover
 
             self._row_mover = RowMover(
                 self.rows,

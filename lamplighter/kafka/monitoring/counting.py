@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from lamplighter.errors import MigrationError, Unavailable
 from lamplighter.kafka.delays.delayed_message import DelayedMessage
-from lamplighter.kafka.delays.naming import told_by
+from lamplighter.kafka.delays.rows.naming import id_and_name
 from lamplighter.kafka.monitoring.delayed import Stray, WaitingJobs
 from lamplighter.kafka.monitoring.groups import GroupReader
 from lamplighter.kafka.settings.settings import KafkaSettings
@@ -131,6 +131,6 @@ class Counting:
 
 
 def _held(position: str, delayed: DelayedMessage) -> HeldJob:
-    job_id, name = told_by(delayed.message.payload)
+    job_id, name = id_and_name(delayed.message.payload)
     name = name if delayed.is_ours else f"{name} (not ours)"
     return HeldJob(position, job_id, name, delayed.topic, delayed.due, can_cancel=False)

@@ -5,7 +5,7 @@ import json
 MOST = 255  # characters
 
 
-def told_by(payload: bytes) -> tuple[str, str]:
+def id_and_name(payload: bytes) -> tuple[str, str]:
     """The id and the name that a payload has, made fit for a column and a screen."""
     try:
         fields = json.loads(payload)

@@ -15,10 +15,10 @@ from lamplighter.database.errors import SqlAlchemyErrors
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
 from lamplighter.errors import MigrationError, QueueError
-from lamplighter.kafka.delays.table import LEASE, DelayedJobs
+from lamplighter.kafka.delays.rows.table import LEASE, DelayedJobs
 from lamplighter.queue.claims.claims import HEADER, Reference
 
-MIGRATIONS = Path(__file__).parents[4] / "database/migrations"
+MIGRATIONS = Path(__file__).parents[5] / "database/migrations"
 NOW = 1_800_000_000.0
 
 

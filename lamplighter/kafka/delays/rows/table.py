@@ -14,7 +14,7 @@ from lamplighter.contracts import Databases, Message
 from lamplighter.database.errors import SqlAlchemyErrors
 from lamplighter.database.rows import Rows, dump_headers, load_headers
 from lamplighter.errors import QueueError
-from lamplighter.kafka.delays.naming import told_by
+from lamplighter.kafka.delays.rows.naming import id_and_name
 from lamplighter.queue.claims.claims import HEADER, reference_in
 from lamplighter.support.clock import ceil_ms, floor_ms
 
@@ -54,7 +54,7 @@ class DelayedJobs:
     def put(self, message: Message, queue: str, due: float) -> str:
         """Keep a job until it is due; the row's id."""
         id = uuid.uuid4().hex
-        job_id, name = told_by(message.payload)
+        job_id, name = id_and_name(message.payload)
         row = {
             "id": id,
             "job_id": job_id,

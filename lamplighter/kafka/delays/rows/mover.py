@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, LamplighterError, MessageTooLarge, QueueError, Unavailable
 from lamplighter.kafka.delays.clock import BrokerClock
-from lamplighter.kafka.delays.table import LEASE, DelayedJob, DelayedJobs
+from lamplighter.kafka.delays.rows.table import LEASE, DelayedJob, DelayedJobs
 from lamplighter.kafka.producing.partitioner import Partitioner
 from lamplighter.queue.failed.trace import one_line
 
