@@ -1,1 +1,1 @@
-"""Jobs that are held back: in shared delay topics for minutes, in a table for days."""
+"""Delayed jobs: they wait in shared delay topics for minutes, and in a table for days."""

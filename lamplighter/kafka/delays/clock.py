@@ -4,17 +4,17 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-WINDOW = 600.0  # seconds for which a lesson counts; clocks drift apart by 30 ms at most in so long
-MOST = 64  # lessons that are kept
+WINDOW = 600.0  # seconds for which a learned time counts; clocks drift apart by 30 ms at most in so long
+MOST = 64  # learned times that are kept
 
 
 class BrokerClock:
-    """Tells the brokers' time: this host's monotonic clock, and an offset that the brokers' append times teach.
+    """Tells the brokers' time: this host's monotonic clock plus an offset, which it learns from append times.
 
-    Steps of the host's wall clock change nothing. A record was appended before its report came, so that each lesson is
-    a time which the brokers have reached: the clock is never fast, and slow by the way of a report at most. Where
-    nothing has been learned, as with brokers that keep the sender's time, the wall clock of the first moment stands in.
-    Safe to use from any thread.
+    Changes of the host's wall clock have no effect. A record was appended before its delivery report came, so the
+    brokers' clock has reached its append time: this clock is never ahead of it, and behind it by no more than a report
+    takes. Until an append time is learned, and with topics that keep the sender's time, the offset is that of the
+    host's wall clock when this clock was made. Safe to use from any thread.
 
     Args:
         shift: seconds by which this clock is to be ahead, for tests that need days to pass.
@@ -43,15 +43,15 @@ class BrokerClock:
         return bool(lessons) and self._monotonic() - lessons[-1][0] < WINDOW
 
     def learn(self, appended: float) -> None:
-        """A record was appended at this time, and the report of it has just come."""
+        """Learn from a delivery report that has just come: `appended` is when the broker appended the record."""
         now = self._monotonic()
         lessons = [lesson for lesson in (*self._lessons, (now, appended - now)) if now - lesson[0] < WINDOW]
         self._lessons = deque(lessons, maxlen=MOST)
-        # The quickest report tells best; one that was long on its way tells of a time that is past.
+        # The quickest report is the most exact; a slow one reports an append time that is long past.
         self._offset = max(offset for _, offset in lessons)
 
     def notice(self, appended: float) -> None:
-        """A record of this append time was read, whenever: it can't be later than that."""
+        """A record with this append time was read: the brokers' time is at least that."""
         ahead = appended - (self._monotonic() + self._offset)
         if ahead > 0:
             self._offset += ahead
@@ -61,11 +61,11 @@ class HostClock(BrokerClock):
     """The clock of a broker that is on this host and tells no time of its own, as the embedded one."""
 
     def is_fresh(self) -> bool:
-        """It always is."""
+        """Always: it needs to learn nothing."""
         return True
 
     def learn(self, appended: float) -> None:
-        """What the embedded broker says is a number, and no time."""
+        """Learn nothing: the embedded broker reports no time."""
 
     def notice(self, appended: float) -> None:
-        """The sender's time, which is this clock's."""
+        """Learn nothing: the record carries the sender's time, which is this clock's."""

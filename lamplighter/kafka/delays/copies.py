@@ -1,4 +1,4 @@
-"""Retries that travel as copies, while their originals stay in hand."""
+"""Retries that are published as copies: the original stays in hand until its copy is acknowledged."""
 
 import time
 from collections.abc import Callable
@@ -17,11 +17,11 @@ AGAIN = 5.0  # seconds until a copy is published again, when one was refused
 
 
 class Copies:
-    """Publishes copies; whoever pops takes the reports, which may come from any thread.
+    """Publishes copies. Their delivery reports may come on any thread; the thread that pops takes them by `reported`.
 
     Attributes:
-        under_way: how many are published whose reports are not taken.
-        refusal: why the last one was refused, in view of the brokers; None when it was not.
+        under_way: how many were published whose reports are not taken yet.
+        refusal: the brokers' error for the last copy; None when they took it.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Copies:
         self.under_way += 1
 
     def reported(self) -> list[tuple[KafkaDelivery, QueueError | None]]:
-        """Those whose reports have come, each with the error that it met."""
+        """The deliveries whose reports have come, each with its error, or None."""
         found = []
         while True:
             try:

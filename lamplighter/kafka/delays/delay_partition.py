@@ -15,17 +15,17 @@ MOST_IN_HAND = 1_000  # records whose wait is over, and that are not acknowledge
 
 
 class DelayPartition:
-    """What is fetched of a partition, and what of it has been moved.
+    """Which records of a delay topic's partition were fetched, and which of them were moved on.
 
     Args:
-        left: what was committed of it.
+        left: what its previous owner has committed.
 
     Attributes:
         held: fetched, in their order, and not due to be moved; each with the time at which it came.
-        lost: it is not ours any more: nothing of it is committed.
+        lost: the partition was taken away: nothing of it is committed any more.
         is_paused: nothing more is fetched of it.
         committed: the offset that the brokers know.
-        in_hand: how many are on their way.
+        in_hand: how many were taken, and are not acknowledged in their next topic.
         intake: how far it was read.
     """
 
@@ -59,7 +59,7 @@ class DelayPartition:
         return f"{self.topic}[{self.number}]"
 
     def receive(self, record: Any, now: float = float("inf")) -> None:
-        """A record was fetched; those that only ask for the time are done with this."""
+        """A record was fetched. One that only asks for the time is done with that."""
         self.intake.move([record])
         self.tracker.deliver([record.offset()])
         if asks_for_time(record):
@@ -68,10 +68,10 @@ class DelayPartition:
             self.held.append((record, now))
 
     def is_moved(self, record: Any) -> bool:
-        """Whether a record was read already, by this owner or an earlier one: the log has lost its end behind it."""
+        """Whether this owner or an earlier one has read a record: it comes again where the log has lost its end."""
         intake = self.intake
         intake.go_on_where_cut(record, committed=self._left_at, epoch=self._left_epoch, read_ms=self._read_ms)
-        # Nothing is fetched twice, but of a log that was cut off: however long it is by now, it was short.
+        # A record is fetched twice only where the log was cut off, even if the log is as long as before by now.
         return record.offset() < intake.expected and intake.rewritten_from([record], end=0) < 0
 
     def next_at(self) -> float:
@@ -81,18 +81,18 @@ class DelayPartition:
         record, came = self.held[0]
         if self._head is None:
             self._head = self._read(record)
-        # What is here was written before: one whose sender says otherwise must not hold up what stands behind it.
+        # It was written before it was fetched: a sender that claims a later time must not hold up the records behind.
         return min(min(self._head.since, came) + self.seconds, self._head.due)
 
     def take(self) -> tuple[int, DelayedMessage]:
-        """The offset of the first record, and what it says; it is in hand until `done`."""
+        """Take the first record: its offset and its message. It is in hand until `done`."""
         record, _ = self.held.popleft()
         head, self._head = self._head or self._read(record), None
         self.in_hand += 1
         return record.offset(), head
 
     def done(self, offset: int) -> None:
-        """It is acknowledged where it went."""
+        """The brokers have acknowledged the record of this offset in its next topic."""
         self.in_hand -= 1
         self.tracker.finish(offset)
 

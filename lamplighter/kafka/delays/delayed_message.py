@@ -20,14 +20,14 @@ _A_HEADER = re.compile(rb"(\d{1,14}) (\d{1,14}) (-|\d{1,14}) (?!\.{1,2}\Z)([a-zA
 
 @dataclass(frozen=True, slots=True)
 class DelayedMessage:
-    """A message that is held back.
+    """A message that waits in a delay topic.
 
     Attributes:
         topic: where it is to go.
         due: when, in seconds since 1970 by the brokers' clock.
         since: when its present wait has begun.
-        message: what is to be put there: payload, key and headers as they were given.
-        is_ours: one of us has written it; what somebody else has goes to the default queue at once, and fails there.
+        message: what is to be produced there: payload, key and headers as they were given.
+        is_ours: this framework wrote the record. Any other goes to the default queue at once, and fails there.
     """
 
     topic: str
@@ -47,7 +47,7 @@ def wrap(message: Message, topic: str, *, due: float, sent: float, wait: float |
 
 
 def unwrap(record: Any) -> DelayedMessage | None:
-    """What a record of a delay topic says; None where none of ours has written it.
+    """The message in a record of a delay topic; None where this framework has not written the record.
 
     Whoever may write to the topic chooses every byte of it.
     """

@@ -1,4 +1,4 @@
-"""All that a connection has for jobs that run later: where they wait, and the threads that move them."""
+"""All that a connection has for delayed jobs: where they wait, and the threads that move them to their queues."""
 
 import threading
 import time
@@ -33,7 +33,7 @@ BATCH_BYTES = 1_000_000  # of several messages in one request: librdkafka's own 
 
 
 class Delays:
-    """Made with its connection; no client, thread or table before it is needed."""
+    """The delays of one connection. Clients, threads and the table are made when they are first needed."""
 
     def __init__(
         self,

@@ -1,4 +1,7 @@
-"""What is due goes on: to its queue, to the next delay topic, or into the hand for less than the shortest delay."""
+"""Produces delayed messages when their wait is over: to their queue, or to the next delay topic.
+
+What is left of a wait below the shortest delay topic's is waited for in memory.
+"""
 
 import heapq
 import itertools
@@ -21,17 +24,17 @@ from lamplighter.kafka.settings.tiers import Tiers
 log = logging.getLogger(__name__)
 
 REFUSED = 5.0  # seconds until a topic is tried again that did not take a record
-ROUND = 15.5  # seconds that a record waits once more which its topic refuses: in one topic, the rest in hand
+ROUND = 15.5  # seconds that a record waits again when its topic has refused it: in one delay topic, then in memory
 MOST_REFUSALS = 1_000  # topics that are remembered: their names come from records
 
 
 class Forwarding:
-    """Produces what is due; a record is done when the brokers have acknowledged it where it went.
+    """Produces what is due; a record is done when the brokers have acknowledged it in its next topic.
 
-    Used by the moving thread alone.
+    Only the mover's thread uses it.
 
     Args:
-        tiers: the delay topics that a record may go on to.
+        tiers: the delay topics that a record may be produced to.
         topics: lists all topics of the brokers, and makes none.
     """
 
@@ -58,11 +61,11 @@ class Forwarding:
         self._told: dict[tuple[str, type[QueueError]], float] = {}
 
     def next_at(self) -> float:
-        """When the first of those in hand is due."""
+        """When the first record that waits in memory is due."""
         return self._due[0][0] if self._due else float("inf")
 
     def take(self, partition: DelayPartition, now: float) -> None:
-        """The first record of a partition goes on."""
+        """Take the first record of a partition and produce it, or have it wait in memory."""
         offset, delayed = partition.take()
         if not delayed.is_ours:
             log.error(
@@ -72,7 +75,7 @@ class Forwarding:
         self._forward(partition, offset, delayed, now)
 
     def take_due(self, now: float) -> None:
-        """Those in hand that are due go on."""
+        """Produce the records in memory that are due."""
         while self._due and self._due[0][0] <= now:
             _, _, partition, offset, delayed = heapq.heappop(self._due)
             if not partition.lost:
@@ -116,7 +119,7 @@ class Forwarding:
     def _on_refusal(
         self, partition: DelayPartition, offset: int, delayed: DelayedMessage, topic: str, error: QueueError
     ) -> None:
-        """Brokers that are away are waited for. A topic that refuses holds up its own jobs alone: these go round."""
+        """Brokers that are away are waited for. A topic that refuses holds up only its own jobs: they wait again."""
         now = self._clock.now()
         self._tell(f"{partition}@{offset}", topic, error, now)
         goes_round = topic == delayed.topic and not isinstance(error, Unavailable)
@@ -148,7 +151,7 @@ class Forwarding:
     def _postpone(
         self, partition: DelayPartition, offset: int, delayed: DelayedMessage, until: float, *, goes_round: bool
     ) -> None:
-        """Into the hand until then, and the commit waits for it; or into a delay topic once more."""
+        """Keep it in memory until then, uncommitted; with `goes_round` it waits in a delay topic once more instead."""
         if goes_round:
             now = self._clock.now()
             self._wait(now, partition, offset, replace(delayed, due=now + ROUND))

@@ -1,4 +1,4 @@
-"""Where a job waits that is not to run yet: which delay topic, or the table."""
+"""Chooses where a delayed job waits: in which delay topic, or in the table."""
 
 import logging
 import math
@@ -33,7 +33,7 @@ class Rows(Protocol):
 
 
 class Holding:
-    """Holds messages of one connection back.
+    """Delays the messages of one connection.
 
     Args:
         producer: makes the connection's producer.
@@ -81,7 +81,7 @@ class Holding:
         return delay > self._settings.delay_short and self._settings.delay_store == "database"
 
     def put(self, message: Message, queue: str, delay: float) -> None:
-        """Make a row of it; safe when this returns.
+        """Write it as a row, which is committed when this returns.
 
         Raises:
             Unavailable: the database does not answer.
@@ -90,7 +90,7 @@ class Holding:
         self._rows().put(message, queue, self.now() + delay)
 
     def record(self, message: Message, queue: str, delay: float) -> tuple[str, Message]:
-        """The delay topic for its first wait, and what is to be put there.
+        """The delay topic for its first wait, and the message to produce there.
 
         Raises:
             UnsupportedDelay: the topic keeps nothing for so long.
@@ -126,7 +126,7 @@ class Holding:
 
 
 def ask(producer: KafkaProducer, topic: str, clock: BrokerClock) -> bool:
-    """Append a record that says nothing, for the time of its append; whether the clock has learned by it.
+    """Append an empty record to learn the time of its append; whether the clock has learned it.
 
     Raises:
         QueueError: it can't be appended.
@@ -150,7 +150,7 @@ def ask(producer: KafkaProducer, topic: str, clock: BrokerClock) -> bool:
 
 
 def learn(clock: BrokerClock, record: Any) -> None:
-    """Learn from a report, where the topic keeps the time of the append and not the sender's."""
+    """Learn the append time in a delivery report, unless the topic keeps the sender's time instead."""
     kind, stamp = record.timestamp()
     if kind == TIMESTAMP_LOG_APPEND_TIME:
         clock.learn(stamp / 1000)

@@ -1,4 +1,4 @@
-"""Where a record of a delay topic goes: whoever may write to the delay topics has chosen it."""
+"""Where a record of a delay topic may go: its writer has chosen the topic, and may be anybody."""
 
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -21,9 +21,9 @@ class Targets:
     """Reads records of delay topics, and knows which topics a mover may write to, and which are there.
 
     Args:
-        default_queue: where a record goes that none of us has written, to fail there with its bytes.
+        default_queue: where a record goes that this framework has not written, to fail there with its bytes.
         refused: topics that no job belongs to, such as the dead-letter topic.
-        makes_topics: the embedded broker, where topics come by being asked for.
+        makes_topics: whether asking for a topic makes it, as on the embedded broker.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Targets:
         self._reason: str | None = None  # why the last look told nothing
 
     def read(self, record: Any) -> DelayedMessage:
-        """What a record says, whoever has written it."""
+        """The message of a record, whoever has written it."""
         delayed = unwrap(record)
         if delayed is not None and self._takes(delayed.topic):
             return delayed
@@ -67,7 +67,7 @@ class Targets:
         raise QueueError(missing_text([topic], self._brokers))
 
     def forget(self, topic: str) -> None:
-        """It has refused something, and may be gone: it is looked for before anything else is sent there."""
+        """A topic has refused a message, and may be gone: look for it before the next is produced."""
         self._there -= {topic}
 
     def _takes(self, topic: str) -> bool:
@@ -83,7 +83,7 @@ class Targets:
 
 
 def targets_of(settings: KafkaSettings) -> Targets:
-    """Those of a connection."""
+    """The targets of a connection."""
     return Targets(
         settings.tiers,
         settings.brokers,

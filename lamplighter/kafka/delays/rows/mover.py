@@ -37,9 +37,9 @@ class Sender(Protocol):
 
 
 class RowMover(threading.Thread):
-    """Leases what is due, produces it, waits for the reports, then deletes it.
+    """Leases the rows that are due, produces their jobs, waits for the delivery reports, then deletes the rows.
 
-    A mover that dies leaves its lease, and another moves the rows when that is over: late, perhaps twice, never lost.
+    The rows of a mover that dies are moved by another when the lease is over: late, perhaps twice, never lost.
 
     Args:
         table: makes the table; None where there is none, and nothing to do.
@@ -47,7 +47,7 @@ class RowMover(threading.Thread):
         short: the shortest delay of a row, so that none can be due before it has been seen.
         is_store: long delays are put into the table; else only what is left there is moved.
         known: the names of the configured connections.
-        may_begin: whether the clock may be gone by.
+        may_begin: whether the clock knows the brokers' time.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a payload says of itself, for lists of jobs."""
+"""The id and the name of a job, as its payload says them, for lists of jobs."""
 
 import json
 
@@ -6,7 +6,7 @@ MOST = 255  # characters
 
 
 def id_and_name(payload: bytes) -> tuple[str, str]:
-    """The id and the name that a payload has, made fit for a column and a screen."""
+    """The id and the name of a job; cut, and without unprintable characters, for a column and a screen."""
     try:
         fields = json.loads(payload)
         words = str(fields.get("id") or fields.get("uuid") or ""), str(fields.get("displayName") or fields.get("job"))

@@ -1,4 +1,4 @@
-"""Jobs that are held back for long, in a table."""
+"""The table of jobs with a long delay."""
 
 import sqlite3
 import uuid
@@ -99,7 +99,7 @@ class DelayedJobs:
             connection.execute(query.values(lease=None, leased_until=0))
 
     def set_aside(self, lease: str, ids: Sequence[str]) -> None:
-        """They wait for the end of their lease like the others, but can be cancelled: nothing of them is on its way."""
+        """Let rows be cancelled that are leased but not produced; they still wait for the end of the lease."""
         with self._transaction() as connection:
             query = update(self._table).where(self._table.c.lease == lease, self._table.c.id.in_(ids))
             connection.execute(query.values(lease=None))
