@@ -13,11 +13,11 @@ from lamplighter.kafka.delays.delay_partition import MOST_IN_HAND, DelayPartitio
 from lamplighter.kafka.delays.forwarding import Forwarding
 from lamplighter.kafka.delays.holding import ASK_AGAIN, ask
 from lamplighter.kafka.delays.instance_ids import HeldInstanceId
+from lamplighter.kafka.delays.moved_commits import MovedCommits
 from lamplighter.kafka.delays.targets import Targets
 from lamplighter.kafka.polling.validation import Validation
 from lamplighter.kafka.producing.partitioner import Partitioner
 from lamplighter.kafka.producing.producer import KafkaProducer
-from lamplighter.kafka.settings.client_errors import Verdict, judge
 from lamplighter.kafka.settings.clientlog import client_logger, tell_outage
 from lamplighter.kafka.settings.native import (
     TIMESTAMP_LOG_APPEND_TIME,
@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 
 BATCH = 100  # records of one call
 IDLE = 0.1  # seconds that a poll waits at most
-COMMIT_EVERY = 0.2  # seconds
 LOOK = 1.0  # seconds of one look at topics
 ASK_SOON = 1.0  # seconds until brokers that did not answer are asked for their time again
 LOOK_AGAIN = 300.0  # seconds between two looks for topics of long delays
@@ -73,6 +72,7 @@ class Mover(threading.Thread):
         self._producer = producer
         self._consumer: Consumer | None = None
         self._partitions: dict[tuple[str, int], DelayPartition] = {}
+        self._commits = MovedCommits(self._partitions)
         self._validation = Validation()
         self._sought: set[tuple[str, int]] = set()  # in this batch: what else is in it is fetched once more
         self._read = targets.read
@@ -81,9 +81,6 @@ class Mover(threading.Thread):
         self._told: set[str] = set()
         self._stopping = threading.Event()
         self._leave_by = 0.0
-        self._is_committing = False
-        self._is_bare = False  # the brokers refuse metadata
-        self._committed_at = 0.0
         self._ask_at = 0.0
         self._look_at = 0.0
 
@@ -112,7 +109,7 @@ class Mover(threading.Thread):
         self._producer.close(timeout=GO)
 
     def _move(self) -> None:
-        config = {**self._config, "on_commit": self._on_commit, "logger": client_logger()}
+        config = {**self._config, "on_commit": self._commits.on_commit, "logger": client_logger()}
         consumer = self._consumer = Consumer(config)
         try:
             # On the embedded broker this makes them; elsewhere the subscription tells which are missing.
@@ -192,8 +189,7 @@ class Mover(threading.Thread):
         self._producer.serve(0)
         if time.monotonic() >= self._look_at and self._look_for_long_topics():
             self._subscribe(consumer)
-        if not self._is_committing and time.monotonic() - self._committed_at >= COMMIT_EVERY:
-            self._commit(consumer)
+        self._commits.commit_if_due(consumer)
 
     def _learn(self, consumer: Consumer) -> None:
         """Nothing is moved before the brokers have told their time: this host's may be fast."""
@@ -307,44 +303,6 @@ class Mover(threading.Thread):
             self._told.add(text)
             log.warning(text, extra={"reason": reason, "prefix": self._tiers.prefix})
 
-    # committing ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _commit(self, consumer: Consumer) -> None:
-        self._committed_at = time.monotonic()
-        self._send_commit(consumer, list(self._partitions.values()), asynchronous=True)
-
-    def _send_commit(self, consumer: Consumer, partitions: list[DelayPartition], *, asynchronous: bool) -> None:
-        news = {partition: position for partition in partitions if (position := partition.news()) is not None}
-        if not news:
-            return
-        offsets = [partition.commit_of(position, is_bare=self._is_bare) for partition, position in news.items()]
-        try:
-            if asynchronous:
-                consumer.commit(offsets=offsets, asynchronous=True)
-                self._is_committing = True
-                return
-            consumer.commit(offsets=offsets, asynchronous=False)
-        except KafkaException as error:
-            self._refuse(error.args[0])
-
-    def _on_commit(self, error: KafkaError | None, offsets: list[TopicPartition]) -> None:
-        self._is_committing = False
-        if error is not None:
-            self._refuse(error)
-            return
-        for tp in offsets:
-            partition = self._partitions.get((tp.topic, tp.partition))
-            if tp.error is not None:
-                self._refuse(tp.error)
-            elif partition is not None:
-                partition.committed = tp.offset
-
-    def _refuse(self, error: KafkaError) -> None:
-        # What is not committed is moved again by the next owner, which repeats jobs and loses none.
-        self._is_bare = self._is_bare or judge(error) is Verdict.METADATA
-        level = logging.ERROR if judge(error) is Verdict.FATAL else logging.WARNING
-        log.log(level, "a commit of moved jobs was refused; trying again", extra={"reason": error.str()})
-
     # assignment ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
@@ -366,7 +324,7 @@ class Mover(threading.Thread):
         # In the end all was tried already for what is not told yet.
         if not self._stopping.is_set() or time.monotonic() < self._leave_by:
             self._settle(partitions, until=time.monotonic() + LEAVE)
-            self._send_commit(consumer, partitions, asynchronous=False)
+            self._commits.commit_last(consumer, partitions)
         self._give_up([(tp.topic, tp.partition) for tp in revoked])
 
     def _on_lost(self, consumer: Consumer, lost: list[TopicPartition]) -> None:
@@ -383,11 +341,11 @@ class Mover(threading.Thread):
         if self._partitions:
             consumer.pause([TopicPartition(*place) for place in self._partitions])
         self._settle(list(self._partitions.values()), until=min(self._leave_by, time.monotonic() + LEAVE))
-        self._commit(consumer)
-        while self._is_committing and time.monotonic() < self._leave_by:
+        self._commits.commit(consumer)
+        while self._commits.is_under_way and time.monotonic() < self._leave_by:
             consumer.poll(0.05)
-            if not self._is_committing:
-                self._commit(consumer)
+            if not self._commits.is_under_way:
+                self._commits.commit(consumer)
         consumer.unsubscribe()
         # A member with a name does not leave in a close that comes before this was done.
         while consumer.memberid() and time.monotonic() < self._leave_by:
