@@ -2,13 +2,15 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Broker, Node, Project, free_ports, wait_for
+from tests.harness import ROOT, Broker, Node, Project, free_ports, wait_for
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
@@ -28,6 +30,38 @@ except Unavailable as error:
     print(f"{time.monotonic() - began:.1f} {error}")
     sys.exit(3)
 print("ok")
+"""
+
+LOOK = """
+from lamplighter.errors import QueueError
+from lamplighter.kafka.monitoring.brokers import Brokers
+brokers = Brokers({{"bootstrap.servers": "{address}"}})
+while True:
+    try:
+        brokers.describe("nobody")
+        break
+    except LookupError:
+        break
+    except QueueError as error:
+        print(error, flush=True)
+"""
+
+JOIN = """
+import time
+from lamplighter.errors import QueueError
+from lamplighter.kafka.polling.membership import Membership
+from lamplighter.kafka.settings.native import Consumer
+config = {{"bootstrap.servers": "{address}", "group.id": "nobody"}}
+consumer, membership = Consumer(config), Membership(config)
+began = time.monotonic()
+try:
+    while not membership.is_confirmed(consumer, time.monotonic()):
+        if time.monotonic() - began > 10:
+            print("no answer so far", flush=True)
+            began = float("inf")
+        time.sleep(0.05)
+except QueueError:
+    pass
 """
 
 
@@ -118,3 +152,23 @@ def test_shutdown_ends_at_its_deadline_when_the_broker_is_frozen(project: Projec
 
     assert status == 1, project.log()
     assert took < 7
+
+
+@pytest.mark.parametrize("program", [LOOK, JOIN], ids=["a command that looks", "a worker that joins"])
+def test_a_question_about_a_group_that_had_no_answer_ends_no_process(tmp_path: Path, node: Node, program: str) -> None:
+    node("kill", "1")
+    told = tmp_path / "told.log"
+    with told.open("w") as log:
+        asking = subprocess.Popen(
+            [sys.executable, "-c", program.format(address=node.address)], stdout=log, stderr=subprocess.STDOUT, cwd=ROOT
+        )
+    try:
+        wait_for(
+            lambda: "answer" in told.read_text() or "reached" in told.read_text(), what="a question without answer"
+        )
+        node("start", "1")
+        status = asking.wait(60)
+    finally:
+        asking.kill()
+
+    assert status == 0, told.read_text()

@@ -128,8 +128,8 @@ class Brokers:
         wanted = None if places is None else [TopicPartition(*place) for place in places]
         asked = ConsumerGroupTopicPartitions(group, wanted)
         with self._translated(f"what the group {group} has committed"):
-            found = self._admin.list_consumer_group_offsets([asked], request_timeout=TIMEOUT)[group]
-            committed = {(tp.topic, tp.partition): tp for tp in found.result(TIMEOUT + 1).topic_partitions}
+            found = self._admin.list_consumer_group_offsets([asked])[group]
+            committed = {(tp.topic, tp.partition): tp for tp in found.result(TIMEOUT).topic_partitions}
             for place in places or ():
                 # Without it the group would seem to have done nothing.
                 if (tp := committed.get(place)) is not None and tp.error is not None:
@@ -144,7 +144,7 @@ class Brokers:
         """
         with self._translated(f"who is in the group {group}"):
             try:
-                return self._admin.describe_consumer_groups([group], request_timeout=TIMEOUT)[group].result(TIMEOUT + 1)
+                return self._admin.describe_consumer_groups([group])[group].result(TIMEOUT)
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
                     raise LookupError(group) from error
@@ -166,6 +166,7 @@ class Brokers:
                 f"and topics."
             ) from error
         except TimeoutError as error:
+            self._made = None  # a question about a group ends with its client alone
             raise BrokerUnavailable(f"The brokers {self.names} did not answer within {TIMEOUT:g} s.") from error
 
 

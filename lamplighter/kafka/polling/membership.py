@@ -11,7 +11,7 @@ from lamplighter.kafka.settings.native import AdminClient, Consumer, ConsumerGro
 
 PATIENCE = 15.0  # seconds until a group without us says that its brokers don't know the protocol
 EVERY = 1.0  # seconds between two questions
-TIMEOUT = 5.0  # seconds for one
+TIMEOUT = 5.0  # seconds until one that has no answer is asked anew
 
 
 class Membership:
@@ -41,6 +41,8 @@ class Membership:
                 self._answer = self._ask()
             return False
         if not self._answer.done():
+            if now - self._asked_at >= TIMEOUT:
+                self._answer = self._admin = None  # the question ends with its client alone
             return False
         answer, self._answer = self._answer, None
         is_late = now - self._began >= PATIENCE
@@ -60,7 +62,7 @@ class Membership:
     def _ask(self) -> "Future[Any]":
         if self._admin is None:
             self._admin = AdminClient({**self._config, "log_level": 0})
-        return self._admin.describe_consumer_groups([self._group], request_timeout=TIMEOUT)[self._group]
+        return self._admin.describe_consumer_groups([self._group])[self._group]
 
     def _refusal(self) -> str:
         return (

@@ -3,6 +3,7 @@
 Its clients are ours: a child of a fork neither uses nor frees those of its parent.
 """
 
+from concurrent.futures import Future
 from typing import Any
 
 import confluent_kafka
@@ -54,6 +55,8 @@ __all__ = [
     "TopicPartition",
 ]
 
+LONGEST = 3600.0  # seconds: the longest timeout that librdkafka takes for a request
+
 
 class Producer(confluent_kafka.Producer):
     """As confluent_kafka's."""
@@ -72,11 +75,36 @@ class Consumer(confluent_kafka.Consumer):
 
 
 class AdminClient(admin.AdminClient):
-    """As confluent_kafka's."""
+    """As confluent_kafka's, but that what is asked of a group's coordinator has no timeout of its own.
+
+    librdkafka (2.16) ends the process by an assertion, `rd_kafka_enq_once_del_source_return`, where such a question has
+    timed out before the coordinator was known, and the coordinator is found later. So whoever asks measures the time
+    itself, and lets go of the client when it is over: that ends the question, too, and harms nobody.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         watch(self, in_child=_leave_admin)
+
+    # confluent_kafka's own class has other signatures than the one that it is made of, too.
+
+    def describe_consumer_groups(  # type: ignore[override]
+        self, group_ids: list[str], **options: Any
+    ) -> "dict[str, Future[Any]]":
+        """Who is in each group."""
+        return super().describe_consumer_groups(group_ids, **{**options, "request_timeout": LONGEST})
+
+    def list_consumer_group_offsets(  # type: ignore[override]
+        self, groups: list[ConsumerGroupTopicPartitions], **options: Any
+    ) -> "dict[str, Future[Any]]":
+        """What groups have committed."""
+        return super().list_consumer_group_offsets(groups, **{**options, "request_timeout": LONGEST})
+
+    def delete_consumer_groups(  # type: ignore[override]
+        self, group_ids: list[str], **options: Any
+    ) -> "dict[str, Future[Any]]":
+        """Delete groups that have no members."""
+        return super().delete_consumer_groups(group_ids, **{**options, "request_timeout": LONGEST})
 
 
 # In a child a client becomes one of these, since code that was under way may still have it in a variable: a push that
