@@ -18,6 +18,7 @@ from lamplighter.kafka.delays.targets import Targets
 from lamplighter.kafka.polling.validation import Validation
 from lamplighter.kafka.producing.partitioner import Partitioner
 from lamplighter.kafka.producing.producer import KafkaProducer
+from lamplighter.kafka.settings.client_errors import is_fatal
 from lamplighter.kafka.settings.clientlog import client_logger, tell_outage
 from lamplighter.kafka.settings.native import (
     TIMESTAMP_LOG_APPEND_TIME,
@@ -101,6 +102,8 @@ class Mover(threading.Thread):
         while not self._stopping.is_set():
             try:
                 self._move()
+            except KafkaException as error:
+                self._begin_again(error.args[0])
             except Exception:
                 log.exception("moving delayed jobs has ended; it begins again", extra={"after": AWAY})
                 self._give_up(list(self._partitions))
@@ -109,6 +112,7 @@ class Mover(threading.Thread):
         self._producer.close(timeout=GO)
 
     def _move(self) -> None:
+        self._commits = MovedCommits(self._partitions)  # the answer to the last one's may never come
         config = {**self._config, "on_commit": self._commits.on_commit, "logger": client_logger()}
         consumer = self._consumer = Consumer(config)
         try:
@@ -125,7 +129,7 @@ class Mover(threading.Thread):
             self._consumer = None
             consumer.close()
         if self._fatal is not None:
-            self._begin_anew(self._fatal)
+            raise KafkaException(self._fatal)
 
     def _subscribe(self, consumer: Consumer) -> None:
         # The stubs don't tell that a callback is handed this very client.
@@ -162,17 +166,21 @@ class Mover(threading.Thread):
         topics: Mapping[str, object] = self._consumer.list_topics(timeout=LOOK).topics
         return topics
 
-    def _begin_anew(self, fatal: KafkaError) -> None:
+    def _begin_again(self, error: KafkaError) -> None:
         """Join again; under another name where another mover goes by ours, as where a folder was copied to a host."""
         self._fatal = None
         self._give_up(list(self._partitions))
-        # The code of the error is only that it is fatal.
-        if self._instance_id is None or "instance" not in fatal.str().lower():
-            raise KafkaException(fatal)
-        self._config["group.instance.id"] = self._instance_id.change()
-        log.warning(
-            "another worker moves delayed jobs under this one's name; it has a new one", extra={"reason": fatal.str()}
-        )
+        # The code of a fatal error is only that it is fatal.
+        if self._instance_id is not None and is_fatal(error) and "instance" in error.str().lower():
+            self._config["group.instance.id"] = self._instance_id.change()
+            log.warning(
+                "another worker moves delayed jobs under this one's name; it has a new one, and begins again",
+                extra={"reason": error.str()},
+            )
+            return
+        level = logging.ERROR if is_fatal(error) else logging.WARNING
+        log.log(level, "moving delayed jobs has ended; it begins again", extra={"reason": error.str(), "after": AWAY})
+        self._stopping.wait(AWAY)
 
     # one turn ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

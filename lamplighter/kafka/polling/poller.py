@@ -142,22 +142,29 @@ class PollingThread(threading.Thread):
                     "logger": client_logger(),
                 }
             )
-            # The stubs don't tell that a callback is handed this very client.
-            consumer.subscribe(
-                self._topics,
-                on_assign=self._on_assign,  # type: ignore[arg-type]
-                on_revoke=self._on_revoke,  # type: ignore[arg-type]
-                on_lost=self._on_lost,  # type: ignore[arg-type]
-            )
+            self._subscribe(consumer)
             self._await_topics(consumer)
             if self._config.get("group.protocol") == "consumer":
                 self._membership = Membership(self._config)
             while not self._stopping.is_set() and self.failure is None:
                 self._turn(consumer)
             self._leave(consumer)
+        except KafkaException as error:
+            reason = error.args[0]
+            ended = QueueError(f"Polling {self.brokers} has ended: {reason.str()}")
+            self._fail(refusal(reason, self._config) if is_fatal(reason) else ended)
         except Exception as error:
             log.exception("polling has ended", extra={"brokers": self.brokers})
             self._fail(QueueError(f"Polling {self.brokers} has ended: {error}"))
+
+    def _subscribe(self, consumer: Consumer) -> None:
+        # The stubs don't tell that a callback is handed this very client.
+        consumer.subscribe(
+            self._topics,
+            on_assign=self._on_assign,  # type: ignore[arg-type]
+            on_revoke=self._on_revoke,  # type: ignore[arg-type]
+            on_lost=self._on_lost,  # type: ignore[arg-type]
+        )
 
     def _fail(self, failure: QueueError) -> None:
         if self.failure is None:

@@ -82,7 +82,7 @@ def no_tracebacks(evidence: Evidence) -> Found:
     """Logs have no traceback but those of applications."""
     for line in evidence.left.logs:
         if line.entry:
-            if "exception" in line.entry and not _is_applications(evidence, line):
+            if "exception" in line.entry and line.message not in APPLICATIONS:
                 yield None, f"worker {line.worker}: {line.message}\n{line.entry['exception'][-1500:]}"
         elif re.match(r"Traceback|Exception|Fatal Python error|Timeout \(", line.text) and not _is_of_a_death(
             evidence, line
@@ -90,13 +90,6 @@ def no_tracebacks(evidence: Evidence) -> Found:
             yield None, f"worker {line.worker} has written: {line.text[:300]}"
     if "Traceback" in evidence.left.dispatcher:
         yield None, f"the dispatcher has written: {evidence.left.dispatcher[-1500:]}"
-
-
-def _is_applications(evidence: Evidence, line: LogLine) -> bool:
-    if "Static consumer fenced" in line.text:
-        # Brokers that come back may answer an earlier request of the member's own. It joins again.
-        return evidence.setting.is_static and evidence.is_anything_away(line.at, line.at)
-    return line.message in APPLICATIONS
 
 
 def _is_of_a_death(evidence: Evidence, line: LogLine) -> bool:

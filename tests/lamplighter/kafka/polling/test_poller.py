@@ -7,7 +7,7 @@ import pytest
 
 from lamplighter.kafka.partitions.partition import Chunk, Partition
 from lamplighter.kafka.polling.poller import PollingThread
-from lamplighter.kafka.settings.native import TopicPartition
+from lamplighter.kafka.settings.native import KafkaError, KafkaException, TopicPartition
 
 PLACE = ("t", 0)
 
@@ -86,14 +86,11 @@ class Scheduler:
         """Something has become of a partition."""
 
 
-@pytest.mark.parametrize("is_stopping", [False, True])
-def test_one_that_stops_before_it_is_told_what_was_left_commits_nothing_in_its_place(is_stopping: bool) -> None:
-    scheduler, consumer = Scheduler(), Consumer()
-    client: Any = consumer
-    batch: list[Any] = [Record(15), Record(16)]
-    thread = PollingThread(
+def polling(scheduler: Scheduler) -> PollingThread:
+    """A polling thread, not started."""
+    return PollingThread(
         "kafka",
-        {"bootstrap.servers": "127.0.0.1:1"},
+        {"bootstrap.servers": "127.0.0.1:1", "group.id": "g", "group.instance.id": "one"},
         [PLACE[0], "u"],
         needed=(),
         prefetch=100,
@@ -105,6 +102,14 @@ def test_one_that_stops_before_it_is_told_what_was_left_commits_nothing_in_its_p
         changed=lambda: None,
         is_gone=lambda brokers: False,
     )
+
+
+@pytest.mark.parametrize("is_stopping", [False, True])
+def test_one_that_stops_before_it_is_told_what_was_left_commits_nothing_in_its_place(is_stopping: bool) -> None:
+    scheduler, consumer = Scheduler(), Consumer()
+    client: Any = consumer
+    batch: list[Any] = [Record(15), Record(16)]
+    thread = polling(scheduler)
     if is_stopping:
         thread._stopping.set()
 
@@ -115,3 +120,29 @@ def test_one_that_stops_before_it_is_told_what_was_left_commits_nothing_in_its_p
     assert consumer.assigned == [PLACE]
     assert scheduler.offsets == ([] if is_stopping else [15, 16])
     assert consumer.committed_ == ([] if is_stopping else [15])
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (KafkaError(KafkaError._FATAL, "Fatal error: fenced by another instance"), "group_instance_id 'one'"),
+        (
+            KafkaError(KafkaError._STATE, "Local: Erroneous state"),
+            "Polling 127.0.0.1:1 has ended: Local: Erroneous state",
+        ),
+    ],
+    ids=["fenced", "another error"],
+)
+def test_an_error_of_the_client_ends_polling_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: KafkaError, told: str
+) -> None:
+    def refuse(thread: PollingThread, consumer: object) -> None:
+        raise KafkaException(error)
+
+    monkeypatch.setattr(PollingThread, "_subscribe", refuse)
+    thread = polling(Scheduler())
+
+    thread.run()
+
+    assert told in str(thread.failure)
+    assert not [record for record in caplog.records if record.exc_info]
