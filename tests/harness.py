@@ -22,6 +22,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewPartitions,
     NewTopic,
     ResourceType,
 )
@@ -275,6 +276,12 @@ class Broker:
         for future in admin.create_topics([NewTopic(name, partitions, -1, config=config)]).values():
             future.result(20)
         return name
+
+    def add_partitions(self, topic: str, total: int) -> None:
+        """Let a topic have as many partitions."""
+        admin = AdminClient({"bootstrap.servers": self.address})
+        for future in admin.create_partitions([NewPartitions(topic, total)]).values():
+            future.result(20)
 
     def alter(self, topic: str, key: str, value: str) -> None:
         """Change one setting of a topic."""

@@ -342,6 +342,31 @@ def test_a_mover_whose_name_somebody_else_has_takes_another(delaying: Delaying, 
     assert stop(worker) == 0
 
 
+def test_partitions_that_are_added_to_a_delay_topic_while_its_mover_is_killed_are_served(
+    delaying: Delaying, kafka: Broker, topic: str
+) -> None:
+    project, waiting = delaying.project, f"{topic}.delay.1"
+    project.configure(
+        session_timeout=60,
+        group_instance_id="one",
+        consumer_options={"topic.metadata.refresh.interval.ms": 2000},
+    )
+    delaying.create_topics()
+    killed = project.worker("-q", log="killed.log")
+    delaying.warm_up()
+    killed.kill()
+    killed.wait(10)
+
+    kafka.add_partitions(waiting, 8)
+    delaying.later(*(({"n": n}, 1) for n in range(40)))
+    worker = project.worker("-q")
+    wait_for(lambda: delaying.is_done(range(40)), seconds=50, what="their ends")
+
+    assert max(kafka.ends(waiting)) >= 4, "no job waited in an added partition"
+    assert f"group={topic}.delays" in project.log()
+    assert stop(worker) == 0
+
+
 def test_what_others_write_into_a_delay_topic_becomes_a_failed_job(
     delaying: Delaying, kafka: Broker, topic: str
 ) -> None:

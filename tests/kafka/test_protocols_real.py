@@ -136,6 +136,31 @@ def test_a_static_member_comes_back_to_its_partitions(project: Project, kafka: B
     assert kafka.committed(topic, topic) == kafka.ends(topic)
 
 
+def test_partitions_that_are_added_while_all_static_members_are_away_are_worked(
+    project: Project, kafka: Broker, topic: str
+) -> None:
+    project.configure(session_timeout=30, consumer_options={"topic.metadata.refresh.interval.ms": 2000})
+    names = ("one", "two")
+    before = [project.worker(log=f"{name}-before.log", KAFKA_GROUP_INSTANCE_ID=name) for name in names]
+    wait_for_both(project, kafka, topic, *before)
+    assert [stop(worker) for worker in before] == [0, 0]
+    kafka.add_partitions(topic, 6)
+
+    after = [project.worker(log=f"{name}-after.log", KAFKA_GROUP_INSTANCE_ID=name) for name in names]
+    for number in range(6):
+        kafka.jobs(topic, {"n": number}, partition=number)
+    wait_for(lambda: set(range(6)) <= set(project.numbers("end")), seconds=60, what="a job of each partition")
+
+    logs = [project.log(f"{name}-after.log") for name in names]
+    assert [stop(worker) for worker in after] == [0, 0]
+    told = [line for log in logs for line in log.splitlines() if "given partitions to nobody" in line]
+    assert len(told) == 1, logs
+    assert f"{topic}[4], {topic}[5]" in told[0]
+    assert "WARNING" in told[0]
+    assert max(Counter(n for n in project.numbers("start") if n < FIRST_WARM_UP).values()) == 1
+    assert kafka.committed(topic, topic) == kafka.ends(topic)
+
+
 def test_two_workers_with_one_name_are_told_so(project: Project, kafka: Broker, topic: str, protocol: str) -> None:
     first = project.worker(log="first.log", KAFKA_GROUP_INSTANCE_ID="one")
     wait_for_both(project, kafka, topic, first)

@@ -15,6 +15,7 @@ from lamplighter.kafka.delays.holding import ASK_AGAIN, ask
 from lamplighter.kafka.delays.instance_ids import HeldInstanceId
 from lamplighter.kafka.delays.moved_commits import MovedCommits
 from lamplighter.kafka.delays.targets import Targets
+from lamplighter.kafka.polling.unowned import Unowned, is_needed
 from lamplighter.kafka.polling.validation import Validation
 from lamplighter.kafka.producing.partitioner import Partitioner
 from lamplighter.kafka.producing.producer import KafkaProducer
@@ -40,6 +41,7 @@ ASK_SOON = 1.0  # seconds until brokers that did not answer are asked for their 
 LOOK_AGAIN = 300.0  # seconds between two looks for topics of long delays
 AWAY = 5.0  # seconds until moving begins anew after it has ended with an error
 LEAVE = 2.0  # seconds for what is on its way, when partitions go
+LEAVE_GROUP = 5.0  # seconds for leaving the group at most, where it is joined again
 GO = 0.1  # seconds for what is on its way at the very end: it is moved again
 
 
@@ -78,6 +80,7 @@ class Mover(threading.Thread):
         self._sought: set[tuple[str, int]] = set()  # in this batch: what else is in it is fetched once more
         self._read = targets.read
         self._forwarding = Forwarding(clock, producer, targets, partitioner, tiers=tiers, topics=self._list_topics)
+        self._unowned: Unowned | None = None
         self._fatal: KafkaError | None = None
         self._told: set[str] = set()
         self._stopping = threading.Event()
@@ -121,17 +124,22 @@ class Mover(threading.Thread):
                 missing_topics(consumer, self._tiers.topics(), timeout=LOOK)
             self._look_for_long_topics()
             self._subscribe(consumer)
-            while not self._stopping.is_set() and self._fatal is None:
+            while not self._stopping.is_set() and self._fatal is None and not self._has_unowned():
                 self._turn(consumer)
             if self._fatal is None:
-                self._leave(consumer)
+                self._leave(consumer, by=self._leave_by if self._stopping.is_set() else time.monotonic() + LEAVE_GROUP)
         finally:
             self._consumer = None
             consumer.close()
         if self._fatal is not None:
             raise KafkaException(self._fatal)
 
+    def _has_unowned(self) -> bool:
+        """Whether this mover should leave and begin again, so that partitions which no mover has are given out."""
+        return self._unowned is not None and self._unowned.are_there(time.monotonic())
+
     def _subscribe(self, consumer: Consumer) -> None:
+        self._unowned = Unowned(self._config, self._tiers.topics()) if is_needed(self._config) else None
         # The stubs don't tell that a callback is handed this very client.
         consumer.subscribe(
             self._tiers.topics(),
@@ -344,19 +352,19 @@ class Mover(threading.Thread):
             if partition is not None:
                 partition.lost = True
 
-    def _leave(self, consumer: Consumer) -> None:
+    def _leave(self, consumer: Consumer, *, by: float) -> None:
         """Commit, and unsubscribe before the close, as the jobs' own consumer does."""
         if self._partitions:
             consumer.pause([TopicPartition(*place) for place in self._partitions])
-        self._settle(list(self._partitions.values()), until=min(self._leave_by, time.monotonic() + LEAVE))
+        self._settle(list(self._partitions.values()), until=min(by, time.monotonic() + LEAVE))
         self._commits.commit(consumer)
-        while self._commits.is_under_way and time.monotonic() < self._leave_by:
+        while self._commits.is_under_way and time.monotonic() < by:
             consumer.poll(0.05)
             if not self._commits.is_under_way:
                 self._commits.commit(consumer)
         consumer.unsubscribe()
         # A member with a name does not leave in a close that comes before this was done.
-        while consumer.memberid() and time.monotonic() < self._leave_by:
+        while consumer.memberid() and time.monotonic() < by:
             consumer.poll(0.02)
 
     def _settle(self, partitions: list[DelayPartition], *, until: float) -> None:

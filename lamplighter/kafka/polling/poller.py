@@ -23,6 +23,7 @@ from lamplighter.kafka.polling.start_offsets import (
     read_new_topics,
     start_of,
 )
+from lamplighter.kafka.polling.unowned import Rejoining, Unowned, is_needed
 from lamplighter.kafka.settings.client_errors import is_fatal
 from lamplighter.kafka.settings.clientlog import client_logger, tell_outage
 from lamplighter.kafka.settings.native import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -89,6 +90,7 @@ class PollingThread(threading.Thread):
             self._assignment.partitions, acknowledged=scheduling.look_at, changed=changed, refused=self._on_refusal
         )
         self._membership: Membership | None = None
+        self._rejoining: Rejoining | None = None
         self._identity = identity
         self._leave_by = 0.0
         self._has_told_all = False
@@ -146,6 +148,8 @@ class PollingThread(threading.Thread):
             self._await_topics(consumer)
             if self._config.get("group.protocol") == "consumer":
                 self._membership = Membership(self._config)
+            if is_needed(self._config):
+                self._rejoining = Rejoining(Unowned(self._config, self._topics), self._subscribe)
             while not self._stopping.is_set() and self.failure is None:
                 self._turn(consumer)
             self._leave(consumer)
@@ -211,6 +215,8 @@ class PollingThread(threading.Thread):
             self._look_for_end(now)
         if self._membership is not None:
             self._look_for_membership(consumer, self._membership, now)
+        if self._rejoining is not None and self._rejoining.look(consumer, now):
+            self._assignment.has_begun = False  # until it has joined again
         for topic in self._identity.made_anew(now) if self._identity is not None else ():
             self._new_topics.pop(topic, None)
             self._assignment.begin_anew(consumer, topic)
