@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import psutil
 
 from lamplighter.errors import ConsoleError, Unavailable
@@ -189,7 +190,13 @@ class ProcessPool:
             self._bury(slot)
             return
         for body in slot.frames.feed(data):
-            message = from_slot.decode(body)
+            try:
+                message = from_slot.decode(body)
+            except msgspec.DecodeError:
+                # Its job has its socket, and may have written to it: that must end neither the worker nor other slots.
+                log.exception("what a slot says can't be read; its process is killed")
+                _signal(slot, signal.SIGKILL)
+                return
             if isinstance(message, Ready):
                 self._failed_boots = 0
                 self.is_ready = True

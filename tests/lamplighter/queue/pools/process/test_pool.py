@@ -60,6 +60,9 @@ while data := receive(connection):
         if what.startswith("hold on"):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             time.sleep(60)
+        if what == "babble":
+            connection.sendall(bytes([0, 0, 0, 3]) + b"not")
+            time.sleep(60)
         if what.startswith("die"):
             os.kill(os.getpid(), signal.SIGSEGV)
         if what == "hang":
@@ -153,6 +156,18 @@ def test_a_slot_that_dies_has_failed_its_job_and_is_replaced(pooled: Callable[..
     assert isinstance(died, SlotDied)
     assert "ended by SIGSEGV" in str(died)
     assert one.outcome() == Verdict("delete", 1.5)
+
+
+def test_a_slot_whose_words_can_not_be_read_has_failed_its_job_alone(pooled: Callable[..., Pooled]) -> None:
+    pooled_ = pooled()
+
+    pooled_.submit("babble")
+    outcome = pooled_.outcome()
+    pooled_.submit("fine")
+
+    assert isinstance(outcome, SlotDied)
+    assert pooled_.outcome() == Verdict("delete", 1.5)
+    assert pooled_.pool.failure is None
 
 
 def test_what_a_slot_had_not_begun_is_run_by_another(pooled: Callable[..., Pooled]) -> None:
