@@ -6,6 +6,8 @@ import json
 import signal
 import sys
 import threading
+import traceback
+from typing import NoReturn
 
 from lamplighter.contracts import Application, DatabaseErrors, Maintenance
 from lamplighter.events import Dispatcher as Events
@@ -88,5 +90,15 @@ def _worker(app: Application, queue: SlotQueue, target: WorkQueue, defaults: Pol
     )
 
 
+def run(arguments: list[str]) -> NoReturn:
+    """Be a slot, and end: threads that jobs have left must not keep a process whose loop has ended by an error."""
+    status = 1
+    try:
+        status = main(arguments)
+    except Exception:
+        traceback.print_exc()
+    leave(status)
+
+
 if __name__ == "__main__":
-    leave(main(sys.argv[1:]))
+    run(sys.argv[1:])

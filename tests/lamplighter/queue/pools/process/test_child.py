@@ -4,6 +4,8 @@ import faulthandler
 import logging
 import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
@@ -320,3 +322,18 @@ def test_a_call_is_made_of_the_jobs_that_can_be_read_whichever_comes_first(slot:
     ends = {one.number: one.kind for one in said if isinstance(one, Ended)}
     assert ends == {n: "fail" if n <= unreadable else "delete" for n in range(1, 5)}
     assert told == [f"together {list(range(unreadable + 1, 5))}"]
+
+
+def test_a_slot_whose_loop_meets_an_error_ends_though_a_job_has_left_a_thread() -> None:
+    program = (
+        "import threading, time\n"
+        "from lamplighter.queue.pools.process import main\n"
+        "threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "main.main = lambda arguments: 1 / 0\n"
+        "main.run([])\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
