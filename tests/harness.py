@@ -143,6 +143,12 @@ class Project:
         with (self.folder / "config/kafka.py").open("a") as file:
             file.write(f'\nconfig["connections"]["kafka"].update({settings!r})\n')
 
+    def provide(self, provider: str) -> None:
+        """Add a service provider, `module:Class`, behind the framework's own."""
+        bootstrap = self.folder / "bootstrap/app.py"
+        last = '"lamplighter.kafka.provider:KafkaServiceProvider",\n'
+        bootstrap.write_text(bootstrap.read_text().replace(last, f'{last}            "{provider}",\n'))
+
     def _replace_application(self, jobs: str | Path) -> None:
         folder = self.folder
         if isinstance(jobs, Path):

@@ -73,6 +73,13 @@ class DriverDelivery(Protocol):
         """It is recorded as failed, and done."""
         ...
 
+    def count_crash(self) -> bool:
+        """Its worker ends by an error which is not the job's own: this start counts as one that its worker has died of.
+
+        Whether that was said; of what is settled already nothing is.
+        """
+        ...
+
 
 HasFurtherStart = Callable[[DriverDelivery], bool]
 

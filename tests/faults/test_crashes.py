@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.faults.conftest import MakeFleet
-from tests.faults.fleet import EMPTY, LONG, POOLS, alive, children
+from tests.faults.fleet import EMPTY, LONG, POOLS, TWO, alive, children
 from tests.faults.mock import Mock
 from tests.harness import wait_for
 
@@ -110,6 +110,31 @@ def test_an_owner_that_leaves_in_order_forgets_no_crash_of_another(
     assert tries <= fleet.starts(0) <= tries + 1
     assert fleet.numbers("failed") == [0]
     assert fleet.numbers("end") == [1]
+    fleet.check()
+
+
+@pytest.mark.parametrize("pool", TWO)
+def test_a_job_whose_settlement_ends_the_worker_fails_and_its_neighbours_end(
+    mock: Mock, make_fleet: MakeFleet, pool: str
+) -> None:
+    """Invariant: an error of the framework's own counts the start that it met, and no other; `tries` starts in all."""
+    fleet = make_fleet(mock, pool=pool, partitions=1)
+    fleet.project.provide("tests.faults.breaking:BreakingProvider")
+    neighbours = [n for n in range(60) if n != 20]
+    jobs = ({"n": n, **({"fail_until": 99} if n == 20 else {"sleep": 0.01})} for n in range(60))
+    fleet.publish(*jobs, maxTries=TRIES)
+
+    supervisor = fleet.supervise(1)
+    fleet.wait_until_done(set(range(60)), seconds=60)
+    fleet.wait_until_committed()
+    statuses = supervisor.end()
+
+    assert (statuses, supervisor.statuses) == ([0], [1] * TRIES)
+    assert fleet.numbers("failed") == [20]
+    assert fleet.starts(20) == TRIES
+    assert set(fleet.numbers("end")) == set(neighbours)
+    assert max(line["attempts"] for line in fleet.events("end")) == 1
+    assert [line["error"] for line in fleet.events("failed")] == ["MaxAttemptsExceeded"]
     fleet.check()
 
 

@@ -56,6 +56,10 @@ class Tracker:
             finished.remove(offset)
             self.position = offset + 1
 
+    def has_finished(self, offset: int) -> bool:
+        """Whether this one, which was delivered, is finished."""
+        return offset in self._finished or (self.position is not None and offset < self.position)
+
     @property
     def ahead(self) -> int:
         """How many are finished beyond the prefix."""

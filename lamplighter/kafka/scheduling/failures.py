@@ -1,6 +1,6 @@
 """What one owner tells the next of a job: how often it was started, and what it has failed with."""
 
-from lamplighter.errors import LamplighterError
+from lamplighter.errors import LamplighterError, OrderBlocked
 from lamplighter.kafka.partitions.offset_map import Mark
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.queue.failed.trace import message
@@ -32,6 +32,14 @@ def take_over(mark: Mark, delivery: KafkaDelivery) -> None:
     delivery.has_crashed = mark.has_crashed
     if mark.failure is not None:
         delivery.failure = failure_of(mark.failure)
+
+
+def blocked(delivery: KafkaDelivery, limit: float) -> OrderBlocked:
+    """The error of a job that others of its order key must not wait for any longer."""
+    return OrderBlocked(
+        f"The job at {delivery.position} has made the jobs behind it wait for as long as key_block_limit allows, "
+        f"{limit:g} s, and still has to be tried again."
+    )
 
 
 def text_of(error: BaseException) -> str:

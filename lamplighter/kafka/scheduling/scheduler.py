@@ -7,13 +7,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from lamplighter.errors import OrderBlocked
 from lamplighter.kafka.partitions.partition import Chunk, Partition
 from lamplighter.kafka.scheduling.backlog import Backlog
 from lamplighter.kafka.scheduling.careful import CarefulStart
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.kafka.scheduling.departures import Copies, Departures
-from lamplighter.kafka.scheduling.failures import mark_of, take_over
+from lamplighter.kafka.scheduling.failures import blocked, mark_of, take_over
 from lamplighter.kafka.scheduling.order import Ordering
 from lamplighter.kafka.scheduling.turns import Turns, next_by_weight
 from lamplighter.queue.delivery import HasFurtherStart
@@ -288,7 +287,7 @@ class Scheduler:
             # What comes next would meet the same service: it is spared the attempt.
             backlog.waits_for = delivery
         elif delivery.failure is None and self._is_blocked_for_too_long(delivery, delay):
-            delivery.failure = OrderBlocked(_too_long(delivery, self._block_limit))
+            delivery.failure = blocked(delivery, self._block_limit)
             delay = 0
         self._wait(delivery, delay)
 
@@ -311,6 +310,17 @@ class Scheduler:
             delivery.has_order_key = delivery.holds_order
             self._make_ready(delivery, backlog, is_first=True)
         self._look_whether_it_has_left(backlog)
+
+    def count_crash(self, delivery: KafkaDelivery) -> bool:
+        """The last commit tells the next owner that this one has died of it; False where it has been settled."""
+        partition = delivery.partition
+        is_released = delivery.leaves_by > time.monotonic() or any(waiting is delivery for _, _, waiting in self._due)
+        if is_released or partition.lost or partition.tracker.has_finished(delivery.offset):
+            return False
+        delivery.retries, delivery.has_crashed = delivery.retries + 1, True
+        partition.marks.put(delivery.offset, mark_of(delivery))
+        partition.tell()
+        return True
 
     def follows(self, delivery: KafkaDelivery, other: KafkaDelivery) -> bool:
         """Whether the other one has to be done before this one."""
@@ -388,10 +398,3 @@ class Scheduler:
         delivery.blocked_since = delivery.blocked_since or now
         is_ordered = bool(self._block_limit) and delivery.order_key is not None
         return is_ordered and now + delay - delivery.blocked_since > self._block_limit
-
-
-def _too_long(delivery: KafkaDelivery, limit: float) -> str:
-    return (
-        f"The job at {delivery.position} has made the jobs behind it wait for as long as key_block_limit allows, "
-        f"{limit:g} s, and still has to be tried again."
-    )

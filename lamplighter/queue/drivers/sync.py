@@ -41,6 +41,10 @@ class SyncDelivery:
     def keep(self) -> None:
         """Nothing comes after it."""
 
+    def count_crash(self) -> bool:
+        """The error reaches whoever has dispatched it."""
+        return False
+
     def put_back(self) -> None:
         """It is run once, alone."""
 

@@ -80,8 +80,10 @@ class WorkerProcess:
             control.begin_to_stop()
             self.restart.end()
             watch.end()
-            is_closed = self._close(deadline)
-            self.heartbeat.remove()
+            try:
+                is_closed = self._close(deadline)
+            finally:
+                self.heartbeat.remove()
         if not is_closed:
             log.error("the broker did not answer; unfinished commits are given up, their jobs run again")
             return status or 1
@@ -91,9 +93,12 @@ class WorkerProcess:
         seconds = max(1.0, min(self.options.shutdown, deadline.left()) - SPARE)
         began = time.monotonic()
         with bounded(seconds + SPARE):
-            self.worker.jobs.drain(seconds / 2)
-            within(seconds / 2, self.flush)
-            return self.queue.close(timeout=max(1.0, began + seconds - time.monotonic()))
+            try:
+                self.worker.drain(seconds / 2)
+            finally:
+                within(seconds / 2, self.flush)
+                is_closed = self.queue.close(timeout=max(1.0, began + seconds - time.monotonic()))
+            return is_closed
 
     def _watch(self, deadline: Deadline, look_for_signals: Callable[[], None]) -> Watch[Start]:
         control, options = self.worker.control, self.options

@@ -122,6 +122,7 @@ class Concurrent:
         """Let the jobs in hand come to their ends, each within its own timeout."""
         while self._running or self._gathering:
             self._begin_gathered(NEVER)
+            job_context.set(None)
             self._is_waiting = True
             if self._ended.empty():
                 self._source.serve()
@@ -271,9 +272,11 @@ class Concurrent:
     def _begin_many(self, many: Many) -> None:
         self._gathering.remove(many)
         if len(many.starts) == 1:
+            job_context.set(many.starts[0])
             self._begin(many.starts[0])
             return
         many.began = time.monotonic()
+        job_context.set(many)
         self._tell(many, lambda: tell_of(many, self._events))
         if many.handled():
             self._submit(many)
@@ -307,6 +310,7 @@ class Concurrent:
             self._hand.let_go(start)
         if self._ends.unconfirmed:
             self._ends.settle_confirmed()
+        job_context.set(None)  # what goes wrong from here on belongs to none of those that are in slots
 
     def _settle(self, start: Start, outcome: Outcome) -> None:
         job_context.set(start)

@@ -91,6 +91,7 @@ class Ends:
         assert start.pushes is not None
         if not start.pushes.when_reported(lambda: self._on_confirmed(start)):
             self._on_confirmed(start)
+        job_context.set(None)  # the loop goes on without it
         if self._awaits_pushes:
             self.settle_confirmed()
             self.drain(FOREVER)

@@ -11,6 +11,7 @@ from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.events import WorkerStarting, WorkerStopping
 from lamplighter.queue.guard.control import Control, StopReason
 from lamplighter.queue.guard.deadlines import Hand
+from lamplighter.queue.worker.crashing import crash_counted
 from lamplighter.queue.worker.options import WorkerOptions
 from lamplighter.queue.worker.runner import Runner, Start
 from lamplighter.queue.worker.settling import Settling
@@ -165,7 +166,8 @@ class Worker:
         """Run jobs until there is a reason to stop; the exit code. The connection must be open."""
         self._events.dispatch(WorkerStarting(self._connection, self._options.queues))
         try:
-            reason = Loop(self.jobs, self.control, self._options).run()
+            with crash_counted():
+                reason = Loop(self.jobs, self.control, self._options).run()
             status = 1 if self._options.once and self._settling.has_failed else reason.exit_code
             job_context.set(None)
             self._settling.tell(WorkerStopping(status, reason.reason, self.jobs.processed))
@@ -174,6 +176,11 @@ class Worker:
         finally:
             self.jobs.close()
         return status
+
+    def drain(self, timeout: float) -> bool:
+        """Settle, at the end, the jobs whose pushes are not acknowledged yet; False when some are left."""
+        with crash_counted():
+            return self.jobs.drain(timeout)
 
     def has_further_start(self, delivery: DriverDelivery) -> bool:
         """Whether a job may be started once more if its worker dies of its next start."""

@@ -147,6 +147,7 @@ def settle_many(many: Many, settling: Settling, error: BaseException | None, dur
     for delivery in reversed(back):
         delivery.singly = True
         delivery.put_back()
+    job_context.set(None)
 
 
 def _must_follow(start: Start, verdict: Verdict | None, open_: list[DriverDelivery]) -> bool:

@@ -174,6 +174,7 @@ class Solo:
         """Run a job together with others that are there; False where it is to be run by itself."""
         many = self._gather(first) if may_gather(first, once=self._options.once) else None
         if many is None or len(many.starts) == 1:
+            job_context.set(first)
             return False
         timeout = many.policy.timeout
         many.began = time.monotonic()
@@ -215,7 +216,7 @@ class Solo:
         """What is there of the same class, in its order: as long as nothing else comes, up to its limits."""
         control = self._control
         while not many.is_full:
-            delivery = self._source.pop(max(0.0, many.until - time.monotonic()))
+            delivery = self._pop_within(many.until)
             if delivery is None:
                 if time.monotonic() >= many.until or not control.takes_jobs:
                     break
@@ -232,3 +233,10 @@ class Solo:
                 delivery.put_back()
                 break
             many.add(start)
+
+    def _pop_within(self, until: float) -> DriverDelivery | None:
+        try:
+            return self._source.pop(max(0.0, until - time.monotonic()))
+        except BaseException:
+            job_context.set(None)  # it belongs to none of those that wait for more
+            raise

@@ -104,6 +104,13 @@ class ListDelivery:
         """Jobs of one key follow each other; none asks in another order."""
         return self.key == other.key
 
+    def count_crash(self) -> bool:
+        """Its worker ends: say so, unless it has been settled."""
+        if any(how != ("keep",) for how in self.settled):
+            return False
+        self.settled.append(("crash",))
+        return True
+
     def fail(self, error: BaseException) -> None:
         """Failed."""
         self.settled.append(("fail", type(error).__name__))

@@ -90,6 +90,11 @@ class SlotDelivery:
         self._queue.end(Ended(self._run.number, "fail"))
         self._queue.explain(error)
 
+    def count_crash(self) -> bool:
+        """Say what has become of those before it; the worker sees by the end of this process what has become of it."""
+        self._queue.tell_now()
+        return False
+
     def hold(self, refusal: BaseException) -> None:
         """It waits for its record, which the worker is to write."""
         self._queue.end(Ended(self._run.number, "hold"))

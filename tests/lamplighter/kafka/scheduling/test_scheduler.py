@@ -1090,3 +1090,56 @@ def test_a_retry_of_which_there_are_no_milliseconds_waits_all_the_same() -> None
     bench.commit(partition)
 
     assert (bench.pop().offset, bench.scheduler.pop(), partition.marks[0].retries) == (1, None, 1)
+
+
+# the end of a worker by an error of its own ──────────────────────────────────────────────────────────────────────────
+
+
+def left(partition: Partition) -> OffsetMap:
+    """What the last commit tells the next owner."""
+    news = partition.news(is_last=True)
+    assert news is not None
+    told = OffsetMap.decode(news.text, news.position)
+    assert told is not None
+    return told
+
+
+def test_a_start_that_met_an_error_of_the_workers_own_is_left_as_one_it_died_of() -> None:
+    bench = Bench()
+    partition = bench.partition("a", "b", "c")
+    first, met = bench.pop(), bench.pop()
+    first.delete()
+
+    assert met.count_crash()
+
+    assert left(partition).marks == {1: Mark(1, has_crashed=True)}
+    assert left(partition).is_clean
+
+
+def test_an_announced_start_that_met_an_error_counts_once() -> None:
+    bench = Bench()
+    before = OffsetMap(reach=2, marks={0: Mark(1, has_crashed=True)})
+    partition = bench.partition("a", "b", left=before)
+    assert bench.scheduler.pop() is None
+    bench.commit(partition)
+
+    assert bench.pop().count_crash()
+
+    assert left(partition).marks == {0: Mark(2, has_crashed=True)}
+
+
+@pytest.mark.parametrize("how", ["delete", "release", "lose"])
+def test_a_start_that_was_settled_before_the_error_counts_no_more(how: str) -> None:
+    bench = Bench()
+    partition = bench.partition("a")
+    delivery = bench.pop()
+    if how == "delete":
+        delivery.delete()
+    elif how == "release":
+        delivery.release(60)
+    else:
+        bench.lose(partition)
+
+    assert not delivery.count_crash()
+
+    assert delivery.retries == (how == "release")

@@ -350,7 +350,7 @@ def test_what_the_store_of_failed_jobs_raises_ends_the_worker(bench: Bench, monk
     with pytest.raises(SystemExit):
         bench.worker(Leaves).work()
 
-    assert delivery.settled == []
+    assert delivery.settled == [("crash",)]
 
 
 def test_an_error_says_its_text_first_while_its_job_has_a_deadline(bench: Bench) -> None:
