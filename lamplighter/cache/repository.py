@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from lamplighter.cache.keys import lock_name, lock_owner, value_key
 from lamplighter.cache.locks import StoreLock
 from lamplighter.contracts import Reach, Store
 from lamplighter.errors import CacheError
@@ -14,6 +15,7 @@ T = TypeVar("T")
 class Cache:
     """Values by key; None is a miss, and a time to live of 0 or less forgets.
 
+    A value and a lock never share a key, whatever their names. A key that is no UTF-8 is refused with CacheError.
     What is kept for some seconds is there for so long at least: stores that count in larger units round up.
     """
 
@@ -27,32 +29,32 @@ class Cache:
 
     def get(self, key: str, default: object = None) -> Any:
         """The value, or the default where there is none."""
-        value = self.store.get(key)
+        value = self.store.get(value_key(key))
         return default if value is None else value
 
     def has(self, key: str) -> bool:
         """Whether there is a value."""
-        return self.store.get(key) is not None
+        return self.store.get(value_key(key)) is not None
 
     def put(self, key: str, value: object, ttl: float | None = None) -> bool:
         """Keep a value for `ttl` seconds, or for ever."""
         ttl = _finite(key, ttl)
         if ttl is not None and ttl <= 0:
-            return self.store.forget(key)
-        return self.store.put(key, value, ttl)
+            return self.forget(key)
+        return self.store.put(value_key(key), value, ttl)
 
     def add(self, key: str, value: object, ttl: float | None = None) -> bool:
         """Keep a value if there is none; whether it was kept."""
         ttl = _finite(key, ttl)
-        return (ttl is None or ttl > 0) and self.store.add(key, value, ttl)
+        return (ttl is None or ttl > 0) and self.store.add(value_key(key), value, ttl)
 
     def forever(self, key: str, value: object) -> bool:
         """Keep a value."""
-        return self.store.put(key, value, None)
+        return self.store.put(value_key(key), value, None)
 
     def remember(self, key: str, ttl: float | None, make: Callable[[], T]) -> T:
         """The value; where there is none, the one that `make` returns, which is kept."""
-        found = self.store.get(key)
+        found = self.store.get(value_key(key))
         if found is not None:
             return found  # type: ignore[no-any-return]
         value = make()
@@ -61,11 +63,11 @@ class Cache:
 
     def increment(self, key: str, by: int = 1) -> int:
         """Add to a number, which begins at 0; what it is then."""
-        return self.store.increment(key, by)
+        return self.store.increment(value_key(key), by)
 
     def forget(self, key: str) -> bool:
         """Let go of a value; whether there was one."""
-        return self.store.forget(key)
+        return self.store.forget(value_key(key))
 
     def flush(self) -> None:
         """Let go of all values of this application."""
@@ -75,8 +77,9 @@ class Cache:
         """A lock of this name, which can be waited for; it ends by itself after `seconds`, 0 is never.
 
         Raises:
-            CacheError: the seconds are negative, so that two would have it at once.
+            CacheError: the seconds are negative, so that two would have it at once; or the name is no UTF-8.
         """
+        name, owner = lock_name(name), None if owner is None else lock_owner(owner)
         seconds = _finite(name, seconds) or 0
         if seconds < 0:
             raise CacheError(f"The lock {name!r} can't end by itself after {seconds:g} s; 0 is never.")

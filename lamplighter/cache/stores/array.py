@@ -4,12 +4,11 @@ import threading
 import time
 from typing import Any
 
+from lamplighter.cache.keys import LOCK
 from lamplighter.cache.locks import StoreLock
 from lamplighter.cache.serialization import as_number, dump, load
 from lamplighter.contracts import Reach
 from lamplighter.support.forking import watch
-
-LOCK = "lock:"  # before the name of a lock
 
 
 class ArrayStore:

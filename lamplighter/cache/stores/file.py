@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from lamplighter.cache.keys import LOCK
 from lamplighter.cache.locks import StoreLock
 from lamplighter.cache.serialization import as_number, dump, load
 from lamplighter.contracts import Reach
@@ -76,7 +77,7 @@ class FileStore:
 
     def lock(self, name: str, seconds: float, owner: str | None = None) -> StoreLock:
         """A lock of this name; it ends by itself after `seconds`, 0 is never."""
-        key = f"lock:{name}"
+        key = LOCK + name
         return StoreLock(
             name,
             owner=owner,

@@ -9,6 +9,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from lamplighter.cache.keys import LOCK
 from lamplighter.cache.locks import StoreLock
 from lamplighter.cache.serialization import dump_for_php, dump_json, load, load_json
 from lamplighter.contracts import Reach
@@ -26,7 +27,6 @@ if type(php) == 'string' and string.match(php, '^[%w_-]+$') and not pcall(cjson.
 if ARGV[2] == '' then return redis.call('set', KEYS[1], ARGV[1], 'NX') end
 return redis.call('set', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])
 """
-LOCK = "lock:"
 SERIALIZED = re.compile(r"([ib]:-?\d+;|s:\d+:|N;|[aOC]:\d+:)")
 BATCH = 500
 

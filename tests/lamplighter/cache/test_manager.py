@@ -211,7 +211,7 @@ def test_what_a_url_leaves_out_the_other_settings_say(tmp_path: Path, redis_url:
 
 
 @pytest.mark.redis
-@pytest.mark.parametrize(("path", "key"), [("", b"test-locks-door"), ("/6", b"test-locks-lock:door")])
+@pytest.mark.parametrize(("path", "key"), [("", b"test-locks-door"), ("/6", b"test-locks-\0lock:door")])
 def test_a_database_in_the_url_is_that_of_the_locks_too(tmp_path: Path, redis_url: str, path: str, key: bytes) -> None:
     import redis
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from lamplighter.cache.keys import LOCK
 from lamplighter.cache.repository import Cache
 from lamplighter.cache.stores.array import ArrayStore
 from lamplighter.cache.stores.file import FileStore
@@ -260,6 +261,46 @@ def test_a_lock_and_a_value_may_have_one_name(cache: Cache) -> None:
     assert not cache.add("report", "again", 60)
     assert cache.forget("report")
     assert not cache.lock("report", 60).acquire()
+
+
+@pytest.mark.parametrize("name", ["report", "lock:report", "lock:lock:report", "\0report"])
+def test_a_value_shares_no_key_with_a_lock_whatever_their_names(cache: Cache, name: str) -> None:
+    locks = [cache.lock(other, 60) for other in ("report", "lock:report", "\0report")]
+    cache.forever(name, "made")
+
+    assert [lock.acquire() for lock in locks] == [True, True, True]
+    assert cache.get(name) == "made"
+    assert cache.forget(name)
+    assert [lock.release() for lock in locks] == [True, True, True]
+
+
+def test_no_value_is_kept_where_locks_are(cache: Cache) -> None:
+    with pytest.raises(CacheError, match="begin with"):
+        cache.put(LOCK + "report", 1)
+
+
+HALF = "\udc80"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda cache: cache.get(HALF),
+        lambda cache: cache.has(HALF),
+        lambda cache: cache.put(HALF, 1),
+        lambda cache: cache.put(HALF, 1, 0),
+        lambda cache: cache.add(HALF, 1),
+        lambda cache: cache.forever(HALF, 1),
+        lambda cache: cache.remember(HALF, 1, int),
+        lambda cache: cache.increment(HALF),
+        lambda cache: cache.forget(HALF),
+        lambda cache: cache.lock(HALF),
+        lambda cache: cache.lock("door", 60, HALF),
+    ],
+)
+def test_a_key_that_is_no_utf8_is_refused_by_its_name(cache: Cache, use: Callable[[Cache], object]) -> None:
+    with pytest.raises(CacheError, match=r"\\udc80"):
+        use(cache)
 
 
 @pytest.mark.redis
