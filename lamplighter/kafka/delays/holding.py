@@ -15,7 +15,7 @@ from lamplighter.kafka.producing.partitioner import ANY_PARTITION
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.settings.native import TIMESTAMP_LOG_APPEND_TIME
 from lamplighter.kafka.settings.native import Message as KafkaMessage
-from lamplighter.kafka.settings.settings import KafkaSettings
+from lamplighter.kafka.settings.settings import NO_TOPIC, KafkaSettings
 from lamplighter.kafka.settings.tiers import LONGEST
 from lamplighter.support.forking import watch
 
@@ -84,9 +84,14 @@ class Holding:
         """Write it as a row, which is committed when this returns.
 
         Raises:
+            QueueError: no topic can have the queue's name, so that it could never be moved there.
             Unavailable: the database does not answer.
             MigrationError: the table is not there.
         """
+        if NO_TOPIC.search(queue):
+            raise QueueError(
+                f"No topic is called {queue!r}. Names of topics have letters, digits, dots, underscores and hyphens."
+            )
         self._rows().put(message, queue, self.now() + delay)
 
     def record(self, message: Message, queue: str, delay: float) -> tuple[str, Message]:

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from lamplighter.contracts import Headers
+from lamplighter.errors import QueueError
 from lamplighter.kafka.partitions.headers import headers_of
 from lamplighter.kafka.reading.reader import Reader
 from lamplighter.kafka.reading.reading import translated
 from lamplighter.kafka.reading.spans import Span
 from lamplighter.kafka.settings.native import Message as KafkaMessage
 from lamplighter.kafka.settings.native import TopicPartition
+from lamplighter.kafka.topics.metadata import no_topic_text
 
 TIMEOUT = 5.0  # seconds for one question, and without a message
 OPTIONS: Mapping[str, Any] = {
@@ -39,9 +41,17 @@ class UnreadSizes:
         self._reader = Reader(config, name="placement", silence=TIMEOUT, options={**OPTIONS, "group.id": group})
 
     def partitions(self, topic: str) -> int:
-        """How many partitions a topic has; it is made where it is missing. 0 for one that can't be."""
+        """How many partitions a topic has; it is made where it is missing. 0 for one that can't be.
+
+        Raises:
+            QueueError: no topic can have this name.
+        """
         with translated(topic, self._reader.brokers):
-            return len(self._reader.consumer.list_topics(topic, timeout=TIMEOUT).topics[topic].partitions)
+            try:
+                found = self._reader.consumer.list_topics(topic, timeout=TIMEOUT)
+            except ValueError as error:
+                raise QueueError(no_topic_text(topic, error)) from error
+        return len(found.topics[topic].partitions)
 
     def unread(self, topic: str, number: int) -> tuple[int, int]:
         """The first offset that the group has not committed, and the end."""

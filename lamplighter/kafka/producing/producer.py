@@ -15,7 +15,7 @@ from lamplighter.kafka.producing.reports import SERVE, Reports
 from lamplighter.kafka.settings.client_errors import is_about_access, is_fatal
 from lamplighter.kafka.settings.native import KafkaError, KafkaException, Producer
 from lamplighter.kafka.settings.native import Message as KafkaMessage
-from lamplighter.kafka.topics.metadata import missing_text
+from lamplighter.kafka.topics.metadata import missing_text, no_topic_text
 from lamplighter.queue.dispatching.pushes import Pushes
 from lamplighter.support.forking import notice_fork, watch
 
@@ -251,7 +251,7 @@ class KafkaProducer:
                     continue
                 raise self._translate(self._refusal or error.args[0], topic) from error
             except ValueError as error:  # a NUL, or half of a surrogate pair
-                raise QueueError(f"No topic is called {topic!r}: {error}.") from error
+                raise QueueError(no_topic_text(topic, error)) from error
             if found is not None and found.partitions:
                 self._known.add(topic)
                 return

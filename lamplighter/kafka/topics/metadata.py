@@ -31,6 +31,11 @@ def missing_text(missing: Sequence[str], brokers: str) -> str:
     )
 
 
+def no_topic_text(topic: str, error: ValueError) -> str:
+    """What to say of a name that the client can't take: half of a surrogate pair in it, or a NUL."""
+    return f"No topic is called {topic!r}: {error}."
+
+
 def metadata_of(committed: TopicPartition) -> str | None:
     """What stands beside a committed offset; None where that can't be read.
 

@@ -13,6 +13,7 @@ from lamplighter.queue.events import JobQueued
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.payload import new_id
 from lamplighter.support.forking import notice_fork
+from lamplighter.support.strings import is_utf8
 
 if TYPE_CHECKING:
     from lamplighter.queue.jobs.registry import Registry
@@ -91,13 +92,14 @@ class Dispatcher:
         """Push a string job by its wire name, for whoever has registered it, here or elsewhere; the payload's id.
 
         Raises:
-            InvalidPayload: JSON can't hold the data, or the class that is registered here does not take them.
+            InvalidPayload: JSON can't hold the data, the class that is registered here does not take them, or a header
+                can't be sent.
             MessageTooLarge: the payload is larger than the queue takes.
             Unavailable: the queue did not acknowledge in time.
         """
         _look_for_fork()
         id, raw = _id_and_key(key, name)
-        message = Message(self._payloads.of_data(name, data, id=id), raw, headers)
+        message = Message(self._payloads.of_data(name, data, id=id), raw, _sendable(headers, name) if headers else ())
         self._push(message, id, connection, queue, delay)
         return id
 
@@ -152,6 +154,23 @@ def _look_for_fork() -> None:
     """Before an id is taken. In a job it was looked for: workers are not forked by what Python does not know of."""
     if job_context.get() is None:
         notice_fork()
+
+
+def _sendable(headers: Headers, job: str) -> Headers:
+    """The headers, where each queue, and the table of long delays, can hold them."""
+    for name, value in headers:
+        if not isinstance(name, str) or not is_utf8(name) or "\0" in name:
+            raise InvalidPayload(
+                f"{job} was not dispatched: it has a header {name!r}. A header's name is text without half surrogate "
+                f"pairs and NULs."
+            )
+        if not isinstance(value, bytes | None):
+            kind = type(value).__qualname__
+            raise InvalidPayload(
+                f"{job} was not dispatched: the value of its header {name!r} is of type {kind}, and has to be bytes or "
+                f"None."
+            )
+    return headers
 
 
 def _id_and_key(key: Key, job: str) -> tuple[str, bytes | None]:

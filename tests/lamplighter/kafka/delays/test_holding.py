@@ -1,10 +1,12 @@
 """The time of a row, when several threads need the brokers' clock first."""
 
 import time
-from typing import cast
+from typing import NoReturn, cast
 
 import pytest
 
+from lamplighter.contracts import Message
+from lamplighter.errors import QueueError
 from lamplighter.kafka.delays import holding as holding_room
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.holding import Holding, Rows
@@ -34,3 +36,16 @@ def test_no_thread_goes_by_this_hosts_time_while_the_brokers_are_asked(monkeypat
 
     assert len(asked) == 1
     assert [now > began + 3000 for now in told if isinstance(now, float)] == [True] * THREADS
+
+
+@pytest.mark.parametrize("name", ["\udc80", "a\0b", "a b"])
+def test_no_row_is_made_for_a_queue_that_no_topic_can_be(name: str) -> None:
+    def used() -> NoReturn:
+        raise AssertionError("neither the table nor a broker is to be asked")
+
+    holding = Holding("kafka", KafkaSettings(), BrokerClock(), producer=used, rows=used, retention=lambda *_: None)
+
+    with pytest.raises(QueueError) as refused:
+        holding.put(Message(b"{}"), name, 86_400.0)
+
+    assert repr(name) in str(refused.value)

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from lamplighter.contracts import Message
-from lamplighter.errors import BrokerUnavailable, EmbeddedBrokerFull
+from lamplighter.errors import BrokerUnavailable, EmbeddedBrokerFull, QueueError
 from lamplighter.kafka.embedded import unread_sizes as unread_module
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.embedded.partitioner import partition_for
@@ -287,3 +287,11 @@ def test_a_forked_child_looks_for_itself(address: str, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FORK, address, tmp_path], timeout=30, check=False)
 
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("name", ["\udc80", "a\0b"])
+def test_a_name_that_no_topic_can_have_is_named(placement: Placement, name: str) -> None:
+    with pytest.raises(QueueError) as refused:
+        placement.place(name, Message(b"x", KEY))
+
+    assert repr(name) in str(refused.value)

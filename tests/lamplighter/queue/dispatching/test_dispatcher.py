@@ -274,3 +274,22 @@ def test_a_job_that_dispatches_such_a_job_has_an_error_of_its_own(
     assert ran == ["parent", "parent"]
     assert delivery.settled == [("release", 0.0, True), ("fail", "InvalidPayload")]
     assert not line.line
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        (("\udc80", b"1"), "surrogate"),
+        (("a\0b", b"1"), "NULs"),
+        ((b"name", b"1"), "text"),
+        (("name", "\udc80"), "type str"),
+        (("name", 1), "type int"),
+    ],
+)
+def test_a_header_that_can_not_be_sent_is_refused(
+    dispatcher: Dispatcher, line: ListQueue, header: Any, why: str
+) -> None:
+    with pytest.raises(InvalidPayload, match=why):
+        dispatcher.push("letter", {}, headers=[("fine", None), header])
+
+    assert not line.line
