@@ -53,7 +53,9 @@ def is_plainly_same(sent: Any, came: Any) -> bool:
     if kind is list or kind is tuple:
         return _are_plain(sent, came) and bool(sent == came)
     if kind is dict:
-        return _are_plain(sent.values(), came.values()) and bool(sent == came)
+        # A key that is equal to text or a number is the same to a job; one that is equal to a date may be another.
+        are_plain = PLAIN.issuperset(map(type, came)) and _are_plain(sent.values(), came.values())
+        return are_plain and bool(sent == came)
     return False
 
 
@@ -80,13 +82,24 @@ def _entries(steps: Steps, sent: dict[Any, Any], came: dict[Any, Any], *, by_typ
     if len(sent) != len(came):
         return f"has {len(sent)} keys, of which {len(came)} would arrive"
     if sent.keys() == came.keys():
-        return (((steps, key), value, came[key]) for key, value in sent.items())
+        told = _told_of_keys(sent, came) if by_type else None
+        return told or (((steps, key), value, came[key]) for key, value in sent.items())
     if not by_type:  # both are in one order
         return (((steps, key), value, came[key]) for (_, value), key in zip(sent.items(), came, strict=True))
     for key, other in zip(sent, came, strict=True):
         if key != other:
             return f"has a key of type {_kind(key)}, which would arrive as {_kind(other)}"
     return "has keys that would not arrive"
+
+
+def _told_of_keys(sent: Iterable[Any], came: Iterable[Any]) -> str | None:
+    """What is lost of a key though it is equal to the one that came; None where nothing is."""
+    arrived = {key: key for key in came}
+    for key in sent:
+        other = arrived[key]
+        if key is not other and not is_plainly_same(key, other) and not _is_same(key, other):
+            return f"has a key that {_told(key, other)}"
+    return None
 
 
 def _is_row(value: object) -> bool:

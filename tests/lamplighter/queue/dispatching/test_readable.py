@@ -136,6 +136,9 @@ def dispatched(job: Job) -> Job:
         (datetime, datetime(2026, 1, 1, tzinfo=UTC)),
         (datetime, datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=timezone(timedelta(hours=-5)))),
         (datetime, datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=UTC)),
+        (dict[datetime, int], {datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=UTC): 1, datetime(2026, 1, 1): 2}),
+        (dict[float, int], {1: 1, 2.5: 2}),
+        (dict[Decimal, int], {Decimal("1.50"): 1, 2: 2}),
         (datetime, datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5)))),
         (date, date(2026, 1, 2)),
         (time, time(12, 30)),
@@ -200,6 +203,16 @@ def test_what_fits_its_field_arrives_as_it_was(kind: Any, value: object) -> None
         (Colour, "red", "str and would arrive as .*Colour"),
         (str, Colour.RED, "Colour and would arrive as str"),
         (datetime, datetime(2026, 10, 25, 2, 30, fold=1), "`value` is a datetime with fold=1.*give it a timezone"),
+        (
+            dict[datetime, int],
+            {datetime(2026, 10, 25, 2, 30, fold=1): 1},
+            "`value` has a key that is a datetime with fold=1.*give it a timezone",
+        ),
+        (
+            dict[datetime, list[int]],
+            {datetime(2026, 1, 1): [], datetime(2026, 10, 25, 2, 30, fold=1): [1]},
+            "`value` has a key that is a datetime with fold=1",
+        ),
         (list[datetime], [datetime(2026, 10, 25, 2, 30, fold=1)], r"`value\[0\]` is a datetime with fold=1"),
         (
             set[datetime],
