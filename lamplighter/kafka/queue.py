@@ -185,7 +185,7 @@ class KafkaQueue:
             in_place=self._settings.retry_in_place,
             has_further_start=has_further_start,
             slots=slots,
-            now=self.delays.clock.now,
+            clock=self.delays.clock,
         )
         self.delays.start()
         sleep = self._settings.sleep_on_error

@@ -98,11 +98,13 @@ class Forwarding:
     def _send(
         self, partition: DelayPartition, offset: int, delayed: DelayedMessage, topic: str, message: Message
     ) -> None:
+        moment = self._clock.moment()
+
         def told(error: QueueError | None, sent: KafkaMessage) -> None:
             if error is not None:
                 self._on_refusal(partition, offset, delayed, topic, error)
             elif not partition.lost:
-                learn(self._clock, sent)
+                learn(self._clock, sent, moment)
                 partition.done(offset)
 
         until = self._refused.get(topic, 0.0)

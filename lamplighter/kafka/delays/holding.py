@@ -92,7 +92,8 @@ class Holding:
             raise QueueError(
                 f"No topic is called {queue!r}. Names of topics have letters, digits, dots, underscores and hyphens."
             )
-        self._rows().put(message, queue, self.now() + delay)
+        self._ask_unless_fresh()
+        self._rows().put(message, queue, self._clock.latest() + delay)
 
     def record(self, message: Message, queue: str, delay: float) -> tuple[str, Message]:
         """The delay topic for its first wait, and the message to produce there.
@@ -110,15 +111,18 @@ class Holding:
                 f"{delay:,.10g} s has to wait there for {wait:,.10g} s. Raise its retention; `python artisan.py "
                 f"kafka:topics` tells what is needed."
             )
-        now = self._clock.now()
+        now = self._clock.latest()
         return topic, wrap(message, queue, due=now + delay, sent=now, wait=delay)
 
     def now(self) -> float:
         """The brokers' time; they are asked for it where nothing was learned for some minutes."""
+        self._ask_unless_fresh()
+        return self._clock.now()
+
+    def _ask_unless_fresh(self) -> None:
         if not self._clock.is_fresh():
             with self._asking:  # no thread goes by this host's time while another one asks
                 self._ask_once()
-        return self._clock.now()
 
     def _ask_once(self) -> None:
         if self._clock.is_fresh() or time.monotonic() < self._ask_at:
@@ -137,10 +141,11 @@ def ask(producer: KafkaProducer, topic: str, clock: BrokerClock) -> bool:
         QueueError: it can't be appended.
     """
     told: list[QueueError | None] = []
+    moment = clock.moment()
 
     def report(error: QueueError | None, sent: KafkaMessage) -> None:
         if error is None:
-            learn(clock, sent)
+            learn(clock, sent, moment)
         told.append(error)
 
     producer.send_soon(topic, Message(b"", None, [(CLOCK, b"")]), ANY_PARTITION, report)
@@ -154,8 +159,8 @@ def ask(producer: KafkaProducer, topic: str, clock: BrokerClock) -> bool:
     return clock.is_fresh()
 
 
-def learn(clock: BrokerClock, record: Any) -> None:
-    """Learn the append time in a delivery report, unless the topic keeps the sender's time instead."""
+def learn(clock: BrokerClock, record: Any, moment: float) -> None:
+    """Learn the append time of a record that was sent at `moment`, unless its topic keeps the sender's time instead."""
     kind, stamp = record.timestamp()
     if kind == TIMESTAMP_LOG_APPEND_TIME:
-        clock.learn(stamp / 1000)
+        clock.learn(stamp / 1000, moment)

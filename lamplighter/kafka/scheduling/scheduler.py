@@ -5,11 +5,12 @@ import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from lamplighter.kafka.partitions.partition import Chunk, Partition
 from lamplighter.kafka.scheduling.backlog import Backlog
 from lamplighter.kafka.scheduling.careful import CarefulStart
+from lamplighter.kafka.scheduling.clock import Clock, WallClock
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.kafka.scheduling.departures import Copies, Departures
 from lamplighter.kafka.scheduling.failures import blocked, mark_of, take_over
@@ -39,14 +40,14 @@ class Scheduler:
         in_place: float = NEVER,
         has_further_start: HasFurtherStart | None = None,
         slots: int = 1,
-        now: Callable[[], float] = time.time,
+        clock: Clock | None = None,
     ) -> None:
         self._topics = [Turns(name, weight) for name, weight in weights.items()]
         self._by_name = {topic.name: topic for topic in self._topics}
         self._only = self._topics[0] if len(self._topics) == 1 else None
         self._ordering: Ordering = ordering
         self._block_limit = block_limit
-        self._now = now
+        self._clock = clock or WallClock()
         self._departures = Departures(
             copies, in_place=in_place, keep=self.keep, wait=self._wait_in_place, finish=self.finish
         )
@@ -107,8 +108,7 @@ class Scheduler:
             return False
         if any(delivery.partition.is_open for _, _, delivery in self._due):
             return False
-        backlogs = [backlog for backlog in self._backlogs if backlog.partition.is_open]
-        return not any(backlog.chunks or backlog.held or backlog.ready for backlog in backlogs)
+        return not any(one.chunks or one.held or one.ready for one in self._backlogs if one.partition.is_open)
 
     def _pop(self) -> KafkaDelivery | None:
         self._plain = NOTHING
@@ -223,7 +223,7 @@ class Scheduler:
         """Take over what an earlier owner has left about a delivery; whether it has to wait because of it."""
         mark = delivery.partition.marks[delivery.offset]
         take_over(mark, delivery)
-        wait = mark.due / 1000 - self._now()
+        wait = mark.due / 1000 - self._clock.now()
         if wait <= 0:
             return False
         if self._may_travel(delivery, wait):
@@ -277,7 +277,7 @@ class Scheduler:
             return
         delivery.is_read = True
         self._hold(delivery)
-        due = math.ceil((self._now() + min(delay, LONGEST)) * 1000)
+        due = math.ceil((self._clock.latest() + min(delay, LONGEST)) * 1000)
         partition.marks.put(delivery.offset, mark_of(delivery, due=due))
         partition.tell()
         if counted and self._may_travel(delivery, delay):

@@ -21,7 +21,7 @@ def test_no_thread_goes_by_this_hosts_time_while_the_brokers_are_asked(monkeypat
     def ask(producer: object, topic: str, clock: BrokerClock) -> bool:
         asked.append(topic)
         time.sleep(0.1)  # as long as other threads need to come here, too
-        clock.learn(time.time() + 3600)
+        clock.learn(time.time() + 3600, clock.moment())
         return True
 
     def producer() -> KafkaProducer:
@@ -49,3 +49,24 @@ def test_no_row_is_made_for_a_queue_that_no_topic_can_be(name: str) -> None:
         holding.put(Message(b"{}"), name, 86_400.0)
 
     assert repr(name) in str(refused.value)
+
+
+def test_a_row_is_due_by_a_time_that_the_brokers_have_not_passed() -> None:
+    """The dispatcher's question took 0.2 s; by the time that was surely reached then, the row would come early."""
+    clock = BrokerClock()
+    due: list[float] = []
+    sent = clock.moment()
+    clock.learn(sent + 1_000_000, sent - 0.2)
+
+    class Kept:
+        def put(self, message: Message, queue: str, due_at: float) -> str:
+            due.append(due_at)
+            return ""
+
+    def unused() -> NoReturn:
+        raise AssertionError("the clock is fresh")
+
+    holding = Holding("kafka", KafkaSettings(), clock, producer=unused, rows=Kept, retention=lambda *_: None)
+    holding.put(Message(b"{}"), "store", 60)
+
+    assert due[0] >= sent + 1_000_000 + 0.2 + 60

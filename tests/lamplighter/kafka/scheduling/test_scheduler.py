@@ -1143,3 +1143,24 @@ def test_a_start_that_was_settled_before_the_error_counts_no_more(how: str) -> N
     assert not delivery.count_crash()
 
     assert delivery.retries == (how == "release")
+
+
+class Times:
+    """A clock that knows the time to 5 ms."""
+
+    def now(self) -> float:
+        """The brokers have reached it."""
+        return 1000.0
+
+    def latest(self) -> float:
+        """They have not passed it."""
+        return 1000.005
+
+
+def test_a_wait_is_told_by_a_time_that_the_brokers_have_not_passed() -> None:
+    bench = Bench(Scheduler({"t": 1}, clock=Times()))
+    partition = bench.partition("a")
+
+    bench.pop().release(60)
+
+    assert left(partition).marks[0].due == 1_060_005
