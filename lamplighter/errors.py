@@ -124,7 +124,7 @@ class SlotDied(JobFailed):
 
 
 class HandlerError(JobFailed):
-    """A handler has returned what can't be understood; the message says what it may return."""
+    """A handler or a listener has returned what can't be understood, or is still to be run; the message says which."""
 
 
 class ManuallyFailed(JobFailed):

@@ -39,6 +39,23 @@ class Awaited(Job):
         note("end", n=self.n)
 
 
+def passing(function):
+    import functools
+
+    return functools.wraps(function)(lambda *arguments: function(*arguments))
+
+
+@dataclass(frozen=True)
+class Decorated(Job):
+    """The same below a decorator that returns its coroutine."""
+
+    name = "decorated"
+
+    n: int = 0
+
+    handle = passing(Awaited.handle)
+
+
 @dataclass(frozen=True)
 class Greedy(Job):
     """Takes memory and keeps it."""
@@ -192,7 +209,8 @@ def pids(project: Project, event: str = "start") -> list[int]:
 def test_an_async_handler_runs_in_every_pool(project: Project, pool: str, slots: int) -> None:
     process = working(project, pool=pool, slots=slots)
 
-    broker(project).jobs("store", *({"n": n} for n in range(20)), name="awaited")
+    broker(project).jobs("store", *({"n": n} for n in range(10)), name="awaited")
+    broker(project).jobs("store", *({"n": n} for n in range(10, 20)), name="decorated")
     wait_for(lambda: len(project.events("end")) == 20)
     status = stop(process)
 

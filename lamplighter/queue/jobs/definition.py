@@ -13,7 +13,7 @@ from lamplighter.queue.jobs.payload import CLAIM_JOB, Envelope
 from lamplighter.queue.jobs.policy import check_values
 
 UNFIT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-IN_PLACE = "Make it a plain method that does its work before it returns, by `asyncio.run(...)` where that has to be."
+IN_PLACE = "Let it do its work before it returns, without `yield`."
 
 
 def check(cls: type[Job], *, runs_here: bool = True) -> None:
@@ -96,9 +96,9 @@ def _check_method(cls: type[Job], name: str) -> None:
     method = getattr(cls, name, None)
     if method is None:
         return
-    # Called as they are, they would come back at once with nothing done, and the job would count as run.
-    if inspect.isasyncgenfunction(method) or (name == "failed" and inspect.iscoroutinefunction(method)):
-        raise ConfigError(f"{path_of(cls)}.{name} is async; it is called and not awaited. {IN_PLACE}")
+    # Called as they are, they would come back at once with nothing done. A coroutine is awaited.
+    if inspect.isasyncgenfunction(method):
+        raise ConfigError(f"{path_of(cls)}.{name} is an async generator; jobs are called and not iterated. {IN_PLACE}")
     if inspect.isgeneratorfunction(method):
         raise ConfigError(f"{path_of(cls)}.{name} is a generator; jobs are called and not iterated. {IN_PLACE}")
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

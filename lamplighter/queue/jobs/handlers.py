@@ -1,12 +1,12 @@
 """How a class with `handle_many` is called: with one job, or with many."""
 
-import inspect
 from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
 from lamplighter.contracts import Container, Delivery, Invoker
 from lamplighter.errors import HandlerError
 from lamplighter.queue.jobs.job import Job
+from lamplighter.support.unrun import is_awaitable
 
 Errors = Sequence[BaseException | None]
 
@@ -27,20 +27,21 @@ class ManyAtOnce:
         function: Any = cls.handle_many  # type: ignore[attr-defined]
         self._name = f"{cls.__module__}.{cls.__qualname__}.handle_many"
         self._invoke: Invoker[object] = container.invoker(function, leading=1, given=(Sequence[Delivery],))
-        self._is_async = inspect.iscoroutinefunction(function)
         self.needs = self._invoke.needs
 
-    def __call__(self, *arguments: Any) -> object:
-        """Handle the jobs of a call; what comes back is awaited where the handler is async."""
+    def __call__(self, *arguments: Any) -> Awaitable[None] | None:
+        """Handle the jobs of a call; what comes back is to be awaited, where the handler is async."""
         call: Call = arguments[0]
         result = self._invoke(call.jobs(), call.deliveries() if self.needs else None)
-        if self._is_async:
+        if is_awaitable(result):
             return self._awaited(call, result)
         call.errors = self._errors(call, result)
         return None
 
-    async def _awaited(self, call: Call, result: Any) -> None:
-        call.errors = self._errors(call, await result)
+    async def _awaited(self, call: Call, result: object) -> None:
+        while is_awaitable(result):
+            result = await result
+        call.errors = self._errors(call, result)
 
     def _errors(self, call: Call, result: Any) -> Errors:
         if result is None:
@@ -57,22 +58,21 @@ class ManyAtOnce:
 class OneOfMany:
     """`handle_many` with one job, in the place of `handle`."""
 
-    def __init__(self, many: ManyAtOnce, *, is_async: bool) -> None:
+    def __init__(self, many: ManyAtOnce) -> None:
         self._many = many
-        self._is_async = is_async
         self.needs: frozenset[type] = frozenset({Delivery} if many.needs else ())
 
     def __call__(self, *arguments: Any) -> object:
         """Handle the job; the error that is returned for it is raised."""
         job, delivery = arguments
         call = _One(job, delivery)
-        result: Any = self._many(call)
-        if self._is_async:
+        result = self._many(call)
+        if result is not None:
             return self._awaited(call, result)
         call.raise_error()
         return None
 
-    async def _awaited(self, call: "_One", result: Awaitable[object]) -> None:
+    async def _awaited(self, call: "_One", result: Awaitable[None]) -> None:
         await result
         call.raise_error()
 

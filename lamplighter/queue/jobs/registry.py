@@ -123,8 +123,7 @@ class Registry:
     def _handler(self, cls: type[Job]) -> Invoker[object]:
         handle = getattr(cls, "handle", None)
         if handle is None:
-            is_async = inspect.iscoroutinefunction(cls.handle_many)  # type: ignore[attr-defined]
-            return OneOfMany(ManyAtOnce(self._container, cls), is_async=is_async)
+            return OneOfMany(ManyAtOnce(self._container, cls))
         return self._container.invoker(handle, leading=1, given=(Delivery,))
 
     def _with_many(self, entry: Entry) -> Entry:

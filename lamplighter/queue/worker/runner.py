@@ -3,9 +3,9 @@
 import asyncio
 import inspect
 import threading
-from collections.abc import Awaitable
-from contextvars import copy_context
-from typing import TYPE_CHECKING, cast
+from collections.abc import Awaitable, Coroutine
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any, cast
 
 from lamplighter.contracts import Container
 from lamplighter.errors import ConfigError, PayloadError, UnknownJob, UnreadablePayload
@@ -13,12 +13,14 @@ from lamplighter.logging.context import job_context
 from lamplighter.queue.claims.claims import ReadClaim, refuse_claim
 from lamplighter.queue.delivery import Deleted, DriverDelivery, InHand
 from lamplighter.queue.dispatching.pushes import Pushes
+from lamplighter.queue.jobs.definition import path_of
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.payload import CLAIM_JOB, Envelope, read
 from lamplighter.queue.jobs.registry import Entry, Registry
 from lamplighter.queue.jobs.retries import Policy, parse_backoff
 from lamplighter.queue.worker.eventloop import KeptLoop
 from lamplighter.support.forking import watch
+from lamplighter.support.unrun import discard, is_awaitable, refuse_unrun
 
 if TYPE_CHECKING:
     from lamplighter.queue.delivery import Failed, Released
@@ -172,16 +174,22 @@ class Runner:
     def run(self, start: Start) -> None:
         """Handle the job; what the handler raises passes through. The scope of the job ends here.
 
-        It runs in a copy of the caller's context: what it puts into context variables, no other job sees.
+        It runs in a copy of the caller's context: what it puts into context variables, no other job sees. A plain
+        handler that returns a coroutine, as a decorated `async def` may, has not run yet: it is awaited here.
+
+        Raises:
+            HandlerError: it has returned a generator, so that its work was not done.
         """
         entry = start.entry
         assert entry is not None  # read() has filled it
-        if entry.is_async:
-            self._await(start)
-            return
         context = copy_context()
+        if entry.is_async:
+            self._await(self.run_async(start), context)
+            return
         try:
-            context.run(entry.handle, start.job, start.in_hand() if entry.wants_delivery else None)
+            result = context.run(entry.handle, start.job, start.in_hand() if entry.wants_delivery else None)
+            if result is not None:
+                self._finish(result, f"{path_of(entry.cls)}.handle", context)
         finally:
             if context.get(self._scope):
                 context.run(self._container.end_scope)
@@ -191,20 +199,32 @@ class Runner:
         entry, job = start.entry, start.job
         assert entry is not None  # read() has filled it
         try:
-            await cast(Awaitable[object], entry.handle(job, start.in_hand() if entry.wants_delivery else None))
+            result = await cast(Awaitable[object], entry.handle(job, start.in_hand() if entry.wants_delivery else None))
+            if result is not None:
+                await _rest(result, f"{path_of(entry.cls)}.handle")
         finally:
             self._container.end_scope()
 
-    def _await(self, start: Start) -> None:
-        """Run a handler that is `async def` to its end, in an event loop that this thread keeps."""
+    def _finish(self, result: object, name: str, context: Context) -> None:
+        """Do what a method has left to whoever called it; any other value that it returns is ignored."""
+        if is_awaitable(result):
+            self._await(_rest(result, name), context, discard_with=result)
+        else:
+            refuse_unrun(result, name)
+
+    def _await(self, work: Coroutine[Any, Any, None], context: Context, *, discard_with: object = None) -> None:
+        """Run a coroutine to its end, in an event loop that this thread keeps."""
         loops = getattr(self._local, "loops", None)
         if loops is None:
             loops = self._local.loops = KeptLoop()
         left: list[BaseException] = []
-        coroutine = self._run_within(start, left)
+        coroutine = _within(work, left)
         try:
-            loops.run(coroutine, context=copy_context())
+            loops.run(coroutine, context=context)
         except BaseException:
+            # Where another loop runs in this thread, none of them has begun.
+            for one in (coroutine, work, discard_with):
+                discard(one)
             if inspect.getcoroutinestate(coroutine) == inspect.CORO_SUSPENDED:
                 # A task beside it has raised SystemExit, or somebody has stopped the loop: what is left of this job
                 # would go on beside the next one.
@@ -212,15 +232,6 @@ class Runner:
             raise
         if left:
             raise left[0]
-
-    async def _run_within(self, start: Start, left: list[BaseException]) -> None:
-        """Run the handler; what it raises goes into `left`, since SystemExit would leave the loop within its turn."""
-        try:
-            await self.run_async(start)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            left.append(error)
 
     def _forget(self, loops: KeptLoop) -> None:
         if getattr(self._local, "loops", None) is loops:  # else this is a child, and they are its parent's
@@ -240,7 +251,9 @@ class Runner:
         delivery = InHand(start.delivery, start.id, start.attempts, payload=payload)
         context = copy_context()
         try:
-            context.run(entry.failed, start.job, error, delivery)
+            result = context.run(entry.failed, start.job, error, delivery)
+            if result is not None:
+                self._finish(result, f"{path_of(entry.cls)}.failed", context)
         finally:
             if context.get(self._scope):
                 context.run(self._container.end_scope)
@@ -254,6 +267,23 @@ class Runner:
             is_tries_said=entry.tries is not None,
         )
         return policy
+
+
+async def _rest(result: object, name: str) -> None:
+    """Await what a method has returned, and what that returns in its turn."""
+    while is_awaitable(result):
+        result = await result
+    refuse_unrun(result, name)
+
+
+async def _within(work: Coroutine[Any, Any, None], left: list[BaseException]) -> None:
+    """Await `work`; what it raises goes into `left`, since SystemExit would leave the loop within its turn."""
+    try:
+        await work
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        left.append(error)
 
 
 def _has_killed(start: Start) -> bool:
