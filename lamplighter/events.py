@@ -3,6 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from lamplighter.errors import ConfigError
+from lamplighter.support.unrun import name_of, refuse_lazy_function, refuse_unrun
+
 E = TypeVar("E")
 
 
@@ -13,7 +16,12 @@ class Dispatcher:
         self._listeners: dict[type[Any], list[Callable[[Any], object]]] = {}
 
     def listen(self, event: type[E], listener: Callable[[E], object]) -> None:
-        """Call `listener` with each event of exactly this class."""
+        """Call `listener` with each event of exactly this class.
+
+        Raises:
+            ConfigError: it is async, or a generator: a call of it would do nothing.
+        """
+        refuse_lazy_function(listener, f"The listener {name_of(listener)}", ConfigError)
         self._listeners.setdefault(event, []).append(listener)
 
     def listeners(self, event: type[E]) -> Sequence[Callable[[E], object]]:
@@ -33,4 +41,15 @@ class Dispatcher:
     def dispatch(self, event: object) -> None:
         """Call the listeners; what one raises reaches the caller."""
         for listener in self._listeners.get(type(event), ()):
-            listener(event)
+            returned = listener(event)
+            if returned is not None:
+                check_returned(returned, listener)
+
+
+def check_returned(returned: object, listener: Callable[..., object]) -> None:
+    """Look at what a listener has returned: anything but work that is still to be done.
+
+    Raises:
+        HandlerError: nobody would do it.
+    """
+    refuse_unrun(returned, f"The listener {name_of(listener)}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from lamplighter.contracts import DatabaseErrors, Events
 from lamplighter.errors import JobFailed as JobFailedError
 from lamplighter.errors import OrderBlocked, PayloadError, Unavailable
+from lamplighter.events import check_returned
 from lamplighter.queue.delivery import Deleted, Failed, Released, WorkQueue
 from lamplighter.queue.events import JobFailed, JobProcessed, JobReleased
 from lamplighter.queue.failed.trace import one_line, tellable
@@ -75,7 +76,9 @@ class Settling:
             event = JobProcessed(start, duration)
             try:
                 for listener in self._who_hears_of_ends:
-                    listener(event)
+                    returned = listener(event)
+                    if returned is not None:
+                        check_returned(returned, listener)
             except BaseException as raised:
                 log.error(LISTENER, exc_info=tellable(raised))
         return True

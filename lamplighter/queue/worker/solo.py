@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from lamplighter.contracts import Events
 from lamplighter.errors import SlotTerminated
+from lamplighter.events import check_returned
 from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import DriverDelivery, WorkQueue
 from lamplighter.queue.events import JobProcessing
@@ -156,7 +157,9 @@ class Solo:
                 if self._who_hears_of_starts and not start.is_told:
                     event = JobProcessing(start)
                     for listener in self._who_hears_of_starts:
-                        listener(event)
+                        returned = listener(event)
+                        if returned is not None:
+                            check_returned(returned, listener)
                 start.may_push_ahead = True
                 self._runner.run(start)
             except SlotTerminated:

@@ -1,4 +1,4 @@
-"""Work that a handler or a hook returns instead of doing it: it is done, or the job has an error."""
+"""Work that a handler, a hook or a listener returns instead of doing it: it is done, or the job has an error."""
 
 import asyncio
 import functools
@@ -12,8 +12,9 @@ import pytest
 
 from lamplighter.container import Container
 from lamplighter.contracts import Delivery, Message
-from lamplighter.errors import HandlerError
+from lamplighter.errors import ConfigError, HandlerError
 from lamplighter.queue.drivers.sync import SyncQueue
+from lamplighter.queue.events import JobProcessed, JobProcessing
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.payload import write
 from lamplighter.queue.jobs.retries import Policy
@@ -265,3 +266,50 @@ def test_a_job_that_can_not_be_awaited_here_is_an_error(bench: Bench, job: type[
         asyncio.run(dispatch())
 
     assert ran == []
+
+
+async def later(event: object) -> None:
+    """Comes to nothing where nobody awaits it."""
+
+
+def bit_by_bit(event: object) -> Iterator[int]:
+    """Comes to nothing where nobody iterates."""
+    yield 1
+
+
+async def bit_by_bit_later(event: object) -> AsyncIterator[int]:
+    """The same in an event loop."""
+    yield 1
+
+
+LAZY = [later, bit_by_bit, bit_by_bit_later]
+
+
+@pytest.mark.parametrize("listener", LAZY)
+def test_a_listener_that_would_not_run_is_refused(bench: Bench, listener: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"The listener .*\.{listener.__name__} is (async|a generator)"):
+        bench.events.listen(JobProcessed, listener)
+
+
+@pools
+@pytest.mark.parametrize("listener", LAZY)
+def test_what_a_listener_of_the_start_returns_is_looked_at(bench: Bench, make: Any, listener: Any) -> None:
+    bench.events.listen(JobProcessing, timed(listener))
+    delivery = bench.queue.add("one")
+
+    bench.work(bench.worker(Passes, make=make))
+
+    assert (ran, delivery.settled[-1]) == ([], ("fail", "HandlerError"))
+
+
+def test_what_a_listener_of_the_end_returns_is_looked_at(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.events.listen(JobProcessed, lambda event: 5)
+    bench.events.listen(JobProcessed, timed(later))
+    delivery = bench.queue.add("one")
+
+    bench.work(bench.worker(Passes))
+
+    [told] = [one for one in caplog.records if one.message == "a listener raised"]
+    assert told.exc_info is not None
+    assert f"The listener {__name__}.later has returned a coroutine" in str(told.exc_info[1])
+    assert (ran, delivery.settled) == (["handle"], [("delete",)])
