@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from lamplighter.errors import CircularDependency, ContainerError
 from lamplighter.support.forking import watch
 from lamplighter.support.needs import MISSING, Need, read_needs
+from lamplighter.support.unrun import refuse_lazy_function, refuse_unrun
 
 T = TypeVar("T")
 Key = type[Any] | str
@@ -62,7 +63,9 @@ class Container:
     def scoped(
         self, key: type[T] | str, factory: Callable[..., T] | None = None, *, end: Callable[[T], object] | None = None
     ) -> None:
-        """Build once for each job; `end` is called with it when the job is over."""
+        """Build once for each job; `end`, which is not async, is called with it when the job is over."""
+        if end is not None:
+            refuse_lazy_function(end, f"What ends {_name(key)}", ContainerError)
         self._bind(key, factory, "scope", end)
 
     def instance(self, key: type[T] | str, value: T) -> T:
@@ -185,7 +188,7 @@ class Container:
             for key, value in built:
                 binding = self._bindings.get(key)
                 if binding is not None and binding.end is not None:
-                    ends.callback(binding.end, value)
+                    ends.callback(_end, key, binding.end, value)
 
     def _begin_as_child(self) -> None:
         """Leave what was built for the job at hand to the parent, which ends it."""
@@ -372,6 +375,11 @@ class BoundInvoker(Generic[T]):
 
 def _by_module(key: type) -> str:
     return f"{key.__module__}:{key.__qualname__}"
+
+
+def _end(key: Key, end: Callable[[Any], object], value: object) -> None:
+    if (returned := end(value)) is not None:
+        refuse_unrun(returned, f"What ends {_name(key)}", ContainerError)
 
 
 def _giver(container: Container, value: Any) -> Callable[[], Any]:

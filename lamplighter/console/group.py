@@ -18,6 +18,7 @@ from lamplighter.console.options import is_global
 from lamplighter.errors import ConfigError, ConsoleError
 from lamplighter.support.provider import CommandEntry
 from lamplighter.support.strings import is_utf8
+from lamplighter.support.unrun import discard
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ def run(command: Command, arguments: Mapping[str, Any]) -> int:
         return 0
     # A system keeps eight bits of it, of which 256 leaves none.
     if not isinstance(result, int) or not 0 <= result <= 255:
+        discard(result)
         raise ConfigError(
             f"The command {command.name} has returned {result!r}; what handle() returns is the exit code, 0 to 255, or "
             f"None for 0."

@@ -22,6 +22,7 @@ from lamplighter.logging.channels import configure
 from lamplighter.queue.guard.ending import leave
 from lamplighter.support.environment import Environment, load_environment
 from lamplighter.support.provider import CommandTable, ServiceProvider
+from lamplighter.support.unrun import name_of, refuse_unrun
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +67,13 @@ class Application(Container):
         return self._base_path.joinpath(*parts)
 
     def booted(self, callback: Callable[[], object]) -> None:
-        """Call this when all providers are booted; at once when they are."""
+        """Call this when all providers are booted; at once when they are.
+
+        Raises:
+            ConfigError: it has returned a coroutine or a generator, so that its work was not done.
+        """
         if self.is_booted:
-            callback()
+            _call_back(callback)
         else:
             self._booted.append(callback)
 
@@ -107,7 +112,7 @@ class Application(Container):
         self.is_booted = True
         Application.current = self
         for callback in self._booted:
-            callback()
+            _call_back(callback)
 
     def _checkpoint(self) -> Callable[[], None]:
         """What takes back all that a try to boot may do to this application."""
@@ -200,12 +205,16 @@ def _run(provider: ServiceProvider, step: str, call: Callable[[], object]) -> No
     """Let a provider do its part; what it raises says whose part that was."""
     name = f"{type(provider).__module__}:{type(provider).__qualname__}"
     try:
-        call()
+        refuse_unrun(call(), f"The provider {name}, when it was {step},", ConfigError)
     except SystemExit as error:
         raise ConfigError(f"The provider {name} wanted to end the program when it was {step}: {error!r}.") from error
     except Exception as error:
         error.add_note(f"It was raised when the provider {name} was {step}.")
         raise
+
+
+def _call_back(callback: Callable[[], object]) -> None:
+    refuse_unrun(callback(), f"The callback {name_of(callback)}, for when all providers are booted,", ConfigError)
 
 
 def _provider_class(declared: str | type[ServiceProvider]) -> type[ServiceProvider]:

@@ -252,6 +252,23 @@ def test_a_scope_ends_what_was_bound_anew_meanwhile(container: Container) -> Non
     container.end_scope()
 
 
+async def later(_: object) -> None:
+    """Comes to nothing where nobody awaits it."""
+
+
+def test_an_end_that_would_not_run_is_refused(container: Container) -> None:
+    with pytest.raises(ContainerError, match="What ends Mailer is async"):
+        container.scoped(Mailer, end=later)
+
+
+def test_an_end_that_returns_its_work_is_an_error(container: Container) -> None:
+    container.scoped(Mailer, end=lambda mailer: later(mailer))
+    container.make(Mailer)
+
+    with pytest.raises(ContainerError, match="What ends Mailer has returned a coroutine"):
+        container.end_scope()
+
+
 def test_a_scope_ends_in_reverse_order_and_begins_anew(container: Container) -> None:
     ended: list[object] = []
     container.scoped(Mailer, end=ended.append)

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, event
 from lamplighter.database.migrations.foreign_keys import ForeignKeys
 from lamplighter.database.migrations.revisions import ENDS, Revision, reason
 from lamplighter.errors import MigrationError
+from lamplighter.support.unrun import refuse_unrun
 
 Told = Callable[[str, float], object]  # of each migration, with its seconds
 Warn = Callable[[str], object]
@@ -81,7 +82,7 @@ class Run:
         began = time.perf_counter()
         self._step, self._is_split = step, False
         with self._explained(step), self.part():
-            getattr(step.module, function)()
+            refuse_unrun(getattr(step.module, function)(), f"{function}()", MigrationError)
             if not self._is_whole:
                 self._check()
             remember(step)

@@ -71,6 +71,15 @@ class Returns(Command):
         return {"256": 256, "-1": -1, "text": "text", "true": True, "255": 255}[what]  # type: ignore[return-value]
 
 
+class Later(Command):
+    """A command that nobody awaits."""
+
+    name = "later"
+
+    async def handle(self) -> None:  # type: ignore[override]
+        """Come to nothing."""
+
+
 class Retry(Command):
     """A command with lists."""
 
@@ -301,6 +310,16 @@ def test_what_is_no_exit_code_is_an_error_that_names_the_command(
 
     [(error, _)] = handler.rendered
     assert "The command returns has returned" in str(error)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_command_that_is_async_is_an_error(table: CommandTable, run: Run, handler: Handler) -> None:
+    table.add(CommandEntry("later", "Comes to nothing", f"{__name__}:Later"))
+
+    assert run("later") == 1
+
+    [(error, _)] = handler.rendered
+    assert "The command later has returned <coroutine" in str(error)
 
 
 @pytest.mark.parametrize(("what", "code"), [("255", 255), ("true", 1)])

@@ -90,6 +90,37 @@ def test_a_provider_whose_module_breaks_is_named(folder: Path, monkeypatch: pyte
         Application(folder, providers=[f"{module}:Thing"]).bootstrap()
 
 
+class Later(ServiceProvider):
+    """Has one step that nobody awaits."""
+
+    async def later(self) -> None:
+        """Come to nothing."""
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("step", ["register", "boot"])
+def test_a_provider_that_returns_its_work_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    monkeypatch.setattr(Later, step, Later.later)
+
+    with pytest.raises(ConfigError, match=rf"The provider .*:Later, when it was {step}ed, has returned a coroutine"):
+        Application(folder, providers=[Later]).bootstrap()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("is_booted", [False, True])
+def test_a_callback_that_returns_its_work_is_named(folder: Path, *, is_booted: bool) -> None:
+    app = Application(folder)
+    if is_booted:
+        app.bootstrap()
+
+    def call_back() -> None:
+        app.booted(Later(app).later)
+        app.bootstrap()
+
+    with pytest.raises(ConfigError, match=r"The callback .*Later\.later, .* has returned a coroutine"):
+        call_back()
+
+
 @pytest.mark.parametrize("zone", ["Europe/Atlantis", "Europe", "", "../UTC"])
 def test_an_unknown_zone_is_named(folder: Path, zone: str) -> None:
     (folder / "config/app.py").write_text(f"config = {{'timezone': {zone!r}}}")

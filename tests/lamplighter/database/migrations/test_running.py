@@ -84,6 +84,15 @@ def test_one_that_exits_is_named(folder: Folder) -> None:
         folder.migrate()
 
 
+def test_one_that_is_a_generator_is_not_applied(folder: Folder) -> None:
+    folder.write("1_letters", f"{LETTERS}\nyield")
+
+    with pytest.raises(MigrationError, match=r"1_letters\.py has failed.*upgrade\(\) has returned a generator"):
+        folder.migrate()
+
+    assert (tables(folder.engine), folder.applied()) == (set(), [])
+
+
 def test_a_rollback_needs_every_way_back_before_it_begins(folder: Folder) -> None:
     path = folder.write("1_letters", LETTERS)
     folder.write("2_stamps", STAMPS, downgrade='op.drop_table("stamps")')
