@@ -1,7 +1,23 @@
-"""Tells errors of the database apart, without importing anything that is not there already."""
+"""Tells errors of the database apart, without importing anything that is not there already.
+
+The errors are those of jobs, which may be anything: a text where SQLAlchemy has the driver's error, a property that
+raises where a driver has the SQLSTATE. What can't be read is no sign of anything.
+"""
 
 import sys
-from collections.abc import Iterator
+from typing import cast
+
+from lamplighter.support.foreign import (
+    as_integer,
+    as_text,
+    attribute,
+    base_names,
+    chain_of,
+    is_a,
+    is_true,
+    path_of,
+    text_of,
+)
 
 DRIVERS = frozenset({"psycopg", "psycopg2", "pymysql", "MySQLdb", "sqlite3"})
 KINDS = frozenset({"OperationalError", "InterfaceError"})  # of PEP 249; the others are not about the connection
@@ -36,11 +52,11 @@ class SqlAlchemyErrors:
 
     def is_lost_connection(self, error: BaseException) -> bool:
         """Whether the database could not be reached, so that the job is to wait for it."""
-        return any(_is_lost(step) for step in _chain(error))
+        return any(_is_lost(step) for step in chain_of(error))
 
     def is_deadlock(self, error: BaseException) -> bool:
         """Whether two transactions stood in each other's way, so that the job is to be run again."""
-        return any(_is_deadlock(step) for step in _chain(error))
+        return any(_is_deadlock(step) for step in chain_of(error))
 
 
 def is_missing_table(error: BaseException) -> bool:
@@ -52,24 +68,14 @@ def is_missing_table(error: BaseException) -> bool:
     return state == "42P01" or number == 1146 or text.startswith("no such table")
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    step: BaseException | None = error
-    while step is not None and id(step) not in seen:
-        seen.add(id(step))
-        yield step
-        cause = step.__cause__
-        step = cause if cause is not None or step.__suppress_context__ else step.__context__
-
-
 def _is_lost(error: BaseException) -> bool:
     alchemy = sys.modules.get("sqlalchemy.exc")
     if alchemy is not None:
-        if isinstance(error, alchemy.TimeoutError):
+        if is_a(error, alchemy.TimeoutError):
             return True
-        if isinstance(error, alchemy.DBAPIError) and error.connection_invalidated:
+        if is_a(error, alchemy.DBAPIError) and is_true(attribute(error, "connection_invalidated")):
             return True
-        if isinstance(error, alchemy.PendingRollbackError) and error.code == LOST_BEFORE:
+        if is_a(error, alchemy.PendingRollbackError) and as_text(attribute(error, "code")) == LOST_BEFORE:
             return True
     cause = _driver_error(error)
     if cause is None or _driver(cause) == "sqlite3":
@@ -79,7 +85,7 @@ def _is_lost(error: BaseException) -> bool:
         return state.startswith(LOST_STATES)
     if number in LOST_NUMBERS:
         return True
-    is_about_connection = any(base.__name__ in KINDS for base in type(cause).__mro__)
+    is_about_connection = any(name in KINDS for name in base_names(cause))
     return is_about_connection and _says(text, LOST_WORDS) and not _says(text, REFUSED_WORDS)
 
 
@@ -89,7 +95,7 @@ def _is_deadlock(error: BaseException) -> bool:
         return False
     if _driver(cause) == "sqlite3":
         # The low byte is the error; what stands above it tells its kinds apart.
-        return getattr(cause, "sqlite_errorcode", 0) & 0xFF in SQLITE_BUSY
+        return as_integer(attribute(cause, "sqlite_errorcode")) & 0xFF in SQLITE_BUSY
     state, number, _ = _signs(cause)
     return state in DEADLOCK_STATES or number in DEADLOCK_NUMBERS
 
@@ -97,21 +103,26 @@ def _is_deadlock(error: BaseException) -> bool:
 def _driver_error(error: BaseException) -> BaseException | None:
     """The driver's own error: the one given, or the one that SQLAlchemy wrapped."""
     alchemy = sys.modules.get("sqlalchemy.exc")
-    if alchemy is not None and isinstance(error, alchemy.DBAPIError):
-        original: BaseException | None = error.orig
-        return original
+    if alchemy is not None and is_a(error, alchemy.DBAPIError):
+        original = attribute(error, "orig")
+        # Applications give a text, or a class, where they raise one of SQLAlchemy's errors themselves.
+        return cast(BaseException, original) if is_a(original, BaseException) else None
     return error if _driver(error) in DRIVERS else None
 
 
 def _driver(error: BaseException) -> str:
-    return type(error).__module__.partition(".")[0]
+    return path_of(error)[0].partition(".")[0]
 
 
 def _signs(error: BaseException) -> tuple[str, int, str]:
     """The SQLSTATE, MySQL's number and the text in lower case, as far as the driver gives them."""
-    state = str(getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or "")
-    number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-    return state, number, str(error).lower()
+    state = as_text(attribute(error, "sqlstate")) or as_text(attribute(error, "pgcode"))
+    return state, _number(error), text_of(error).lower()
+
+
+def _number(error: BaseException) -> int:
+    arguments = attribute(error, "args")
+    return as_integer(arguments[0]) if type(arguments) is tuple and arguments else 0
 
 
 def _says(text: str, words: tuple[str, ...]) -> bool:
