@@ -7,7 +7,8 @@ from lamplighter.console.options import GlobalOptions
 from lamplighter.console.output import Output
 from lamplighter.contracts import Container, DatabaseErrors
 from lamplighter.errors import ConsoleError, LamplighterError
-from lamplighter.queue.failed.trace import message
+from lamplighter.queue.failed.trace import message, notes_of, tellable
+from lamplighter.support.foreign import name_of
 
 log = logging.getLogger(__name__)
 
@@ -24,15 +25,17 @@ class Handler:
 
         Nor is one that the log would show where `render` shows it.
         """
+        error = tellable(error)
         if self._explained(error) is None and not _is_on_screen(log):
             log.error("an error was not handled", extra={"error": _told(error)})
         log.debug("its trace", exc_info=error)
 
     def render(self, error: BaseException, *, verbosity: int) -> int:
         """Show an error on stderr; the exit code that it stands for."""
+        error = tellable(error)
         text = self._explained(error)
         if text is None:
-            text = "\n".join([_told(error), *getattr(error, "__notes__", ())])
+            text = "\n".join([_told(error), *notes_of(error)])
             if verbosity < 1:
                 text += "\nRun it again with -v to see where it comes from."
         output = Output.for_terminal(GlobalOptions(verbosity=verbosity))
@@ -54,7 +57,7 @@ class Handler:
 
 def _told(error: BaseException) -> str:
     """The error and the first line of what it says; the others stand in its trace."""
-    return f"{type(error).__name__}: {message(error)}".removesuffix(": ").splitlines()[0]
+    return f"{name_of(error)}: {message(error)}".removesuffix(": ").splitlines()[0]
 
 
 def _is_on_screen(logger: logging.Logger) -> bool:

@@ -3,8 +3,10 @@
 import json
 import logging
 from datetime import UTC, datetime
+from typing import Any
 
 from lamplighter.logging.context import job_fields
+from lamplighter.support.foreign import path_of, text_of
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _OURS = frozenset({"timestamp", "level", "logger", "exception", "stack"})
@@ -21,7 +23,18 @@ def fields_of(record: logging.LogRecord) -> dict[str, object]:
     return fields
 
 
-class LineFormatter(logging.Formatter):
+class TraceFormatter(logging.Formatter):
+    """Traces as Python writes them; a line for an error whose class refuses to be looked at."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 — the name is the standard library's
+        """The trace of an error."""
+        try:
+            return super().formatException(ei)
+        except Exception:  # the record is worth more than its trace
+            return f"{'.'.join(path_of(ei[1]))}: {text_of(ei[1])}"
+
+
+class LineFormatter(TraceFormatter):
     """`2026-11-24 12:00:00 WARNING lamplighter.kafka: brokers are away brokers=localhost:9092`."""
 
     default_msec_format = None
@@ -35,7 +48,7 @@ class LineFormatter(logging.Formatter):
         return "\n".join(part for part in (" ".join(words), trace, record.stack_info) if part)
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(TraceFormatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:

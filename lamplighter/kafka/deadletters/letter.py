@@ -11,6 +11,7 @@ from lamplighter.kafka.partitions.headers import headers_of
 from lamplighter.queue.failed import FailedJob, Failure
 from lamplighter.queue.failed.naming import chosen_id, name_of
 from lamplighter.queue.failed.trace import MAX_BYTES, cut, format_trace, message
+from lamplighter.support.foreign import path_of
 
 if TYPE_CHECKING:
     from lamplighter.kafka.settings.native import Message as KafkaMessage
@@ -127,7 +128,6 @@ def _offset(text: str) -> int:
 
 def _told(failure: Failure, id: str) -> list[tuple[str, bytes | None]]:
     place = POSITION.fullmatch(failure.origin)
-    kind = type(failure.error)
     told = {
         "version": "1",
         "id": cut(id, MAX_NAME),
@@ -140,7 +140,7 @@ def _told(failure: Failure, id: str) -> list[tuple[str, bytes | None]]:
         "attempts": str(failure.attempts),
         "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "uuid": cut(failure.uuid or "", MAX_NAME),
-        "class": cut(f"{kind.__module__}.{kind.__qualname__}", MAX_NAME),
+        "class": cut(".".join(path_of(failure.error)), MAX_NAME),
         "message": cut(message(failure.error), MAX_TEXT),
     }
     return [(PREFIX + name, value.encode()) for name, value in told.items()]

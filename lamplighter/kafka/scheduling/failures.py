@@ -5,6 +5,7 @@ from lamplighter.kafka.partitions.offset_map import Mark
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.queue.failed.trace import message
 from lamplighter.queue.worker.verdicts import ErrorElsewhere
+from lamplighter.support.foreign import path_of
 
 BETWEEN = "|"  # in no name of a module or a class
 TRACE_GONE = "Its trace is gone with the worker that ran the job; this is what it has left for whoever records it."
@@ -44,8 +45,7 @@ def blocked(delivery: KafkaDelivery, limit: float) -> OrderBlocked:
 
 def text_of(error: BaseException) -> str:
     """An error as the next owner is told of it."""
-    kind = type(error)
-    return BETWEEN.join((kind.__module__, kind.__qualname__, message(error)))
+    return BETWEEN.join((*path_of(error), message(error)))
 
 
 def failure_of(text: str) -> BaseException:

@@ -14,6 +14,7 @@ from lamplighter.contracts import Events
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased, WorkerIdle
 from lamplighter.queue.failed.trace import message
 from lamplighter.queue.worker.runner import Start
+from lamplighter.support.foreign import name_of
 from lamplighter.support.forking import watch
 
 log = logging.getLogger(__name__)
@@ -211,7 +212,7 @@ class JsonLines(Lines):
             "status": status,
             "result": result,
             "attempts": start.attempts,
-            "exception": type(error).__name__ if error is not None else None,
+            "exception": name_of(error) if error is not None else None,
             "message": message(error) if error is not None else None,
             "timestamp": datetime.now(self._zone).isoformat(timespec="microseconds"),
             "duration": round(duration, 6),

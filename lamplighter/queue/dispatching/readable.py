@@ -23,6 +23,7 @@ from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.payload import CLAIM_JOB, MAX_BYTES, Envelope, read, read_json, write
 from lamplighter.queue.jobs.policy import OF_ONE_JOB, check_values
 from lamplighter.queue.jobs.retries import format_backoff
+from lamplighter.support.foreign import name_of, text_of
 
 if TYPE_CHECKING:
     from lamplighter.queue.jobs.registry import Entry, Registry
@@ -239,10 +240,7 @@ def _why(error: Exception) -> str:
 
 
 def _raised(error: Exception) -> str:
-    try:
-        return f"{type(error).__name__}: {error}"
-    except Exception:  # its text is the application's own code, too
-        return type(error).__name__
+    return f"{name_of(error)}: {text_of(error)}"  # its text is the application's own code, too
 
 
 def _unregistered(cls: type[Job], entry: "Entry | None") -> str:

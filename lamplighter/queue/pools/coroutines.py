@@ -12,7 +12,7 @@ from typing import Any
 
 from lamplighter.errors import JobTimedOut
 from lamplighter.logging.context import job_context
-from lamplighter.queue.failed.trace import tellable
+from lamplighter.queue.failed.trace import add_note, tellable
 from lamplighter.queue.guard.children import leave
 from lamplighter.queue.pools.pool import Ended
 from lamplighter.queue.pools.precise import precise_selector
@@ -98,7 +98,7 @@ class CoroutinePool:
                     leave(error)
                 # These two leave a loop at once, when a task or a callback raises them that a job has made beside its
                 # own. Whoever awaits the task gets the error; the other jobs of this loop go on.
-                log.exception("a task or a callback beside a job has raised; the loop goes on")
+                log.error("a task or a callback beside a job has raised; the loop goes on", exc_info=tellable(error))
         self._loop.close()
 
     def _begin(self) -> None:
@@ -145,8 +145,8 @@ class CoroutinePool:
     def _error_of(self, start: Start, error: asyncio.CancelledError) -> BaseException:
         if start in self._overdue:
             return _timed_out(start)
-        error.add_note(f"{start.name} was cancelled, and not for its timeout: by itself, or by another job.")
-        return error
+        add_note(error, f"{start.name} was cancelled, and not for its timeout: by itself, or by another job.")
+        return tellable(error)
 
 
 def _timed_out(start: Start) -> JobTimedOut:

@@ -25,7 +25,7 @@ class Reading:
                 start.attempts -= 1  # it is not started once more
                 raise MaxAttemptsExceeded(_too_often(start))
         except (PayloadError, JobFailed) as error:
-            self._settling.fail(start, failure or error)
+            self._settling.fail(start, error if failure is None else failure)
             return False
         except AlreadyDone:
             self._settling.pass_over(start)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from lamplighter.contracts import DatabaseErrors, Events
@@ -65,9 +65,7 @@ class Settling:
         """Whether an error is about a service, so that none of these jobs is charged for it."""
         if self._is_outage(error):
             return True
-        return self._database_errors.is_deadlock(error) and all(
-            start.delivery.excused < MOST_DEADLOCKS for start in starts
-        )
+        return self._is_deadlock(error) and all(start.delivery.excused < MOST_DEADLOCKS for start in starts)
 
     def done(self, start: "Start", duration: float) -> Literal[True]:
         """Let go of a job that has come to its end."""
@@ -97,7 +95,7 @@ class Settling:
             return self.done(start, duration)
         if verdict.kind == "release":
             return self._release(start, verdict.error, verdict.delay, duration, counted=verdict.counted)
-        error = verdict.error or JobFailedError("The job failed in its slot.")
+        error = JobFailedError("The job failed in its slot.") if verdict.error is None else verdict.error
         if verdict.kind == "record":
             return self.fail(start, error, duration)
         self.has_failed = True
@@ -134,7 +132,7 @@ class Settling:
         delivery = start.delivery
         if self._is_outage(error):
             return self._release(start, error, AWAY, duration, counted=False)
-        if self._database_errors.is_deadlock(error) and delivery.excused < MOST_DEADLOCKS:
+        if self._is_deadlock(error) and delivery.excused < MOST_DEADLOCKS:
             return self._release(start, error, self._queue.deadlock_wait, duration, counted=False)
         if not isinstance(error, PayloadError) and start.policy.may_retry(start.attempts):
             return self._release(start, error, start.policy.delay_after(start.attempts), duration)
@@ -154,7 +152,10 @@ class Settling:
         return False
 
     def _is_outage(self, error: BaseException) -> bool:
-        return isinstance(error, Unavailable) or self._database_errors.is_lost_connection(error)
+        return isinstance(error, Unavailable) or _tells(self._database_errors.is_lost_connection, error)
+
+    def _is_deadlock(self, error: BaseException) -> bool:
+        return _tells(self._database_errors.is_deadlock, error)
 
     def _tell_release(self, start: "Start", error: BaseException, delay: float, *, counted: bool) -> None:
         fields = {"job": start.name, "position": start.delivery.position, "delay": delay, "counted": counted}
@@ -166,6 +167,15 @@ class Settling:
         if self._outages.is_new(reason):
             log.warning("a service is away; jobs that need it wait, and are not charged", extra={"reason": reason})
         log.debug("job will run again", extra=fields)
+
+
+def _tells(ask: Callable[[BaseException], bool], error: BaseException) -> bool:
+    """What is said of a job's error; where the one that is asked raises, the error is the job's own."""
+    try:
+        return ask(error)
+    except Exception as raised:
+        log.error("an error of a job can't be told apart", exc_info=tellable(raised), extra={"error": one_line(error)})
+        return False
 
 
 def time_to_fail(timeout: float) -> float:

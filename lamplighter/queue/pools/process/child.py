@@ -14,7 +14,7 @@ from typing import Any
 from lamplighter.contracts import Headers, Message
 from lamplighter.errors import SlotTerminated
 from lamplighter.queue.delivery import DriverDelivery, HasFurtherStart, WorkQueue
-from lamplighter.queue.failed.trace import as_utf8, format_trace, message
+from lamplighter.queue.failed.trace import format_trace, message
 from lamplighter.queue.guard.signals import QUIT, leave_to_their_defaults
 from lamplighter.queue.pools.process.wire import (
     Began,
@@ -33,6 +33,7 @@ from lamplighter.queue.pools.process.wire import (
 )
 from lamplighter.queue.worker.failing import Failing as WorkersFailing
 from lamplighter.queue.worker.runner import Runner, Start
+from lamplighter.support.foreign import path_of
 
 # The exit code of a slot whose worker is gone, and with it the right to settle anything: an orphan must not work on.
 GONE = 1
@@ -48,6 +49,7 @@ class SlotDelivery:
     """
 
     failure: BaseException | None = None
+    is_recorded = False
     is_suspect = False
     singly = False
 
@@ -291,8 +293,7 @@ class SlotRunner(Runner):
 
 def describe(error: BaseException) -> Error:
     """An error as the worker is told of it."""
-    kind = type(error)
-    return Error(as_utf8(kind.__module__), as_utf8(kind.__qualname__), message(error)[:MOST_TEXT], format_trace(error))
+    return Error(*path_of(error), message(error)[:MOST_TEXT], format_trace(error))
 
 
 def leave_signals_to_the_worker(told: threading.Event, handling: Handling) -> None:
