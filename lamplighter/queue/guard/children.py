@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
+from lamplighter.queue.failed.trace import tellable
+from lamplighter.support.foreign import as_integer
+
 log = logging.getLogger(__name__)
 
 
@@ -34,27 +37,32 @@ def leave(error: BaseException | None = None) -> NoReturn:
     returns, or raises anything else, was not meant to come back.
     """
     code = 1
-    if isinstance(error, SystemExit):
-        code = _exit_code(error)
-    elif error is None:
-        log.error("a process that a job has forked came back from it; it ends, and settles nothing")
-    else:
-        log.error("a process that a job has forked came back from it by an error; it ends", exc_info=error)
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # it is closed, or there is none
-            stream.flush()
-    os._exit(code)
+    try:
+        if error is not None:
+            error = tellable(error)
+        if isinstance(error, SystemExit):
+            code = _exit_code(error)
+        elif error is None:
+            log.error("a process that a job has forked came back from it; it ends, and settles nothing")
+        else:
+            log.error("a process that a job has forked came back from it by an error; it ends", exc_info=error)
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread() and not thread.daemon:
+                thread.join()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):  # it is closed, or there is none
+                stream.flush()
+    finally:
+        os._exit(code)  # whatever the job's error or the log has raised: else the child would go on as a worker
 
 
 def _exit_code(error: SystemExit) -> int:
     """As the interpreter takes it."""
-    if error.code is None:
+    code = error.code
+    if code is None:
         return 0
-    if isinstance(error.code, int):
-        return error.code & 0xFF
-    with suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(f"{error.code}\n")
+    if isinstance(code, int):
+        return as_integer(code) & 0xFF
+    with suppress(Exception):  # stderr may be closed, and the code may be anything
+        sys.stderr.write(f"{code}\n")
     return 1
