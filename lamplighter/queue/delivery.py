@@ -21,6 +21,7 @@ class DriverDelivery(Protocol):
         has_crashed: its worker died while it was in hand, and may have died of it; such a start is among the retries.
         excused: how often it was released without counting an attempt, since this worker has it.
         failure: the error of a failure that is still to be recorded; None for a delivery that is to be run.
+        is_recorded: the failed-job store has its failure, and only its `failed()` is still to be called.
         is_suspect: an earlier worker may have died of it, so that it is in no call with others.
         singly: it was begun among others, in a call that failed, and is begun again by itself.
     """
@@ -44,6 +45,7 @@ class DriverDelivery(Protocol):
     has_crashed: bool
     excused: int
     failure: BaseException | None
+    is_recorded: bool
     singly: bool
 
     @property

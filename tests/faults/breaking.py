@@ -1,24 +1,18 @@
-"""A service that the worker asks when it settles a job that has raised, and that breaks."""
+"""A fault of the framework's own, where the worker settles a job that has raised."""
 
-from lamplighter.contracts import DatabaseErrors
+from typing import Any, NoReturn
+
+from lamplighter.queue.worker.settling import Settling
 from lamplighter.support.provider import ServiceProvider
 
 
-class BrokenErrors:
-    """Breaks where it is asked about the error of a job."""
-
-    def is_lost_connection(self, error: BaseException) -> bool:
-        """No error says so."""
-        return False
-
-    def is_deadlock(self, error: BaseException) -> bool:
-        """Break, with an error that nobody expects."""
-        raise RuntimeError("the framework's own")
-
-
 class BreakingProvider(ServiceProvider):
-    """Has the worker end by an error of its own, each time a job raises."""
+    """Has the worker meet an error that nobody expects, each time a job has raised."""
 
     def register(self) -> None:
-        """In place of the framework's."""
-        self.app.instance(DatabaseErrors, BrokenErrors())
+        """In place of what settles it."""
+        Settling._after_error = _broken  # type: ignore[method-assign]
+
+
+def _broken(*arguments: Any, **options: Any) -> NoReturn:
+    raise RuntimeError("the framework's own")

@@ -63,6 +63,7 @@ class KafkaDelivery:
     has_crashed = False
     excused = 0
     failure: BaseException | None = None
+    is_recorded = False
     order_key: Hashable = None
     has_order_key = False
     holds_order = False

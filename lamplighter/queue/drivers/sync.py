@@ -29,7 +29,7 @@ class SyncDelivery:
         self.retries = 0
         self.excused = 0
         self.has_crashed = False
-        self.singly = self.is_suspect = False
+        self.singly = self.is_suspect = self.is_recorded = False
         self.failure: BaseException | None = None
 
     def delete(self) -> None:

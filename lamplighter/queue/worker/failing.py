@@ -1,6 +1,8 @@
 """The end of a job that has failed: recorded, told, settled, in this order."""
 
 import logging
+import sys
+from contextlib import suppress
 
 from lamplighter.errors import MessageTooLarge, Unavailable
 from lamplighter.queue.failed import FailedJobs, Failure
@@ -66,8 +68,13 @@ class Failing:
         )
 
     def record(self, start: Start, error: BaseException) -> None:
-        """Write the failure into the failed-job store; what the store raises passes through."""
+        """Write the failure into the failed-job store; what the store raises passes through.
+
+        What the store has taken is not written once more: a topic would hold one dead letter for each time.
+        """
         delivery = start.delivery
+        if delivery.is_recorded:
+            return
         failure = Failure(
             connection=delivery.connection,
             queue=delivery.queue,
@@ -81,10 +88,14 @@ class Failing:
             attempts=start.attempts,
         )
         self._failed_jobs.record(failure)
-        log.error(
-            "job failed",
-            extra={"job": start.name, "position": delivery.position, "reason": one_line(error)},
-        )
+        delivery.is_recorded = True
+        fields = {"job": start.name, "position": delivery.position, "reason": one_line(error)}
+        try:
+            log.error("job failed", extra=fields)
+        except Exception as raised:
+            # A filter of the application's: the store has taken the job, and no refusal of it is to be told.
+            with suppress(OSError, ValueError, AttributeError):  # stderr is closed, or there is none
+                sys.stderr.write(f"job failed: {fields}; the log has raised {one_line(raised)}\n")
 
     def tell(self, start: Start, error: BaseException) -> None:
         """Call the job's `failed()`; what it raises is logged, but for a service that is away.

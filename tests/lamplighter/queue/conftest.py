@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from lamplighter.container import Container
-from lamplighter.contracts import Headers, Message
+from lamplighter.contracts import DatabaseErrors, Headers, Message
 from lamplighter.events import Dispatcher as Events
 from lamplighter.queue.claims.claims import refuse_claim
 from lamplighter.queue.delivery import DriverDelivery, HasFurtherStart
@@ -67,6 +67,7 @@ class ListDelivery:
         self.has_crashed = False
         self.excused = 0
         self.failure: BaseException | None = None
+        self.is_recorded = False
         self.is_suspect = False
         self.singly = False
         self.settled: list[tuple[Any, ...]] = []
@@ -231,6 +232,7 @@ class Bench:
         self.queue = ListQueue()
         self.failed_jobs = ListFailedJobs()
         self.maintenance = Up()
+        self.database_errors: DatabaseErrors = Errors()
         self.registry = Registry(self.container)
 
     def worker(self, *jobs: type[Job], **options: Any) -> Worker:
@@ -247,7 +249,7 @@ class Bench:
             failing,
             self.events,
             WorkerOptions(queues=("jobs",), defaults=defaults, **{"stop_when_empty": True, "sleep": 0, **options}),
-            database_errors=Errors(),
+            database_errors=self.database_errors,
             maintenance=self.maintenance,
         )
 

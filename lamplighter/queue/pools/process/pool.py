@@ -209,6 +209,8 @@ class ProcessPool:
                 self._fail(slot, message)
             elif isinstance(message, Recorded):
                 slot.recorded.add(message.number)
+                if message.number in slot.numbers:
+                    slot.numbers[message.number].delivery.is_recorded = True  # where its failed() is to be called again
             else:
                 self._end(slot, message)
 

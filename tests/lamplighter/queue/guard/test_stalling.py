@@ -68,6 +68,7 @@ class Slots:
     """A pool in which jobs run on and on."""
 
     failure: BaseException | None = None
+    is_recorded: bool = False
     is_ready = True
     spare = 0.0
 

@@ -35,6 +35,7 @@ class Decided:
     """A pool whose jobs have all come to the same end."""
 
     failure: BaseException | None = None
+    is_recorded: bool = False
     is_ready = True
     spare = 0.0
 

@@ -16,6 +16,7 @@ from typing import Any, Self
 import pytest
 
 from lamplighter.contracts import Delivery
+from lamplighter.database.errors import SqlAlchemyErrors
 from lamplighter.errors import SlotTerminated, Unavailable
 from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.events import JobFailed, JobReleased
@@ -37,6 +38,7 @@ from lamplighter.queue.pools.process.wire import (
 )
 from lamplighter.queue.worker.loop import Worker
 from tests.lamplighter.queue.conftest import Bench
+from tests.lamplighter.queue.worker.test_awkward_errors import AWKWARD
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,12 @@ class Fails(Job):
 
     text: str = "boom"
     hook: str = ""
+    awkward: str = ""
 
     def handle(self) -> None:
         """Fail."""
+        if self.awkward:
+            raise AWKWARD[self.awkward]()
         raise RuntimeError(self.text.replace("?", "\udc80"))
 
     def failed(self, error: BaseException) -> None:
@@ -265,6 +270,18 @@ def test_a_text_that_no_wire_takes_is_told_as_far_as_it_can_be(slot: InSlot) -> 
     assert words(said)[-1] == "Ended fail"
     assert isinstance(said[1], Failing)
     assert said[1].error.text == "no file \\udc80"
+
+
+@pytest.mark.parametrize("kind", AWKWARD)
+def test_an_error_that_hides_its_names_is_recorded_once_and_told(slot: InSlot, bench: Bench, kind: str) -> None:
+    bench.database_errors = SqlAlchemyErrors()
+
+    said = slot.run(("fails", {"awkward": kind}), ("fails", {}))
+
+    assert words(said) == ["Began", "Failing", "Recorded", "Ended fail"] * 2
+    assert isinstance(said[1], Failing)
+    assert type(AWKWARD[kind]()).__qualname__ in said[1].error.trace
+    assert len(bench.failed_jobs.records) == 2
 
 
 @pytest.mark.parametrize(("hook", "end"), [("away", "Ended hold"), ("leaves", "Ended fail")])

@@ -53,6 +53,9 @@ while data := receive(connection):
             time.sleep(1)
             connection.sendall(frame(Ended(message.number, "fail", error=own)))
             continue
+        if what == "failed() waits":
+            connection.sendall(frame(Ended(message.number, "hold", error=Error("builtins", "ConnectionError", "away"))))
+            continue
         if what == "refused its record":
             refusal = Error("builtins", "ConnectionError", "away")
             connection.sendall(frame(Ended(message.number, "hold", error=refusal)))
@@ -129,6 +132,20 @@ def pooled(tmp_path: Path) -> Iterator[Callable[..., Pooled]]:
     yield make
     for one in made:
         one.pool.close()
+
+
+@pytest.mark.parametrize(("what", "is_recorded"), [("failed() waits", True), ("refused its record", False)])
+def test_the_worker_knows_whether_the_record_of_a_slot_stands(
+    pooled: Callable[..., Pooled], what: str, is_recorded: bool
+) -> None:
+    one = pooled()
+
+    start = one.submit(what)
+    outcome = one.outcome()
+
+    assert isinstance(outcome, Verdict)
+    assert outcome.kind == "hold"
+    assert start.delivery.is_recorded is is_recorded
 
 
 def test_a_slot_gives_its_verdict(pooled: Callable[..., Pooled]) -> None:
