@@ -1,11 +1,13 @@
 """The machinery behind `make:*`: a stub, a name, and a file where Laravel would put it."""
 
 import keyword
+import os
 import re
 from pathlib import Path
 
 from lamplighter.console.output import Output
 from lamplighter.errors import ConsoleError
+from lamplighter.support.files import replacing, write_new
 from lamplighter.support.strings import snake, studly
 
 
@@ -50,8 +52,8 @@ class Generator:
         text = _filled(stub, values)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("w" if force else "x", encoding="utf-8") as file:
-                file.write(text)
+            # All of it, or nothing: half a file would keep the application from starting.
+            (_overwrite if force else write_new)(target, text)
         except OSError as error:
             if isinstance(error, FileExistsError) and target.exists():
                 raise ConsoleError(f"{kind} [{shown}] already exists. Add --force to overwrite it.") from error
@@ -66,6 +68,12 @@ class Generator:
     def announce(self, output: Output, kind: str, path: Path) -> None:
         """Tell that a file was written."""
         output.info(f"{kind} [{path.relative_to(self._base_path).as_posix()}] created successfully.")
+
+
+def _overwrite(target: Path, text: str) -> None:
+    draft = target.with_suffix(f".{os.getpid()}")
+    with replacing(target, draft):
+        draft.write_text(text, encoding="utf-8")
 
 
 def _words(name: str) -> list[str]:

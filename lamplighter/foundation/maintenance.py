@@ -4,11 +4,11 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lamplighter.errors import ConsoleError
+from lamplighter.support.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +50,9 @@ class FileMaintenance:
         draft = self._file.with_suffix(f".{os.getpid()}")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            draft.write_text(json.dumps(dict(payload)), encoding="utf-8")
-            draft.replace(self._file)
+            with replacing(self._file, draft):
+                draft.write_text(json.dumps(dict(payload)), encoding="utf-8")
         except OSError as error:
-            with suppress(OSError):
-                draft.unlink()
             raise self._unchanged(error) from error
 
     def deactivate(self) -> bool:

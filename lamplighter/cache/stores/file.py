@@ -7,7 +7,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from lamplighter.cache.serialization import as_number, dump, load
 from lamplighter.contracts import Reach
 from lamplighter.errors import CacheUnavailable
 from lamplighter.support.filelock import FileLock
+from lamplighter.support.files import replacing
 
 FOREVER = 9_999_999_999  # Laravel's ten digits for a value without an end
 DIGITS = 10
@@ -109,15 +110,10 @@ class FileStore:
         with self._using():
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, draft = tempfile.mkstemp(dir=path.parent)
-            try:
+            with replacing(path, Path(draft)):
                 with os.fdopen(handle, "wb") as file:
                     file.write(text)
                 Path(draft).chmod(0o644)
-                Path(draft).replace(path)
-            except BaseException:
-                with suppress(OSError):
-                    Path(draft).unlink()
-                raise
 
     def _path(self, key: str) -> Path:
         name = hashlib.sha1(key.encode(), usedforsecurity=False).hexdigest()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lamplighter.database.migrations.revisions import Revision, is_own, read
 from lamplighter.errors import MigrationError
+from lamplighter.support.files import write_new
 
 TEMPLATE = '''"""{title}."""
 
@@ -46,17 +47,15 @@ def make(folder: Path, name: str, *, create: str | None = None, table: str | Non
     upgrade, downgrade = _bodies(create, table)
     path = folder / f"{revision}_{slug}.py"
     folder.mkdir(parents=True, exist_ok=True)
-    with path.open("x", encoding="utf-8") as file:
-        file.write(
-            TEMPLATE.format(
-                title=slug.replace("_", " ").capitalize(),
-                revision=_quoted(revision),
-                # More than one newest comes from merged branches; this one joins them.
-                down_revision=_quoted(newest if len(newest) > 1 else newest[0]) if newest else None,
-                upgrade=upgrade,
-                downgrade=downgrade,
-            )
-        )
+    text = TEMPLATE.format(
+        title=slug.replace("_", " ").capitalize(),
+        revision=_quoted(revision),
+        # More than one newest comes from merged branches; this one joins them.
+        down_revision=_quoted(newest if len(newest) > 1 else newest[0]) if newest else None,
+        upgrade=upgrade,
+        downgrade=downgrade,
+    )
+    write_new(path, text)
     return path
 
 

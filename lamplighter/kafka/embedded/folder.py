@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lamplighter.kafka.embedded.lock import is_held, is_open_at, locked, take
 from lamplighter.kafka.embedded.topics import TopicReaders, decode, merged
+from lamplighter.support.files import replacing
 
 PUBLISH_WAIT = 5.0  # seconds for the lock under which a broker's address is written
 
@@ -174,11 +175,17 @@ class BrokerFolder:
     def _publish(self, address: str) -> None:
         draft = self._file.with_suffix(f".{os.getpid()}")
         descriptor = os.open(draft, os.O_RDWR | os.O_CREAT, 0o666)
-        # Held first, named second: what bears this name and is held by nobody is of a broker that is gone.
-        take(descriptor)
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, json.dumps({"pid": os.getpid(), "address": address}).encode())
-        draft.replace(self._file)
+        try:
+            with replacing(self._file, draft):
+                # Held first, named second: what bears this name and is held by nobody is of a broker that is gone.
+                take(descriptor)
+                os.ftruncate(descriptor, 0)
+                # `os.write` would write what there is room for, and say nothing of the rest.
+                with os.fdopen(descriptor, "wb", closefd=False) as file:
+                    file.write(json.dumps({"pid": os.getpid(), "address": address}).encode())
+        except BaseException:
+            os.close(descriptor)
+            raise
         if self._published is not None:
             os.close(self._published)
         self._published = descriptor
@@ -194,5 +201,5 @@ class BrokerFolder:
 def _write(path: Path, data: bytes) -> None:
     """Replace a file: nobody sees half of it."""
     draft = path.with_suffix(f".{os.getpid()}")
-    draft.write_bytes(data)
-    draft.replace(path)
+    with replacing(path, draft):
+        draft.write_bytes(data)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lamplighter.errors import BrokerUnavailable
 from lamplighter.kafka.embedded.lock import locked
+from lamplighter.support.files import replacing
 
 LARGE = 65_536  # bytes of a message, from which on all processes know of it
 ARRIVAL = 1.0  # seconds in which what was given a place arrives, or has failed
@@ -50,8 +51,8 @@ class LargePushes:
     def add(self, place: str, *, end: int, size: int) -> None:
         """From now on so many bytes are to arrive at a place, behind `end`. Only for who is alone."""
         draft = self._file.with_suffix(".draft")
-        draft.write_text(json.dumps({**self._told(), place: (end, size, time.monotonic())}), encoding="utf-8")
-        draft.replace(self._file)
+        with replacing(self._file, draft):
+            draft.write_text(json.dumps({**self._told(), place: (end, size, time.monotonic())}), encoding="utf-8")
 
     def _told(self) -> dict[str, tuple[int, int, float]]:
         # All processes share this clock, and nobody sets it; a later time is from before a restart of the host.

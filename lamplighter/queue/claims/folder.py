@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lamplighter.errors import AlreadyDone, ClaimLost, Unavailable
 from lamplighter.queue.claims.claims import Reference
+from lamplighter.support.files import removed_on_error, replacing
 
 SUFFIX = ".claim"
 DONE = ".done"
@@ -59,12 +60,13 @@ class FileClaims:
         draft = path.with_suffix(DRAFT)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with draft.open("xb") as file:
-                file.write(payload)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(path)
-            _sync(self.folder)
+            # Nobody is told of a payload that was not kept: only here its file can be removed before it is old.
+            with removed_on_error(path):
+                with replacing(path, draft), draft.open("xb") as file:
+                    file.write(payload)
+                    file.flush()
+                    os.fsync(file.fileno())
+                _sync(self.folder)
         except OSError as error:
             raise Unavailable(f"A payload can't be kept in {self.folder} (claim_check): {error}.") from error
         return reference

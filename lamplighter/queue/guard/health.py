@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from lamplighter.errors import QueueError
+from lamplighter.support.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +56,8 @@ class Heartbeat:
             "queues": self._queues,
             "beats": self._beats,
         }
-        draft.write_text(json.dumps(fields), encoding="utf-8")
-        draft.replace(self._file)
+        with replacing(self._file, draft):
+            draft.write_text(json.dumps(fields), encoding="utf-8")
 
     def remove(self) -> None:
         """The worker ends."""
