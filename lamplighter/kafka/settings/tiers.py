@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from lamplighter.queue.jobs.retries import LONGEST as LONGEST
+
 SHORT = (1, 5, 15, 60, 300, 900)  # seconds
 LONG = tuple(900 * 2**k for k in range(1, 12))  # up to 21 days; what is longer goes round once more
 ALL = SHORT + LONG
-LONGEST = 30 * 86_400.0  # seconds: no job is held back for longer
 BY_GROUP = ".delay."  # what follows the group in a prefix that is made of it
 
 

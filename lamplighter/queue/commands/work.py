@@ -12,7 +12,7 @@ from lamplighter.cache.manager import CacheManager
 from lamplighter.console.command import Command
 from lamplighter.console.options import LONGEST
 from lamplighter.contracts import Application, Config, DatabaseErrors, Events, Maintenance
-from lamplighter.errors import ConsoleError
+from lamplighter.errors import ConfigError, ConsoleError
 from lamplighter.queue.claims.claims import reader_of
 from lamplighter.queue.commands.lines import JsonLines, Lines
 from lamplighter.queue.delivery import WorkQueue
@@ -21,7 +21,7 @@ from lamplighter.queue.guard.health import Heartbeat
 from lamplighter.queue.guard.process import WorkerProcess
 from lamplighter.queue.guard.restart import RestartSignal, RestartWatch, process_began
 from lamplighter.queue.jobs.registry import Registry
-from lamplighter.queue.jobs.retries import Policy, parse_backoff
+from lamplighter.queue.jobs.retries import Policy, check_waits, parse_backoff
 from lamplighter.queue.manager import QueueManager
 from lamplighter.queue.pools.factory import make_pool
 from lamplighter.queue.pools.making import make_worker
@@ -201,10 +201,13 @@ def _pool(kind: PoolKind | None, concurrency: int, *, renews: bool) -> str:
 
 
 def _backoff(backoff: str, delay: float) -> tuple[float, ...]:
-    waits = parse_backoff(backoff)
-    if any(float(wait) < 0 for wait in backoff.split(",") if wait):
-        raise ConsoleError(f"--backoff is {backoff!r}, and has to be 0 at least.")
-    return (delay,) if delay and not any(waits) else waits
+    try:
+        waits = parse_backoff(backoff)
+        waits = (delay,) if delay and not any(waits) else waits
+        check_waits(waits)
+    except ConfigError as error:
+        raise ConsoleError(f"--backoff can't be taken. {error}") from error
+    return waits
 
 
 def _nothing() -> None:

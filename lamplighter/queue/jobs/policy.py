@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lamplighter.errors import ConfigError
-from lamplighter.queue.jobs.retries import parse_backoff
+from lamplighter.queue.jobs.retries import check_waits, parse_backoff
 from lamplighter.support.strings import did_you_mean
 
 
@@ -69,16 +69,17 @@ def check_values(owner: object, path: str) -> None:
     """Look at the policy of a class, or of one job; `path` is the class's, for the message.
 
     Raises:
-        ConfigError: a policy is of another type, negative or without end.
+        ConfigError: a policy is of another type, negative or without end, or a backoff is longer than any job is held
+            back.
     """
     for name, takes in POLICY.items():
         value = getattr(owner, name)
         if value is not None and name != "backoff" and not fits(value, takes.kinds):
             raise ConfigError(f"{path} has {value!r} for {name}, which takes {takes.words}.")
     try:
-        parse_backoff(getattr(owner, "backoff"))  # noqa: B009  # a class or a job has it
+        check_waits(parse_backoff(getattr(owner, "backoff")))  # noqa: B009  # a class or a job has it
     except ConfigError as error:
-        raise ConfigError(f"{path} has no backoff that can be read. {error}") from error
+        raise ConfigError(f"{path} has a backoff that can't be used. {error}") from error
 
 
 def fits(value: object, kinds: tuple[type, ...]) -> bool:

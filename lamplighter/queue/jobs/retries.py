@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from lamplighter.errors import ConfigError
 
+DAY = 86_400.0
+LONGEST = 30 * DAY  # seconds: no job is held back for longer, before its first start or a further one
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -34,7 +37,11 @@ class Policy:
 
     def may_retry(self, attempts: int) -> bool:
         """Whether another start may follow the `attempts`-th."""
-        return self.tries == 0 or attempts < self.tries
+        return (self.tries == 0 or attempts < self.tries) and not self.waits_too_long(attempts)
+
+    def waits_too_long(self, attempts: int) -> bool:
+        """Whether the wait after the `attempts`-th start is longer than any job is held back; a payload may say so."""
+        return self.delay_after(attempts) > LONGEST
 
     def delay_after(self, attempts: int) -> float:
         """Seconds to wait after the `attempts`-th start."""
@@ -45,7 +52,7 @@ def parse_backoff(value: str | float | Sequence[float] | None) -> tuple[float, .
     """Seconds of each wait, from a number, a list, or text such as `1,5,30`; () when there is none.
 
     Raises:
-        ConfigError: the text is no list of numbers, or a wait has no end.
+        ConfigError: the text is no list of numbers, or a wait is negative or has no end.
     """
     if value is None or value == "":
         return ()
@@ -55,14 +62,29 @@ def parse_backoff(value: str | float | Sequence[float] | None) -> tuple[float, .
     try:
         return tuple(map(_seconds, parts))
     except (TypeError, ValueError, OverflowError) as error:
-        raise ConfigError(f"A backoff is seconds, or seconds separated by commas; {value!r} is neither.") from error
+        raise ConfigError(
+            f"A backoff is seconds from 0, or several separated by commas; {value!r} is neither."
+        ) from error
 
 
 def _seconds(part: object) -> float:
     wait = float(part)  # type: ignore[arg-type]
-    if not math.isfinite(wait):
+    if not math.isfinite(wait) or wait < 0:
         raise ValueError(wait)
-    return max(0.0, wait)
+    return wait
+
+
+def check_waits(waits: Sequence[float]) -> None:
+    """Look at a backoff that this application has chosen; one that has come in a payload is left to `may_retry`.
+
+    Raises:
+        ConfigError: a wait is longer than any job is held back.
+    """
+    if max(waits, default=0.0) > LONGEST:
+        raise ConfigError(
+            f"A backoff of {max(waits):,.10g} s is too long: a job is held back for {LONGEST / DAY:g} days at most, "
+            f"which is {LONGEST:,.0f} s."
+        )
 
 
 def format_backoff(value: float | Sequence[float] | None) -> str | None:

@@ -292,14 +292,23 @@ def _has_killed(start: Start) -> bool:
 
 
 def _said(envelope: Envelope, policy: Policy) -> Policy:
-    """The payload's own values over the class's and the options'."""
+    """The payload's own values over the class's and the options'.
+
+    Raises:
+        UnreadablePayload: a number is negative, which could only be taken for something that nobody has said.
+    """
+    tries, timeout = envelope.max_tries, envelope.timeout
+    if tries is not None and tries < 0:
+        raise UnreadablePayload(f"The payload has {tries} for maxTries, which is 0 (no end) or more.")
+    if timeout is not None and timeout < 0:
+        raise UnreadablePayload(f"The payload has {timeout:g} for timeout, which is 0 s (no end) or more.")
     try:
         backoff = policy.backoff if envelope.backoff is None else parse_backoff(envelope.backoff)
     except ConfigError as error:
         raise UnreadablePayload(f"The payload's backoff can't be read: {error}") from error
     return Policy(
-        tries=policy.tries if envelope.max_tries is None else max(0, envelope.max_tries),
+        tries=policy.tries if tries is None else tries,
         backoff=backoff,
-        timeout=policy.timeout if envelope.timeout is None else max(0, envelope.timeout),
-        is_tries_said=policy.is_tries_said or envelope.max_tries is not None,
+        timeout=policy.timeout if timeout is None else timeout,
+        is_tries_said=policy.is_tries_said or tries is not None,
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lamplighter.contracts import DatabaseErrors, Events
 from lamplighter.errors import JobFailed as JobFailedError
-from lamplighter.errors import OrderBlocked, PayloadError, Unavailable
+from lamplighter.errors import OrderBlocked, PayloadError, QueueError, Unavailable
 from lamplighter.events import check_returned
 from lamplighter.queue.delivery import Deleted, Failed, Released, WorkQueue
 from lamplighter.queue.events import JobFailed, JobProcessed, JobReleased
@@ -136,6 +136,13 @@ class Settling:
             return self._release(start, error, self._queue.deadlock_wait, duration, counted=False)
         if not isinstance(error, PayloadError) and start.policy.may_retry(start.attempts):
             return self._release(start, error, start.policy.delay_after(start.attempts), duration)
+        if start.policy.waits_too_long(start.attempts):
+            fields = {
+                "job": start.name,
+                "position": delivery.position,
+                "delay": start.policy.delay_after(start.attempts),
+            }
+            log.error("a job is not tried again: its backoff is longer than any job is held back", extra=fields)
         return self.fail(start, error, duration)
 
     def _release(
@@ -143,7 +150,7 @@ class Settling:
     ) -> Literal[False]:
         delivery = start.delivery
         delivery.release(delay, counted=counted)
-        if error is not None and isinstance(delivery.failure, OrderBlocked):
+        if error is not None and isinstance(delivery.failure, OrderBlocked | QueueError):
             delivery.failure.__cause__ = error  # what is recorded tells both
         if error is not None and not isinstance(error, ErrorElsewhere):  # that process has said so
             self._tell_release(start, error, delay, counted=counted)

@@ -547,7 +547,7 @@ def test_one_job_may_have_its_own_tries() -> None:
         ("tries", -1, "-1 for tries"),
         ("timeout", NAN, "nan for timeout"),
         ("timeout", INFINITY, "inf for timeout"),
-        ("backoff", "soon", "no backoff that can be read"),
+        ("backoff", "soon", "a backoff that can't be used"),
         ("queue", 5, "5 for queue"),
         ("connection", b"kafka", "for connection"),
         ("name", "other", "`name` is no field"),

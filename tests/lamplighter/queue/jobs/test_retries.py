@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from lamplighter.errors import ConfigError
-from lamplighter.queue.jobs.retries import Policy, format_backoff, parse_backoff
+from lamplighter.queue.jobs.retries import LONGEST, Policy, check_waits, format_backoff, parse_backoff
 
 
 @pytest.mark.parametrize(
@@ -17,17 +17,29 @@ from lamplighter.queue.jobs.retries import Policy, format_backoff, parse_backoff
         ("1,5,30", (1.0, 5.0, 30.0)),
         ((1, 2.5), (1.0, 2.5)),
         ("0", (0.0,)),
-        (-3, (0.0,)),
     ],
 )
 def test_a_backoff_is_read_in_every_form(value: str | float | Sequence[float] | None, waits: tuple[float, ...]) -> None:
     assert parse_backoff(value) == waits
 
 
-@pytest.mark.parametrize("value", ["1,soon", "1,inf", "nan", pytest.param(10**400, id="huge")])
+@pytest.mark.parametrize("value", ["1,soon", "1,inf", "nan", -3, "1,-5", pytest.param(10**400, id="huge")])
 def test_a_backoff_that_is_no_number_is_an_error(value: str | float) -> None:
     with pytest.raises(ConfigError, match=str(value)):
         parse_backoff(value)
+
+
+def test_a_backoff_that_no_queue_holds_is_an_error_that_names_the_limit() -> None:
+    check_waits((LONGEST,))
+
+    with pytest.raises(ConfigError, match=r"3,000,000 s is too long.* 30 days at most, which is 2,592,000 s"):
+        check_waits((1.0, 3_000_000.0))
+
+
+def test_no_start_follows_that_would_come_after_the_longest_wait() -> None:
+    policy = Policy(tries=0, backoff=(1.0, LONGEST + 1), timeout=60)
+
+    assert [policy.may_retry(1), policy.may_retry(2)] == [True, False]
 
 
 def test_a_backoff_travels_as_text() -> None:

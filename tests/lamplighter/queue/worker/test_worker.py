@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lamplighter.contracts import Delivery
-from lamplighter.errors import BrokerUnavailable, OrderBlocked
+from lamplighter.errors import BrokerUnavailable, LamplighterError, MessageTooLarge, OrderBlocked, UnsupportedDelay
 from lamplighter.logging.context import job_fields
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased, WorkerStarting, WorkerStopping
 from lamplighter.queue.failed import Failure
@@ -215,6 +215,11 @@ def test_a_handler_may_settle_its_delivery_once(bench: Bench, wish: str, settled
         (b'{"job":"wishes","data":{"wish":5}}', "InvalidData"),
         (b'{"job":"fine","backoff":"soon"}', "UnreadablePayload"),
         (b'{"job":"fine","backoff":"1e999"}', "UnreadablePayload"),
+        (b'{"job":"fine","backoff":-1}', "UnreadablePayload"),
+        (b'{"job":"fine","backoff":"1,-5"}', "UnreadablePayload"),
+        (b'{"job":"fine","backoff":[1,-0.5]}', "UnreadablePayload"),
+        (b'{"job":"fine","maxTries":-5}', "UnreadablePayload"),
+        (b'{"job":"fine","timeout":-1}', "UnreadablePayload"),
         (b'{"job":"Illuminate\\\\Queue\\\\CallQueuedHandler@call","data":{}}', "UnknownJob"),
     ],
 )
@@ -227,6 +232,30 @@ def test_what_can_not_become_a_job_is_failed_at_once_and_kept(bench: Bench, payl
     assert delivery.settled == [("fail", why)]
     assert bench.failed_jobs.records[0].payload == payload
     assert after.settled == [("delete",)]
+
+
+def test_a_negative_number_of_a_payload_is_recorded_with_its_jobs_name_and_uuid(bench: Bench) -> None:
+    bench.queue.add("fine", maxTries=-5, uuid="u-1")
+
+    bench.worker(Fine).work()
+
+    [record] = bench.failed_jobs.records
+    assert (told, record.uuid, str(record.error)) == (
+        [],
+        "u-1",
+        "The payload has -5 for maxTries, which is 0 (no end) or more.",
+    )
+
+
+def test_a_job_whose_backoff_no_queue_holds_fails_with_its_own_error(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    delivery = bench.queue.add("raises", maxTries=5, backoff=3_000_000)
+
+    bench.worker(Raises).work()
+
+    assert (told, delivery.settled) == ([1, "failed RuntimeError key"], [("fail", "RuntimeError")])
+    assert "longer than any job is held back" in caplog.text
 
 
 def test_a_failure_that_can_not_be_recorded_is_held_and_recorded_later_without_another_run(bench: Bench) -> None:
@@ -266,23 +295,24 @@ def test_a_store_that_refuses_is_told_once(bench: Bench, caplog: pytest.LogCaptu
     assert len(bench.failed_jobs.records) == 2
 
 
-def test_a_job_that_blocked_its_key_for_too_long_is_recorded_with_its_own_error(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("failure", [OrderBlocked, UnsupportedDelay, MessageTooLarge])
+def test_a_job_that_can_not_be_put_back_is_recorded_with_its_own_error(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, failure: type[LamplighterError]
 ) -> None:
     delivery = bench.queue.add("raises", maxTries=5)
     release = delivery.release
 
     def block(delay: float, *, counted: bool = True) -> None:
-        delivery.failure = OrderBlocked("too long")
+        delivery.failure = failure("too long")
         release(delay, counted=counted)
 
     monkeypatch.setattr(delivery, "release", block)
     bench.worker(Raises).work()
 
     [record] = bench.failed_jobs.records
-    assert isinstance(record.error, OrderBlocked)
+    assert isinstance(record.error, failure)
     assert "RuntimeError: boom" in format_trace(record.error)
-    assert told == [1, "failed OrderBlocked key"]
+    assert told == [1, f"failed {failure.__name__} key"]
 
 
 def test_failed_is_told_of_the_start_that_failed_however_late_it_is_recorded(bench: Bench) -> None:
@@ -483,7 +513,7 @@ def test_the_end_of_a_worker_is_not_told_as_its_last_jobs(bench: Bench) -> None:
     assert fields == [{}]
 
 
-@pytest.mark.parametrize("timeout", [-1, 0, 1e10, 1e300])
+@pytest.mark.parametrize("timeout", [0, 1e10, 1e300])
 def test_any_timeout_of_a_payload_is_kept(bench: Bench, timeout: float) -> None:
     delivery = bench.queue.add("fine", timeout=timeout)
 
