@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from lamplighter.console.output import Output
+from lamplighter.support.environment import is_production
 
 
 class Command:
@@ -27,7 +28,7 @@ def confirm_in_production(output: Output, environment: str, *, force: bool) -> b
 
     When it may not, it has said so, and the command returns 1.
     """
-    if environment != "production" or force:
+    if force or not is_production(environment):
         return True
     if not output.interactive:
         output.error("The application is in production. Add --force to run this command without being asked.")

@@ -20,7 +20,7 @@ from lamplighter.foundation.exceptions import Handler
 from lamplighter.foundation.maintenance import FileMaintenance
 from lamplighter.logging.channels import configure
 from lamplighter.queue.guard.ending import leave
-from lamplighter.support.environment import Environment, load_environment
+from lamplighter.support.environment import Environment, canonical, load_environment
 from lamplighter.support.provider import CommandTable, ServiceProvider
 from lamplighter.support.unrun import name_of, refuse_unrun
 
@@ -156,7 +156,7 @@ class Application(Container):
         return status
 
     def _request(self, environment: str | None) -> None:
-        if self.is_booted and environment not in (None, self._environment):
+        if self.is_booted and environment is not None and canonical(environment) != self._environment:
             raise ConsoleError(
                 f"The application runs in {self._environment} by now: --env={environment} comes too late."
             )

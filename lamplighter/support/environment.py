@@ -71,6 +71,16 @@ class Memory:
         os.environ[MEMORY] = json.dumps([self.base, self.process, self.asked, dict(self.given)])
 
 
+def is_production(name: str) -> bool:
+    """Whether an environment of this name is guarded as production: `PRODUCTION` and `prod` are, too."""
+    return name.strip().casefold() in (PRODUCTION, "prod")
+
+
+def canonical(name: str) -> str:
+    """The name as it is compared: `production` in whatever letters it is written."""
+    return PRODUCTION if name.strip().casefold() == PRODUCTION else name
+
+
 def load_environment(base: Path, asked: str | None = None) -> Environment:
     """Put the variables of `.env.{name}`, or else those of `.env`, into the environment of this process.
 
@@ -88,28 +98,31 @@ def load_environment(base: Path, asked: str | None = None) -> Environment:
         asked = memory.asked
     wanted = asked or _said(real)
     names = [f"{FILE}.{wanted}", FILE] if wanted else [FILE]
+    if wanted and not _is_there(base / names[0]):
+        names[0] = f"{FILE}.{canonical(wanted)}"
     file = next((name for name in names if _is_there(base / name)), None)
     values = _read(base / file, real) if file else {}
-    if wanted not in (None, PRODUCTION) and file != names[0]:
-        _refuse_production(str(wanted), file, by_option=asked is not None, real=_said(real), written=_said(values))
+    if wanted and not is_production(wanted) and file != names[0]:
+        _refuse_production(wanted, file, by_option=asked is not None, real=_said(real), written=_said(values))
     _replace(memory, base, asked, {name: value for name, value in values.items() if name not in real})
     said = _said(real) or _said(values)
-    name = PRODUCTION if said == PRODUCTION else asked or said or PRODUCTION
-    return Environment(name, file, names[0] if asked and file == FILE else None, is_inherited)
+    name = said if said and is_production(said) else asked or said or PRODUCTION
+    return Environment(canonical(name), file, names[0] if asked and file == FILE else None, is_inherited)
 
 
 def _refuse_production(
     wanted: str, file: str | None, *, by_option: bool, real: str | None, written: str | None
 ) -> None:
     """A name that is mistyped must not talk a dangerous command out of its question."""
-    if by_option and (real or written or PRODUCTION) == PRODUCTION:
+    said = real or written or PRODUCTION
+    if by_option and is_production(said):
         source = "the real APP_ENV says" if real else f"{file} says" if written else "without APP_ENV it is"
-    elif written == PRODUCTION:
-        source = f"{file} says"
+    elif written and is_production(written):
+        said, source = written, f"{file} says"
     else:
         return
     raise ConfigError(
-        f"There is no {FILE}.{wanted}, and {source} {PRODUCTION}: a command for {wanted} would work on {PRODUCTION}. "
+        f"There is no {FILE}.{wanted}, and {source} {said}: a command for {wanted} would work on {PRODUCTION}. "
         f"If {wanted!r} is not mistyped, write {FILE}.{wanted}."
     )
 

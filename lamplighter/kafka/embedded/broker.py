@@ -14,6 +14,7 @@ from lamplighter.errors import BrokerUnavailable, ConfigError
 from lamplighter.kafka.embedded.folder import BrokerFolder, Running
 from lamplighter.kafka.embedded.topics import TopicReaders
 from lamplighter.kafka.embedded.watch import LINGER, describe
+from lamplighter.support.environment import is_production
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ class EmbeddedBroker:
 
     def refuse_production(self) -> None:
         """Raises ConfigError where jobs must not get lost."""
-        if self._environment == "production":
+        if is_production(self._environment):
             raise ConfigError(
                 "The embedded broker keeps nothing when it ends, so it refuses the environment production (APP_ENV). "
                 "Set KAFKA_BROKERS to the brokers of a Kafka cluster."

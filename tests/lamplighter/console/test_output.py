@@ -207,6 +207,9 @@ def test_an_empty_answer_is_the_default() -> None:
         ("production", True, "", True),
         ("production", False, "yes\n", True),
         ("production", False, "\n", False),
+        ("PRODUCTION", False, "\n", False),
+        (" Production ", False, "\n", False),
+        ("prod", False, "\n", False),
     ],
 )
 def test_production_is_asked_about(environment: str, force: bool, answer: str, goes_on: bool) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lamplighter.errors import ConfigError
-from lamplighter.support.environment import MEMORY, load_environment
+from lamplighter.support.environment import MEMORY, is_production, load_environment
 
 SHOW = """
 import os, sys
@@ -209,7 +209,35 @@ def test_what_is_remembered_may_be_anything(tmp_path: Path, text: str) -> None:
 # production ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("said", ["APP_ENV=production", "APP_ENV=", "LAMP_DB=live"])
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [("PRODUCTION", "production"), ("Production", "production"), ("' production '", "production"), ("prod", "prod")],
+)
+def test_production_is_known_however_it_is_written(tmp_path: Path, said: str, name: str) -> None:
+    write(tmp_path, plain=f"APP_ENV={said}\n", _live=f"APP_ENV={said}\n")
+
+    found = [load_environment(tmp_path).name, load_environment(tmp_path, "live").name]
+
+    assert (found, is_production(name)) == ([name, name], True)
+
+
+@pytest.mark.parametrize("asked", ["PRODUCTION", "Production"])
+def test_productions_file_is_found_however_its_name_is_written(tmp_path: Path, asked: str) -> None:
+    write(tmp_path, plain="APP_ENV=local\n", _production="LAMP_DB=live\n")
+
+    found = load_environment(tmp_path, asked)
+
+    assert (found.name, found.file) == ("production", ".env.production")
+
+
+@pytest.mark.parametrize("name", ["local", "preproduction", "product", "", "pro d"])
+def test_other_names_are_not_production(name: str) -> None:
+    assert not is_production(name)
+
+
+@pytest.mark.parametrize(
+    "said", ["APP_ENV=production", "APP_ENV=PROD", "APP_ENV=Production", "APP_ENV=", "LAMP_DB=live"]
+)
 def test_a_name_without_a_file_is_an_error_where_the_plain_file_is_productions(tmp_path: Path, said: str) -> None:
     write(tmp_path, plain=f"{said}\nLAMP_LIVE=1\n")
 

@@ -348,8 +348,9 @@ def test_a_lease_counts_until_it_is_closed_and_once_more(tmp_path: Path) -> None
     assert (before, during, after) == (False, [True, True], [True, False])
 
 
-def test_it_refuses_production_and_says_what_to_set(framework: Path) -> None:
-    broker = EmbeddedBroker(framework, environment="production")
+@pytest.mark.parametrize("name", ["production", "Production", "prod"])
+def test_it_refuses_production_and_says_what_to_set(framework: Path, name: str) -> None:
+    broker = EmbeddedBroker(framework, environment=name)
 
     with pytest.raises(ConfigError, match="KAFKA_BROKERS"):
         broker.address()
