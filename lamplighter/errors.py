@@ -140,7 +140,7 @@ class InvalidPayload(QueueError):
 
 
 class UnsupportedDelay(QueueError):
-    """This connection can't hold a job back until later."""
+    """A job can't be held back: its delay is no number of seconds, or longer than its connection keeps jobs."""
 
 
 class MessageTooLarge(QueueError):

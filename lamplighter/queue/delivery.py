@@ -1,6 +1,5 @@
 """A message in the worker's hand, as its driver gives it and as its handler sees it."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -9,6 +8,7 @@ from typing import Protocol, runtime_checkable
 from lamplighter.contracts import Headers, Queue
 from lamplighter.errors import ManuallyFailed
 from lamplighter.queue.failed.trace import tellable
+from lamplighter.queue.jobs.retries import check_delay
 
 
 class DriverDelivery(Protocol):
@@ -214,8 +214,7 @@ class InHand:
         Raises:
             ValueError: the delay is no number of seconds. Said here, where it is the handler's own error.
         """
-        if not isinstance(delay, int | float) or not math.isfinite(delay):
-            raise ValueError(f"A delay is a number of seconds; {delay!r} is none.")
+        check_delay(delay, ValueError)
         self._ask(Released(max(0, delay)))
 
     def fail(self, error: BaseException | None = None) -> None:

@@ -1,6 +1,5 @@
 """Puts jobs on queues, and returns when they are safe there."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -12,6 +11,7 @@ from lamplighter.queue.dispatching.readable import ReadablePayloads
 from lamplighter.queue.events import JobQueued
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.payload import new_id
+from lamplighter.queue.jobs.retries import check_delay
 from lamplighter.support.forking import notice_fork
 from lamplighter.support.strings import is_utf8
 
@@ -56,7 +56,7 @@ class Dispatcher:
             InvalidPayload: no worker could read the job, or none knows its class.
             MessageTooLarge: the payload is larger than the queue takes.
             Unavailable: the queue did not acknowledge in time.
-            UnsupportedDelay: a delay, on a connection that can't hold jobs back.
+            UnsupportedDelay: the delay is no number of seconds, or longer than the connection holds jobs back.
         """
         _look_for_fork()
         own = job.key() if key is UNSET and isinstance(job, Job) else key
@@ -116,7 +116,8 @@ class Dispatcher:
         of them are on the queue.
 
         Raises:
-            InvalidPayload: no worker could read one of them; the message says which. Those before it are on the queue.
+            InvalidPayload: one is no such triple, or no worker could read it; the message says which. Those before it
+                are on the queue.
             MessageTooLarge: the payload of one is larger than a worker reads, or than the queue takes.
             Unavailable: the queue did not acknowledge in time.
         """
@@ -131,8 +132,9 @@ class Dispatcher:
 
     def _messages(self, jobs: Iterable[tuple[str, object, Key]], refused: list[QueueError]) -> Iterator[Message]:
         """Their messages up to one that is refused: what was sent before it must be waited for."""
-        for name, data, key in jobs:
+        for job in jobs:
             try:
+                name, data, key = _triple(job)
                 id, raw = _id_and_key(key, name)
                 message = Message(self._payloads.of_data(name, data, id=id), raw)
             except (InvalidPayload, MessageTooLarge) as error:
@@ -141,13 +143,22 @@ class Dispatcher:
             yield message
 
     def _push(self, message: Message, id: str, connection: str | None, queue: str | None, delay: float) -> None:
-        if not math.isfinite(delay):
-            raise ValueError(f"A delay is a number of seconds; {delay!r} is none.")
+        check_delay(delay)
         target = self._queues.connection(connection)
         name = queue or target.default_queue
         target.push(message, queue=name, delay=delay)
         if self._events.listeners(JobQueued):
             self._events.dispatch(JobQueued(target.connection, name, id, message.payload))
+
+
+def _triple(job: object) -> tuple[str, object, Key]:
+    if isinstance(job, tuple | list) and len(job) == 3:
+        name, data, key = job
+        return name, data, key
+    raise InvalidPayload(
+        f"push_many takes string jobs as (name, data, key); one of type {type(job).__qualname__} was not dispatched. "
+        f"Jobs such as SendLetter(...) are dispatched one by one, by `dispatch`."
+    )
 
 
 def _look_for_fork() -> None:

@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lamplighter.errors import ConfigError
+from lamplighter.errors import ConfigError, UnsupportedDelay
 
 DAY = 86_400.0
+MOST_SECONDS = 10**300  # of a whole number; a float has no room for much more
 LONGEST = 30 * DAY  # seconds: no job is held back for longer, before its first start or a further one
 
 
@@ -72,6 +73,20 @@ def _seconds(part: object) -> float:
     if not math.isfinite(wait) or wait < 0:
         raise ValueError(wait)
     return wait
+
+
+def check_delay(delay: object, error: type[Exception] = UnsupportedDelay) -> None:
+    """Look at a delay that somebody asks for; `error` is raised where it is no number of seconds."""
+    # A whole number may be too large for a float; `isfinite` raises for it.
+    if isinstance(delay, float) and math.isfinite(delay):
+        return
+    if not isinstance(delay, int) or abs(delay) > MOST_SECONDS:
+        raise error(f"A delay is a number of seconds; {_shown(delay)} is none.")
+
+
+def _shown(value: object) -> str:
+    """A value as errors show it; Python writes no number of thousands of digits."""
+    return f"a number of {value.bit_length():,} bits" if isinstance(value, int) else repr(value)
 
 
 def check_waits(waits: Sequence[float]) -> None:

@@ -1,8 +1,10 @@
 """What dispatching puts on a queue."""
 
 import json
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,9 +12,10 @@ import pytest
 from lamplighter.config import Repository
 from lamplighter.container import Container
 from lamplighter.contracts import Delivery
-from lamplighter.errors import ConfigError, InvalidPayload, MessageTooLarge
+from lamplighter.errors import ConfigError, InvalidPayload, MessageTooLarge, UnsupportedDelay
 from lamplighter.events import Dispatcher as Events
 from lamplighter.logging.context import job_fields
+from lamplighter.queue.delivery import InHand
 from lamplighter.queue.dispatching.dispatcher import UNSET, Dispatcher, Key
 from lamplighter.queue.drivers.null import NullQueue
 from lamplighter.queue.drivers.sync import SyncQueue
@@ -23,7 +26,7 @@ from lamplighter.queue.jobs.registry import Registry
 from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.manager import QueueManager
 from lamplighter.queue.worker.runner import Runner
-from tests.lamplighter.queue.conftest import Bench, ListQueue
+from tests.lamplighter.queue.conftest import Bench, ListDelivery, ListQueue
 
 
 @dataclass(frozen=True)
@@ -229,6 +232,38 @@ def test_what_came_before_a_refused_one_of_many_is_on_the_queue(
         dispatcher.push_many(jobs)
 
     assert [json.loads(delivery.payload)["job"] for delivery in line.line] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "job", [Letter(), ("c", {}), ("c", {}, None, 1), "abc", None], ids=["a job", "a pair", "four", "a text", "None"]
+)
+def test_many_jobs_that_are_no_triples_are_refused_with_what_is_taken(
+    dispatcher: Dispatcher, line: ListQueue, job: Any
+) -> None:
+    with pytest.raises(InvalidPayload, match=r"takes string jobs as \(name, data, key\).*The 1 before it"):
+        dispatcher.push_many([("a", 1, UNSET), job])
+
+    assert [json.loads(delivery.payload)["job"] for delivery in line.line] == ["a"]
+
+
+NO_DELAYS: list[Any] = [float("nan"), float("inf"), 10**400, -(10**400), 10**9000, "5", None, timedelta(seconds=5)]
+NO_DELAYS += [datetime(2026, 1, 1, tzinfo=UTC), 5j]
+
+
+@pytest.mark.parametrize("delay", NO_DELAYS, ids=[f"{type(one).__name__}{at}" for at, one in enumerate(NO_DELAYS)])
+def test_a_delay_that_is_no_number_of_seconds_is_refused(dispatcher: Dispatcher, line: ListQueue, delay: Any) -> None:
+    ways: list[Callable[[], object]] = [
+        lambda: dispatcher.dispatch(Letter(), delay=delay),
+        lambda: dispatcher.later(delay, Letter()),
+        lambda: dispatcher.push("theirs", {}, delay=delay),
+    ]
+    for way in ways:
+        with pytest.raises(UnsupportedDelay, match="A delay is a number of seconds"):
+            way()
+    with pytest.raises(ValueError, match="A delay is a number of seconds"):
+        InHand(ListDelivery(b"", deque(), None), "id", 1).release(delay)
+
+    assert list(line.line) == []
 
 
 @pytest.mark.parametrize(("key", "why"), [(5, "of type int"), (0, "of type int"), ("\udfff", "surrogate")])
