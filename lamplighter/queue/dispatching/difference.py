@@ -3,8 +3,8 @@
 import dataclasses
 import math
 import re
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterable
+from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -72,6 +72,8 @@ def _parts(steps: Steps, sent: Any, came: Any, *, by_type: bool) -> Iterable[Pai
         return (((steps, place), *pair) for place, pair in enumerate(zip(sent, came, strict=True)))
     if isinstance(sent, dict) and type(came) is dict:
         return _entries(steps, sent, came, by_type=by_type)
+    if isinstance(sent, set | frozenset) and isinstance(came, set | frozenset):
+        return _equals(steps, sent, came) if sent == came else None
     if type(sent) is not type(came):
         return None
     names = _names(sent)
@@ -102,6 +104,14 @@ def _told_of_keys(sent: Iterable[Any], came: Iterable[Any]) -> str | None:
     return None
 
 
+def _equals(steps: Steps, sent: Collection[Any], came: Iterable[Any]) -> Iterable[Pair] | None:
+    """The pairs of equal elements; None where nothing but their types may differ."""
+    if PLAIN.issuperset(map(type, sent)):
+        return None
+    own = {one: one for one in came}
+    return (((steps, None), one, own[one]) for one in sent)
+
+
 def _is_row(value: object) -> bool:
     return isinstance(value, list) or type(value) is tuple
 
@@ -119,9 +129,9 @@ def _names(value: Any) -> Iterable[str] | None:
 def _is_same(sent: Any, came: Any) -> bool:
     if isinstance(sent, set | frozenset) and isinstance(came, set | frozenset):
         kinds = set(map(type, came))
-        if any(map(_is_second_hour, sent)):
-            return False
         return bool(sent == came) and all(_becomes(kind, kinds) for kind in set(map(type, sent)))
+    if _loses_zone(sent):
+        return False
     if isinstance(came, Decimal):
         # By its digits: 1.50 is not 1.5, and a NaN equals nothing.
         return sent.as_tuple() == came.as_tuple() if isinstance(sent, Decimal) else type(sent) is int and sent == came
@@ -148,6 +158,12 @@ def _is_second_hour(value: object) -> bool:
     return isinstance(value, datetime) and value.fold == 1 and value.utcoffset() is None
 
 
+def _loses_zone(value: object) -> bool:
+    """Whether it has a timezone, of which nothing would arrive: one without a fixed offset, at no date."""
+    # Python takes it for equal to the time without a timezone.
+    return isinstance(value, time | datetime) and value.tzinfo is not None and value.utcoffset() is None
+
+
 def _becomes(sent: type, came: Iterable[type]) -> bool:
     """Whether an element of a set, which is equal to one that came, may have become that."""
     return any(issubclass(sent, kind) or (sent is int and kind in (float, Decimal)) for kind in came)
@@ -158,6 +174,9 @@ def _told(sent: object, came: object) -> str:
         return f"is {sent}, which JSON has no number for"
     if _is_second_hour(sent):
         return "is a datetime with fold=1 and no timezone, and would arrive an hour earlier: give it a timezone"
+    if _loses_zone(sent):
+        kind = _kind(sent)
+        return f"is a {kind} in a timezone that has no offset for it, and would arrive without one: take an offset"
     if type(sent) is type(came):
         return f"is of type {_kind(sent)} and would arrive with another value"
     return f"is of type {_kind(sent)} and would arrive as {_kind(came)}"

@@ -11,6 +11,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Any, NamedTuple, Self, TypedDict
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -75,6 +76,9 @@ class Unequal:
     __hash__ = object.__hash__
 
 
+LONDON = ZoneInfo("Europe/London")
+
+
 class Nowhere(tzinfo):
     """A zone that can't tell its offset."""
 
@@ -88,6 +92,13 @@ class Nowhere(tzinfo):
     def utcoffset(self, when: datetime | None, /) -> timedelta:
         """Raise."""
         raise LookupError("no such zone")
+
+
+class NoOffset(Nowhere):
+    """A zone that has no offset."""
+
+    def utcoffset(self, when: datetime | None, /) -> None:  # type: ignore[override]
+        """None."""
 
 
 class Point(msgspec.Struct):
@@ -142,6 +153,13 @@ def dispatched(job: Job) -> Job:
         (datetime, datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5)))),
         (date, date(2026, 1, 2)),
         (time, time(12, 30)),
+        (time, time(12, 30, tzinfo=UTC)),
+        (time, time(12, 30, fold=1, tzinfo=timezone(timedelta(hours=2)))),
+        (set[time], {time(12, 30), time(12, 30, tzinfo=UTC)}),
+        (dict[time, list[int]], {time(12, 30, tzinfo=UTC): [1]}),
+        (set[Decimal], {Decimal("1.50"), Decimal(2)}),
+        (set[tuple[Any, ...]], {(1, 1.5), ("a", None)}),
+        (dict[float, list[int]], {1: [2], 0.5: [3]}),
         (timedelta, timedelta(days=-1, microseconds=1)),
         (UUID, UUID(int=5)),
         (Decimal, Decimal("1.50")),
@@ -217,8 +235,14 @@ def test_what_fits_its_field_arrives_as_it_was(kind: Any, value: object) -> None
         (
             set[datetime],
             {datetime(2026, 10, 25, 2, 30, fold=1)},
-            "`value` is of type set and would arrive with another",
+            r"`value\[...\]` is a datetime with fold=1",
         ),
+        (time, time(9, tzinfo=LONDON), "`value` is a time in a timezone that has no offset.*take an offset"),
+        (list[time], [time(9, tzinfo=LONDON)], r"`value\[0\]` is a time in a timezone"),
+        (set[time], {time(9, tzinfo=LONDON)}, r"`value\[...\]` is a time in a timezone"),
+        (set[tuple[time, int]], {(time(9, tzinfo=LONDON), 1)}, r"`value\[...\]\[0\]` is a time in a timezone"),
+        (dict[time, int], {time(9, tzinfo=LONDON): 1}, "`value` has a key that is a time in a timezone"),
+        (datetime, datetime(2026, 1, 1, tzinfo=NoOffset()), "`value` is a datetime in a timezone that has no offset"),
         (Any, datetime(2026, 1, 1), "datetime and would arrive as str"),
         (Any, {1: "a"}, "`value` has a key of type int, which would arrive as str"),
         (dict[str, int], {1: 1}, "a key of type int, which would arrive as str"),
