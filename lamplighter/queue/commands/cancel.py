@@ -6,6 +6,7 @@ import typer
 
 from lamplighter.console.command import Command
 from lamplighter.queue.commands.delayed import holding
+from lamplighter.queue.commands.ids import refuse_empty
 from lamplighter.queue.manager import QueueManager
 
 
@@ -24,6 +25,7 @@ class CancelCommand(Command):
         connection: Annotated[str | None, typer.Option("--connection", help="The connection")] = None,
     ) -> int:
         """0 when it will not run; 1 when there is no such job any more."""
+        refuse_empty([id])
         count = holding(self._queues, connection).cancel(id)
         if not count:
             self.output.error(

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from lamplighter.console.command import Command
+from lamplighter.queue.commands.ids import refuse_empty
 from lamplighter.queue.failed import FailedJobs
 
 
@@ -19,6 +20,7 @@ class ForgetCommand(Command):
 
     def handle(self, ids: Annotated[list[str], typer.Argument(metavar="ID...", help="The jobs' ids")]) -> int:
         """Delete each as it is when it is read; 1 when there is no such job, or it has failed again since then."""
+        refuse_empty(ids)
         code = 0
         records = {record.id: record for record in self._failed_jobs.records(ids=ids)}
         for id in dict.fromkeys(ids):

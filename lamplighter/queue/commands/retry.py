@@ -8,6 +8,7 @@ import typer
 from lamplighter.console.command import Command
 from lamplighter.contracts import Message
 from lamplighter.errors import ConfigError, LamplighterError, QueueError
+from lamplighter.queue.commands.ids import refuse_empty
 from lamplighter.queue.failed import FailedJob, FailedJobs, FailedRecord
 from lamplighter.queue.failed.attempts import without_attempts
 from lamplighter.queue.manager import QueueManager
@@ -29,6 +30,7 @@ class RetryCommand(Command):
         self, ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="The jobs' ids, or `all`")] = None
     ) -> int:
         """Push each job to where it came from; its record goes when the queue has it."""
+        refuse_empty(ids or ())
         wanted = None if ids == ["all"] else list(dict.fromkeys(ids or []))
         records = [] if wanted == [] else self._failed_jobs.records(ids=wanted)
         if not records and not wanted:

@@ -338,6 +338,25 @@ def test_several_are_forgotten_each_by_itself(failed_jobs: FailedJobs, artisan: 
     assert (code, failed_jobs.ids()) == (1, ["c"])
 
 
+@pytest.mark.parametrize("empty", ["", " "])
+@pytest.mark.parametrize("command", ["queue:forget", "queue:retry"])
+def test_an_empty_id_is_an_error_and_nothing_is_done(
+    failed_jobs: FailedJobs, artisan: Artisan, box: Box, capsys: Screen, command: str, empty: str
+) -> None:
+    keep(failed_jobs, "a")
+
+    code = artisan(command, "a", empty)
+
+    assert (code, failed_jobs.ids(), box.pushed) == (1, ["a"], [])
+    assert "An id is empty" in capsys.readouterr().err
+
+
+def test_an_empty_id_is_not_cancelled(artisan: Artisan, capsys: Screen) -> None:
+    code = artisan("queue:cancel", "")
+
+    assert (code, "An id is empty" in capsys.readouterr().err) == (1, True)
+
+
 def test_a_job_that_fails_while_it_is_forgotten_keeps_its_new_record(
     failed_jobs: FailedJobs, artisan: Artisan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
