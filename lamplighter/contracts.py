@@ -133,7 +133,8 @@ class Message:
 class Delivery(Protocol):
     """One message in the worker's hand. Of delete, release and fail, exactly one settles it.
 
-    A handler that asks for its delivery may settle it itself; one that does not is settled by the worker.
+    A handler that asks for its delivery may settle it itself; one that does not is settled by the worker. When the job
+    has ended, they raise a QueueError.
     """
 
     @property

@@ -6,7 +6,7 @@ from queue import SimpleQueue
 from typing import Protocol, runtime_checkable
 
 from lamplighter.contracts import Headers, Queue
-from lamplighter.errors import ManuallyFailed
+from lamplighter.errors import ManuallyFailed, QueueError
 from lamplighter.queue.failed.trace import tellable
 from lamplighter.queue.jobs.retries import check_delay
 
@@ -165,7 +165,9 @@ class Deleted:
 class InHand:
     """The delivery as its handler sees it: what it asks for is done by the worker, once, when the handler returns."""
 
-    __slots__ = ("_delivery", "_payload", "attempts", "id", "wish")
+    __slots__ = ("_delivery", "_payload", "attempts", "has_ended", "id", "wish")
+
+    has_ended: bool  # set when what it has asked for is read; not there before, since one is made for each start
 
     def __init__(self, delivery: DriverDelivery, id: str, attempts: int, *, payload: bytes | None = None) -> None:
         self._delivery = delivery
@@ -205,13 +207,18 @@ class InHand:
         return self._delivery.position
 
     def delete(self) -> None:
-        """The job is done, whatever the handler still does."""
+        """The job is done, whatever the handler still does.
+
+        Raises:
+            QueueError: the job has ended already.
+        """
         self._ask(Deleted())
 
     def release(self, delay: float = 0) -> None:
         """The job is to run again in `delay` seconds; the attempt counts.
 
         Raises:
+            QueueError: the job has ended already.
             ValueError: the delay is no number of seconds. Said here, where it is the handler's own error.
         """
         check_delay(delay, ValueError)
@@ -221,6 +228,7 @@ class InHand:
         """The job has failed for good.
 
         Raises:
+            QueueError: the job has ended already.
             TypeError: the error is no exception. Said here, where it is the handler's own error.
         """
         if error is not None and not issubclass(type(error), BaseException):
@@ -229,5 +237,10 @@ class InHand:
         self._ask(Failed(failure))
 
     def _ask(self, wish: Deleted | Released | Failed) -> None:
+        if hasattr(self, "has_ended"):
+            raise QueueError(
+                f"The job at {self.position} has ended: nothing can be asked of its delivery any more. "
+                f"Let `handle` wait for the threads and tasks that it starts."
+            )
         if self.wish is None:
             self.wish = wish

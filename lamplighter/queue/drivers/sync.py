@@ -91,11 +91,13 @@ class SyncQueue:
         try:
             self._runner.read(start)
             self._runner.run(start)
-            if isinstance(start.wish, Failed):
-                raise start.wish.error
+            wish = start.end()
+            if isinstance(wish, Failed):
+                raise wish.error
         except SlotTerminated:
             raise  # the process ends with the job that has dispatched this one
         except BaseException as error:
+            start.end()
             self._tell(start, error)
             raise
 

@@ -137,6 +137,7 @@ def settle_many(many: Many, settling: Settling, error: BaseException | None, dur
         verdict = many.verdicts.get(start)
         is_decided = start.wish is not None or verdict is not None or start in many.refused
         if (is_broken and not is_decided) or _must_follow(start, verdict, open_):
+            start.end()
             back.append(delivery)
             continue
         job_context.set(start)

@@ -78,6 +78,14 @@ class Start:
         """What the handler asked for; None when it left it to the worker."""
         return None if self.view is None else self.view.wish
 
+    def end(self) -> "Deleted | Released | Failed | None":
+        """What the handler has asked for; a thread that it has left behind can ask for nothing from now on."""
+        view = self.view
+        if view is None:
+            return None
+        view.has_ended = True
+        return view.wish
+
     def undo_deletion(self) -> None:
         """It has asked to be done with, and is not."""
         if self.view is not None and isinstance(self.view.wish, Deleted):

@@ -50,7 +50,7 @@ class Settling:
 
     def settle(self, start: "Start", error: BaseException | None, duration: float) -> bool:
         """Do what the handler asked for, or what its end calls for; False where the job is to run again."""
-        wish = start.wish
+        wish = start.end()
         if wish is not None and error is not None:
             log.error("a job raised after it had settled itself", exc_info=error, extra={"job": start.name})
         if isinstance(wish, Failed):

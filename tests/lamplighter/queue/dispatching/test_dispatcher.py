@@ -12,7 +12,7 @@ import pytest
 from lamplighter.config import Repository
 from lamplighter.container import Container
 from lamplighter.contracts import Delivery
-from lamplighter.errors import ConfigError, InvalidPayload, MessageTooLarge, UnsupportedDelay
+from lamplighter.errors import ConfigError, InvalidPayload, MessageTooLarge, QueueError, UnsupportedDelay
 from lamplighter.events import Dispatcher as Events
 from lamplighter.logging.context import job_fields
 from lamplighter.queue.delivery import InHand
@@ -51,6 +51,17 @@ class Letter(Job):
 
 ran: list[Any] = []
 told: list[dict[str, object]] = []
+
+
+@dataclass(frozen=True)
+class Leaving(Job):
+    """Leaves its delivery to the test."""
+
+    name = "leaving"
+
+    def handle(self, delivery: Delivery) -> None:
+        """Return."""
+        ran.append(delivery)
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,7 @@ def dispatcher(line: ListQueue, events: Events) -> Dispatcher:
     manager = QueueManager(Repository({"queue": {"default": "line", "connections": connections}}))
     container = Container()
     registry = Registry(container)
-    registry.register(Failing, Letter)
+    registry.register(Failing, Leaving, Letter)
     runner = Runner(registry, container, Policy(tries=1, backoff=(), timeout=0))
     manager.extend("line", lambda name, options: line)
     manager.extend("sync", lambda name, options: SyncQueue(name, runner))
@@ -244,6 +255,14 @@ def test_many_jobs_that_are_no_triples_are_refused_with_what_is_taken(
         dispatcher.push_many([("a", 1, UNSET), job])
 
     assert [json.loads(delivery.payload)["job"] for delivery in line.line] == ["a"]
+
+
+def test_the_delivery_of_a_job_that_has_ended_where_it_was_dispatched_says_so(dispatcher: Dispatcher) -> None:
+    ran.clear()
+    dispatcher.dispatch(Leaving(), connection="sync")
+
+    with pytest.raises(QueueError, match="has ended"):
+        ran[0].release()
 
 
 NO_DELAYS: list[Any] = [float("nan"), float("inf"), 10**400, -(10**400), 10**9000, "5", None, timedelta(seconds=5)]

@@ -8,7 +8,7 @@ import pytest
 
 from lamplighter.container import Container
 from lamplighter.contracts import Delivery
-from lamplighter.errors import BrokerUnavailable, ConfigError
+from lamplighter.errors import BrokerUnavailable, ConfigError, QueueError
 from lamplighter.queue.dispatching.pushes import Pushes
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing
 from lamplighter.queue.jobs.job import Job
@@ -107,6 +107,32 @@ class Single(Batched):
     def handle(self, scope: Scope) -> None:
         """Note the call."""
         calls.append([-self.n])
+
+
+class Leaving(Batched):
+    """Leaves its deliveries to the test."""
+
+    name = "batched"
+    left: ClassVar[list[Delivery]] = []
+
+    @classmethod
+    def handle_many(cls, jobs: Sequence[Self], deliveries: Sequence[Delivery], scope: Scope) -> Any:
+        """Keep them."""
+        cls.left[:] = cls.left or deliveries
+        return super().handle_many(jobs, deliveries, scope)
+
+
+@pytest.mark.parametrize("how", ["", "raise"])
+def test_the_deliveries_of_a_call_that_has_ended_say_so(bench: Bench, how: str) -> None:
+    line(bench, "", how)
+    Leaving.left.clear()
+    bench.worker(Leaving).work()
+
+    for delivery in Leaving.left:
+        with pytest.raises(QueueError, match="has ended"):
+            delivery.release()
+
+    assert len(Leaving.left) == 2
 
 
 def test_a_class_whose_size_is_one_is_handled_one_by_one(bench: Bench) -> None:

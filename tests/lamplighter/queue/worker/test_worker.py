@@ -1,6 +1,7 @@
 """The loop: pop, run, settle, exactly once."""
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +11,14 @@ from typing import Any
 import pytest
 
 from lamplighter.contracts import Delivery
-from lamplighter.errors import BrokerUnavailable, LamplighterError, MessageTooLarge, OrderBlocked, UnsupportedDelay
+from lamplighter.errors import (
+    BrokerUnavailable,
+    LamplighterError,
+    MessageTooLarge,
+    OrderBlocked,
+    QueueError,
+    UnsupportedDelay,
+)
 from lamplighter.logging.context import job_fields
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased, WorkerStarting, WorkerStopping
 from lamplighter.queue.failed import Failure
@@ -202,6 +210,46 @@ def test_a_handler_may_settle_its_delivery_once(bench: Bench, wish: str, settled
     delivery = bench.queue.add("wishes", {"wish": wish}, maxTries=5)
 
     bench.worker(Wishes).work()
+
+    assert delivery.settled == settled
+
+
+@dataclass(frozen=True)
+class Leaves(Job):
+    """Leaves its delivery to somebody who goes on when it has ended."""
+
+    name = "leaves"
+
+    how: str = ""
+
+    def handle(self, delivery: Delivery) -> None:
+        """Return, or raise."""
+        told.append(delivery)
+        if self.how == "raise":
+            raise RuntimeError("boom")
+        if self.how == "release" and delivery.attempts == 1:
+            delivery.release()
+
+
+LATE: dict[str, Callable[[Any], object]] = {
+    "delete": lambda delivery: delivery.delete(),
+    "release": lambda delivery: delivery.release(5),
+    "fail": lambda delivery: delivery.fail(),
+}
+
+
+@pytest.mark.parametrize("make", POOLS)
+@pytest.mark.parametrize("late", LATE)
+@pytest.mark.parametrize("how", ["", "raise", "release"])
+def test_whoever_asks_for_something_when_the_job_has_ended_is_told_so(
+    bench: Bench, make: Callable[..., Worker], how: str, late: str
+) -> None:
+    delivery = bench.queue.add("leaves", {"how": how})
+    bench.work(bench.worker(Leaves, make=make))
+    settled = list(delivery.settled)
+
+    with pytest.raises(QueueError, match=rf"The job at {re.escape(delivery.position)} has ended"):
+        LATE[late](told[0])
 
     assert delivery.settled == settled
 
