@@ -53,7 +53,7 @@ def parse_backoff(value: str | float | Sequence[float] | None) -> tuple[float, .
     """Seconds of each wait, from a number, a list, or text such as `1,5,30`; () when there is none.
 
     Raises:
-        ConfigError: the text is no list of numbers, or a wait is negative or has no end.
+        ConfigError: the text is no list of numbers, or a wait has no end.
     """
     if value is None or value == "":
         return ()
@@ -63,14 +63,12 @@ def parse_backoff(value: str | float | Sequence[float] | None) -> tuple[float, .
     try:
         return tuple(map(_seconds, parts))
     except (TypeError, ValueError, OverflowError) as error:
-        raise ConfigError(
-            f"A backoff is seconds from 0, or several separated by commas; {value!r} is neither."
-        ) from error
+        raise ConfigError(f"A backoff is seconds, or seconds separated by commas; {value!r} is neither.") from error
 
 
 def _seconds(part: object) -> float:
     wait = float(part)  # type: ignore[arg-type]
-    if not math.isfinite(wait) or wait < 0:
+    if not math.isfinite(wait):
         raise ValueError(wait)
     return wait
 
@@ -90,11 +88,13 @@ def _shown(value: object) -> str:
 
 
 def check_waits(waits: Sequence[float]) -> None:
-    """Look at a backoff that this application has chosen; one that has come in a payload is left to `may_retry`.
+    """Look at a backoff that this application has chosen; one that has come in a payload is left to `Policy`.
 
     Raises:
-        ConfigError: a wait is longer than any job is held back.
+        ConfigError: a wait is negative, or longer than any job is held back.
     """
+    if min(waits, default=0.0) < 0:
+        raise ConfigError(f"A backoff is seconds from 0; {min(waits):,.10g} is less.")
     if max(waits, default=0.0) > LONGEST:
         raise ConfigError(
             f"A backoff of {max(waits):,.10g} s is too long: a job is held back for {LONGEST / DAY:g} days at most, "

@@ -300,23 +300,23 @@ def _has_killed(start: Start) -> bool:
 
 
 def _said(envelope: Envelope, policy: Policy) -> Policy:
-    """The payload's own values over the class's and the options'.
+    """The payload's own values over the class's and the options'; negative seconds are 0, as Laravel takes them.
 
     Raises:
-        UnreadablePayload: a number is negative, which could only be taken for something that nobody has said.
+        UnreadablePayload: `maxTries` is negative: Laravel fails such a job before its first start.
     """
     tries, timeout = envelope.max_tries, envelope.timeout
     if tries is not None and tries < 0:
         raise UnreadablePayload(f"The payload has {tries} for maxTries, which is 0 (no end) or more.")
-    if timeout is not None and timeout < 0:
-        raise UnreadablePayload(f"The payload has {timeout:g} for timeout, which is 0 s (no end) or more.")
     try:
-        backoff = policy.backoff if envelope.backoff is None else parse_backoff(envelope.backoff)
+        backoff = policy.backoff
+        if envelope.backoff is not None:
+            backoff = tuple(max(0.0, wait) for wait in parse_backoff(envelope.backoff))
     except ConfigError as error:
         raise UnreadablePayload(f"The payload's backoff can't be read: {error}") from error
     return Policy(
         tries=policy.tries if tries is None else tries,
         backoff=backoff,
-        timeout=policy.timeout if timeout is None else timeout,
+        timeout=policy.timeout if timeout is None else max(0, timeout),
         is_tries_said=policy.is_tries_said or tries is not None,
     )

@@ -23,7 +23,7 @@ def test_a_backoff_is_read_in_every_form(value: str | float | Sequence[float] | 
     assert parse_backoff(value) == waits
 
 
-@pytest.mark.parametrize("value", ["1,soon", "1,inf", "nan", -3, "1,-5", pytest.param(10**400, id="huge")])
+@pytest.mark.parametrize("value", ["1,soon", "1,inf", "nan", pytest.param(10**400, id="huge")])
 def test_a_backoff_that_is_no_number_is_an_error(value: str | float) -> None:
     with pytest.raises(ConfigError, match=str(value)):
         parse_backoff(value)

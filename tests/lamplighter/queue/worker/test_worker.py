@@ -263,11 +263,7 @@ def test_whoever_asks_for_something_when_the_job_has_ended_is_told_so(
         (b'{"job":"wishes","data":{"wish":5}}', "InvalidData"),
         (b'{"job":"fine","backoff":"soon"}', "UnreadablePayload"),
         (b'{"job":"fine","backoff":"1e999"}', "UnreadablePayload"),
-        (b'{"job":"fine","backoff":-1}', "UnreadablePayload"),
-        (b'{"job":"fine","backoff":"1,-5"}', "UnreadablePayload"),
-        (b'{"job":"fine","backoff":[1,-0.5]}', "UnreadablePayload"),
         (b'{"job":"fine","maxTries":-5}', "UnreadablePayload"),
-        (b'{"job":"fine","timeout":-1}', "UnreadablePayload"),
         (b'{"job":"Illuminate\\\\Queue\\\\CallQueuedHandler@call","data":{}}', "UnknownJob"),
     ],
 )
@@ -293,6 +289,15 @@ def test_a_negative_number_of_a_payload_is_recorded_with_its_jobs_name_and_uuid(
         "u-1",
         "The payload has -5 for maxTries, which is 0 (no end) or more.",
     )
+
+
+@pytest.mark.parametrize("backoff", [-3, "-3,5"])
+def test_a_negative_backoff_of_a_payload_is_no_wait(bench: Bench, backoff: object) -> None:
+    delivery = bench.queue.add("raises", maxTries=2, backoff=backoff)
+
+    bench.worker(Raises).work()
+
+    assert delivery.settled[0] == ("release", 0.0, True)
 
 
 def test_a_job_whose_backoff_no_queue_holds_fails_with_its_own_error(
@@ -561,7 +566,7 @@ def test_the_end_of_a_worker_is_not_told_as_its_last_jobs(bench: Bench) -> None:
     assert fields == [{}]
 
 
-@pytest.mark.parametrize("timeout", [0, 1e10, 1e300])
+@pytest.mark.parametrize("timeout", [-1, 0, 1e10, 1e300])
 def test_any_timeout_of_a_payload_is_kept(bench: Bench, timeout: float) -> None:
     delivery = bench.queue.add("fine", timeout=timeout)
 
