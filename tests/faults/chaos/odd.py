@@ -43,7 +43,9 @@ def no_json(chance: random.Random, order: Order) -> Order:
 
 def no_payload(chance: random.Random, order: Order) -> Order:
     """JSON that is no payload."""
-    body: Any = chance.choice(([1, 2], "text", 7, None, {}, {"job": 7, "data": {}}, {"job": "chaos", "attempts": -1}))
+    body: Any = chance.choice(
+        ([1, 2], "text", 7, None, {}, {"job": 7, "data": {}}, {"job": "chaos", "data": 7, "attempts": -1})
+    )
     return _failing(order, json.dumps(body).encode(), headers=[(b"who", mark(order.n))])
 
 

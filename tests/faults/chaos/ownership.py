@@ -86,6 +86,11 @@ class Ownership:
         losses = self.losses(run.worker, run.partition, run.began - HAND, run.began)
         return any(loss.kind == "given away" for loss in losses)
 
+    def gave_away(self, run: Run) -> bool:
+        """Whether its worker gave the partition away while a run was in hand, which went on to its end there."""
+        losses = self.losses(run.worker, run.partition, run.began, run.ended or NEVER)
+        return any(loss.kind == "given away" for loss in losses)
+
     def untold(self, run: Run, loss: Loss) -> float:
         """For how long a run that had ended could have been committed before its worker lost it, and was not."""
         assert run.ended is not None

@@ -3,9 +3,11 @@
 from itertools import pairwise
 
 from tests.faults.chaos.evidence import Evidence
-from tests.faults.chaos.history import Line
+from tests.faults.chaos.history import Line, Run, Story
 from tests.faults.chaos.left import Failed, Message
+from tests.faults.chaos.ownership import Loss
 from tests.faults.chaos.promises import Found, Promise
+from tests.faults.ledger import COMMIT, ROOM
 
 PLACES = {"table": ("table",), "topic": ("topic",), "both": ("table", "topic")}
 # There is no job whose failed() could be called.
@@ -121,9 +123,22 @@ def innocents_do_not_fail(evidence: Evidence) -> Found:
             continue
         unfinished = [run for run in evidence.unfinished(story) if not run.dies]
         enough = evidence.tries(story) if evidence.setting.pool == "process" else 2
-        if len(unfinished) < enough:
+        if len(unfinished) < enough and not _was_last_start_lost(evidence, story):
             errors = ", ".join(sorted({line["error"] for line in [*story.hooks, *story.told] if "error" in line}))
             yield story.n, f"failed with {errors} after {len(unfinished)} runs that came to no end"
+
+
+def _was_last_start_lost(evidence: Evidence, story: Story) -> bool:
+    """Whether a job had used its tries by itself, and the worker of the last one was lost before it told its end."""
+    last = max(story.runs, key=lambda run: run.began, default=None)
+    if last is None or last.attempts < evidence.tries(story):
+        return False
+    losses = evidence.ownership.losses(last.worker, last.partition, last.began, evidence.ended)
+    return any(_untold(evidence, last, loss) <= COMMIT + ROOM for loss in losses)
+
+
+def _untold(evidence: Evidence, run: Run, loss: Loss) -> float:
+    return 0.0 if run.ended is None else evidence.ownership.untold(run, loss)
 
 
 PROMISES = (

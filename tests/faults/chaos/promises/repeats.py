@@ -40,7 +40,7 @@ def _was_lost(evidence: Evidence, first: Run, second: Run) -> bool:
     since = first.began if first.ended is None else first.ended
     if ownership.losses(first.worker, first.partition, since, second.began) or ownership.was_zombie(second):
         return True
-    if ownership.was_given_away(first) or ownership.was_given_away(second):
+    if ownership.gave_away(first) or ownership.was_given_away(first) or ownership.was_given_away(second):
         return True
     if first.call:  # a neighbour of its call has to run again, and it stands behind that one; or the call was broken
         return True
