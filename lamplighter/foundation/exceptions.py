@@ -6,6 +6,7 @@ import sys
 from lamplighter.console.options import GlobalOptions
 from lamplighter.console.output import Output
 from lamplighter.contracts import Container, DatabaseErrors
+from lamplighter.database.errors import is_missing_table
 from lamplighter.errors import ConsoleError, LamplighterError
 from lamplighter.queue.failed.trace import message, notes_of, tellable
 from lamplighter.support.foreign import name_of
@@ -52,6 +53,8 @@ class Handler:
             errors: DatabaseErrors = self._app.make(DatabaseErrors)
             if errors.is_lost_connection(error):
                 return f"The database does not answer: {_told(error)}. Its settings are in config/database.py."
+        if is_missing_table(error):
+            return f"A table is not there: {_told(error)}. Run `python artisan.py migrate`."
         return None
 
 

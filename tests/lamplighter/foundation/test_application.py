@@ -1,6 +1,7 @@
 """The application: its folder, its providers and its console."""
 
 import logging
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -298,6 +299,8 @@ class Ends(Command):
 
     def handle(self, how: str) -> None:
         """Raise."""
+        if how == "table":
+            raise sqlite3.OperationalError("no such table: one")
         raise {"lost": ConnectionResetError, "other": ValueError}[how]("one\ntwo")
 
 
@@ -315,6 +318,16 @@ def test_a_database_that_is_away_is_one_line(folder: Path, capsys: pytest.Captur
 
     assert [line.strip() for line in capsys.readouterr().err.splitlines() if line.strip()] == [
         "ERROR  The database does not answer: ConnectionResetError: one. Its settings are in config/database.py."
+    ]
+
+
+def test_a_table_that_is_missing_is_one_line_that_names_migrate(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert Application(folder, providers=[Ending]).run(["ends", "table"]) == 1
+
+    assert [line.strip() for line in capsys.readouterr().err.splitlines() if line.strip()] == [
+        "ERROR  A table is not there: OperationalError: no such table: one. Run `python artisan.py migrate`."
     ]
 
 
