@@ -169,7 +169,11 @@ def _look_for_fork() -> None:
 
 def _sendable(headers: Headers, job: str) -> Headers:
     """The headers, where each queue, and the table of long delays, can hold them."""
-    for name, value in headers:
+    pairs = tuple(headers)  # what can be read only once is read here
+    for pair in pairs:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise InvalidPayload(f"{job} was not dispatched: a header is a name with a value, and {pair!r} is none.")
+        name, value = pair
         if not isinstance(name, str) or not is_utf8(name) or "\0" in name:
             raise InvalidPayload(
                 f"{job} was not dispatched: it has a header {name!r}. A header's name is text without half surrogate "
@@ -181,7 +185,7 @@ def _sendable(headers: Headers, job: str) -> Headers:
                 f"{job} was not dispatched: the value of its header {name!r} is of type {kind}, and has to be bytes or "
                 f"None."
             )
-    return headers
+    return pairs
 
 
 def _id_and_key(key: Key, job: str) -> tuple[str, bytes | None]:

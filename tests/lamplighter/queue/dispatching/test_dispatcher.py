@@ -11,7 +11,7 @@ import pytest
 
 from lamplighter.config import Repository
 from lamplighter.container import Container
-from lamplighter.contracts import Delivery
+from lamplighter.contracts import Delivery, Message
 from lamplighter.errors import ConfigError, InvalidPayload, MessageTooLarge, QueueError, UnsupportedDelay
 from lamplighter.events import Dispatcher as Events
 from lamplighter.logging.context import job_fields
@@ -330,6 +330,17 @@ def test_a_job_that_dispatches_such_a_job_has_an_error_of_its_own(
     assert not line.line
 
 
+def test_headers_that_can_be_read_once_arrive(
+    dispatcher: Dispatcher, line: ListQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pushed: list[Message] = []
+    monkeypatch.setattr(line, "push", lambda message, **options: pushed.append(message))
+
+    dispatcher.push("letter", {}, headers=((name, b"1") for name in "ab"))  # type: ignore[arg-type]
+
+    assert list(pushed[0].headers) == [("a", b"1"), ("b", b"1")]
+
+
 @pytest.mark.parametrize(
     ("header", "why"),
     [
@@ -338,6 +349,8 @@ def test_a_job_that_dispatches_such_a_job_has_an_error_of_its_own(
         ((b"name", b"1"), "text"),
         (("name", "\udc80"), "type str"),
         (("name", 1), "type int"),
+        (("name",), "is a name with a value"),
+        ("ab", "is a name with a value"),
     ],
 )
 def test_a_header_that_can_not_be_sent_is_refused(
