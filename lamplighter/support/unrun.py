@@ -1,5 +1,6 @@
 """Work that a call has returned instead of doing it: a coroutine or a generator that somebody would have to run."""
 
+import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import TypeGuard
@@ -16,14 +17,30 @@ def is_awaitable(value: object) -> TypeGuard[Awaitable[object]]:
     return issubclass(type(value), Awaitable)
 
 
+async def finish(work: Awaitable[object]) -> object:
+    """Await it, and the coroutine that it gives, if that is what it gives; the value behind them.
+
+    Of other awaitables only the first is awaited: clients of services give themselves, again and again.
+    """
+    value = await work
+    while inspect.iscoroutine(value):
+        value = await value
+    return value
+
+
 def refuse_unrun(value: object, name: str, error: type[LamplighterError] = HandlerError) -> None:
     """Raise `error` where `name` has returned work that is still to be done; any other value is ignored.
 
-    Whoever calls this drops the value, and the work with it.
+    Whoever calls this drops the value, and the work with it. A task or a future is at work already.
     """
-    if is_awaitable(value):
+    if is_awaitable(value) and not issubclass(type(value), asyncio.Future):
         discard(value)
         raise error(f"{name} has returned {_kind(value)}, which nobody awaits: its work would not be done. {AWAIT}")
+    refuse_lazy(value, name, error)
+
+
+def refuse_lazy(value: object, name: str, error: type[LamplighterError] = HandlerError) -> None:
+    """Raise `error` where `name` has returned what only its iteration would run; any other value is ignored."""
     if issubclass(type(value), LAZY):
         raise error(f"{name} has returned {_kind(value)}, which nobody iterates: its work would not be done. {ITERATE}")
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from lamplighter.contracts import Container, Delivery, Invoker
 from lamplighter.errors import HandlerError
 from lamplighter.queue.jobs.job import Job
-from lamplighter.support.unrun import is_awaitable
+from lamplighter.support.unrun import finish, is_awaitable
 
 Errors = Sequence[BaseException | None]
 
@@ -38,10 +38,8 @@ class ManyAtOnce:
         call.errors = self._errors(call, result)
         return None
 
-    async def _awaited(self, call: Call, result: object) -> None:
-        while is_awaitable(result):
-            result = await result
-        call.errors = self._errors(call, result)
+    async def _awaited(self, call: Call, work: Awaitable[object]) -> None:
+        call.errors = self._errors(call, await finish(work))
 
     def _errors(self, call: Call, result: Any) -> Errors:
         if result is None:

@@ -20,7 +20,7 @@ from lamplighter.queue.jobs.registry import Entry, Registry
 from lamplighter.queue.jobs.retries import Policy, parse_backoff
 from lamplighter.queue.worker.eventloop import KeptLoop
 from lamplighter.support.forking import watch
-from lamplighter.support.unrun import discard, is_awaitable, refuse_unrun
+from lamplighter.support.unrun import discard, finish, is_awaitable, refuse_lazy, refuse_unrun
 
 if TYPE_CHECKING:
     from lamplighter.queue.delivery import Failed, Released
@@ -207,8 +207,8 @@ class Runner:
         entry, job = start.entry, start.job
         assert entry is not None  # read() has filled it
         try:
-            result = await cast(Awaitable[object], entry.handle(job, start.in_hand() if entry.wants_delivery else None))
-            if result is not None:
+            work = cast(Awaitable[object], entry.handle(job, start.in_hand() if entry.wants_delivery else None))
+            if (result := await work) is not None:
                 await _rest(result, f"{path_of(entry.cls)}.handle")
         finally:
             self._container.end_scope()
@@ -216,7 +216,7 @@ class Runner:
     def _finish(self, result: object, name: str, context: Context) -> None:
         """Do what a method has left to whoever called it; any other value that it returns is ignored."""
         if is_awaitable(result):
-            self._await(_rest(result, name), context, discard_with=result)
+            self._await(_all_of(result, name), context, discard_with=result)
         else:
             refuse_unrun(result, name)
 
@@ -277,11 +277,14 @@ class Runner:
         return policy
 
 
+async def _all_of(work: Awaitable[object], name: str) -> None:
+    """Await what a plain method has returned, and a coroutine that this returns in its turn."""
+    refuse_lazy(await finish(work), name)
+
+
 async def _rest(result: object, name: str) -> None:
-    """Await what a method has returned, and what that returns in its turn."""
-    while is_awaitable(result):
-        result = await result
-    refuse_unrun(result, name)
+    """Await what an async method has returned, where that is a coroutine."""
+    refuse_lazy(await finish(result) if inspect.iscoroutine(result) else result, name)
 
 
 async def _within(work: Coroutine[Any, Any, None], left: list[BaseException]) -> None:

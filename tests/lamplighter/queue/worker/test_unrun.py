@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, Self
@@ -161,6 +161,39 @@ class Maps(Job):
         return map(ran.append, ["handle"])
 
 
+class Client:
+    """Gives itself when it is awaited, as clients and pools of services do."""
+
+    def __await__(self) -> Generator[None, None, "Client"]:
+        """Be ready at once."""
+        ran.append("handle")
+        return self
+        yield
+
+
+class ReturnsClient(Job):
+    """Returns one of those, out of a plain method."""
+
+    name = "one"
+
+    def handle(self) -> object:
+        """Return it."""
+        return Client()
+
+
+class ReturnsTask(Job):
+    """Leaves a task that its loop runs, out of a coroutine."""
+
+    name = "one"
+
+    async def handle(self) -> object:
+        """Return it."""
+        ran.append("handle")
+        task = asyncio.ensure_future(asyncio.sleep(3600))
+        asyncio.get_running_loop().call_soon(task.cancel)
+        return task
+
+
 class Answers(Job):
     """Returns what nobody asks for."""
 
@@ -182,7 +215,7 @@ class Proxy:
 
 
 @pools
-@pytest.mark.parametrize("job", [Decorated, Passes, PassesLater, OneByOne, Answers])
+@pytest.mark.parametrize("job", [Decorated, Passes, PassesLater, OneByOne, Answers, ReturnsClient, ReturnsTask])
 def test_work_that_a_handler_returns_is_done_before_the_job_is(bench: Bench, make: Any, job: type[Job]) -> None:
     bench.container.instance(Container, bench.container)
     bench.container.scoped(Service)
@@ -300,6 +333,17 @@ def test_what_a_listener_of_the_start_returns_is_looked_at(bench: Bench, make: A
     bench.work(bench.worker(Passes, make=make))
 
     assert (ran, delivery.settled[-1]) == ([], ("fail", "HandlerError"))
+
+
+def test_a_listener_may_begin_a_task(bench: Bench) -> None:
+    loop = asyncio.new_event_loop()
+    bench.events.listen(JobProcessing, lambda event: loop.create_future())
+    delivery = bench.queue.add("one")
+
+    bench.work(bench.worker(Passes))
+    loop.close()
+
+    assert (ran, delivery.settled) == (["handle"], [("delete",)])
 
 
 def test_what_a_listener_of_the_end_returns_is_looked_at(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
