@@ -25,6 +25,7 @@ def crash_counted() -> Iterator[None]:
     except BaseException:
         start = job_context.get()
         if isinstance(start, Start):
+            job_context.set(None)  # what goes wrong at the end, too, counts it no second time
             _count(start)
         raise
 

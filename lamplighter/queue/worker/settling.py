@@ -149,8 +149,9 @@ class Settling:
         self, start: "Start", error: BaseException | None, delay: float, duration: float, *, counted: bool = True
     ) -> Literal[False]:
         delivery = start.delivery
+        had_failed = delivery.failure is not None
         delivery.release(delay, counted=counted)
-        if error is not None and isinstance(delivery.failure, OrderBlocked | QueueError):
+        if error is not None and not had_failed and isinstance(delivery.failure, OrderBlocked | QueueError):
             delivery.failure.__cause__ = error  # what is recorded tells both
         if error is not None and not isinstance(error, ErrorElsewhere):  # that process has said so
             self._tell_release(start, error, delay, counted=counted)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import NoReturn, Self
 
 import pytest
 
@@ -60,7 +60,7 @@ def forget() -> None:
     contexts.clear()
 
 
-def broken() -> None:
+def broken() -> NoReturn:
     """What nobody expects."""
     raise RuntimeError("the framework's own")
 
@@ -113,9 +113,23 @@ def test_an_error_after_the_end_of_the_loop_counts_too(bench: Bench, pool: Calla
     assert crashed(met) == [True]
 
 
+def test_a_second_error_at_the_end_counts_it_no_second_time(bench: Bench) -> None:
+    met = bench.queue.add("one")
+    met.delete = broken  # type: ignore[method-assign]
+    worker = bench.worker(One)
+    with pytest.raises(RuntimeError, match="own"):
+        bench.work(worker)
+    worker.jobs.drain = lambda timeout: broken()  # type: ignore[method-assign]
+
+    with pytest.raises(RuntimeError, match="own"):
+        worker.drain(1)
+
+    assert met.settled.count(("crash",)) == 1
+
+
 def test_what_is_settled_already_is_not_counted(bench: Bench) -> None:
     settled = bench.queue.add("one")
-    bench.queue.is_exhausted = broken  # type: ignore[assignment, method-assign]
+    bench.queue.is_exhausted = broken  # type: ignore[method-assign]
 
     with pytest.raises(RuntimeError, match="own"):
         bench.work(bench.worker(One))
