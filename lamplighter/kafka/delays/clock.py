@@ -1,11 +1,13 @@
 """The brokers' time, learned from when they have appended records."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable
 
 WINDOW = 600.0  # seconds for which a learned time counts; clocks drift apart by 30 ms at most in so long
 MOST = 64  # learned times that are kept
+QUICK = 3.0  # seconds; a report that took longer is no reason not to ask anew: due times made from it are too late
 TICK = 0.001  # seconds; brokers cut off what is less
 
 
@@ -40,6 +42,7 @@ class BrokerClock:
         # A process may stand still between two looks at its clocks.
         self._offset, self._latest = said - monotonic(), said - before
         self._lessons: deque[tuple[float, float, float]] = deque(maxlen=MOST)
+        self._quick_at = -math.inf  # when the last quick report came
 
     def now(self) -> float:
         """Seconds since 1970; the brokers have reached this time."""
@@ -54,9 +57,8 @@ class BrokerClock:
         return self._monotonic()
 
     def is_fresh(self) -> bool:
-        """Whether it has learned something in the last minutes."""
-        lessons = self._lessons
-        return bool(lessons) and self._monotonic() - lessons[-1][0] < WINDOW
+        """Whether it has learned something from a quick report in the last minutes."""
+        return self._monotonic() - self._quick_at < WINDOW
 
     def learn(self, appended: float, sent: float) -> None:
         """Learn from a delivery report that has just come.
@@ -67,6 +69,8 @@ class BrokerClock:
         lesson = (now, appended - now, appended + TICK - sent)
         lessons = [lesson for lesson in (*self._lessons, lesson) if now - lesson[0] < WINDOW]
         self._lessons = deque(lessons, maxlen=MOST)
+        if now - sent <= QUICK:
+            self._quick_at = now
         # The quickest report is the most exact; a slow one reports an append time that is long past.
         self._offset = max(offset for _, offset, _ in lessons)
         self._latest = min(latest for _, _, latest in lessons)

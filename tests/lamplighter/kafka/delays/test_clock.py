@@ -36,6 +36,19 @@ def test_a_lesson_corrects_a_wall_clock_that_is_fast_and_one_that_is_slow() -> N
     assert [clock.now() for clock in clocks] == [1000, 1000]
 
 
+def test_a_slow_report_teaches_but_is_no_reason_not_to_ask() -> None:
+    host = Host()
+    clock = host.clock()
+    sent = clock.moment()
+    host.monotonic += 9
+
+    clock.learn(1008, sent=sent)
+    slow = clock.is_fresh()
+    clock.learn(1009, sent=clock.moment())
+
+    assert (slow, clock.is_fresh(), clock.latest()) == (False, True, 1009 + TICK)
+
+
 def test_the_quickest_report_counts_so_that_it_is_never_fast() -> None:
     host = Host()
     clock = host.clock()
