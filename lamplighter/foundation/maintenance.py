@@ -33,7 +33,7 @@ class FileMaintenance:
         is_down, reason = True, ""
         try:
             os.stat(self._file)  # noqa: PTH116  # asked for twice a second
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # nobody can have put it there
             is_down = False
         except OSError as error:
             reason = str(error.strerror)

@@ -9,12 +9,6 @@ import pytest
 from lamplighter.foundation.maintenance import FileMaintenance
 
 
-def a_file_in_place_of_the_folder(folder: Path) -> Path:
-    """ENOTDIR."""
-    (folder / "framework").write_text("")
-    return folder / "framework" / "down"
-
-
 def links_that_go_round(folder: Path) -> Path:
     """ELOOP."""
     (folder / "framework").symlink_to("framework")
@@ -39,9 +33,7 @@ def test_it_is_down_while_the_file_is_there(tmp_path: Path, caplog: pytest.LogCa
     assert caplog.records == []
 
 
-@pytest.mark.parametrize(
-    "make", [a_file_in_place_of_the_folder, links_that_go_round, a_name_that_is_too_long], ids=lambda make: make.__doc__
-)
+@pytest.mark.parametrize("make", [links_that_go_round, a_name_that_is_too_long], ids=lambda make: make.__doc__)
 def test_where_nobody_can_tell_workers_wait_and_it_is_said_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, make: Callable[[Path], Path]
 ) -> None:
@@ -51,14 +43,21 @@ def test_where_nobody_can_tell_workers_wait_and_it_is_said_once(
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
+def test_where_the_file_can_not_be_it_is_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "framework").write_text("no folder")
+
+    assert not FileMaintenance(tmp_path / "framework" / "down").is_down()
+    assert caplog.records == []
+
+
 def test_it_is_said_again_when_it_comes_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    file = a_file_in_place_of_the_folder(tmp_path)
+    file = links_that_go_round(tmp_path)
     maintenance = FileMaintenance(file)
 
     maintenance.is_down()
     file.parent.unlink()
     is_down = maintenance.is_down()
-    file.parent.write_text("")
+    file.parent.symlink_to("framework")
     maintenance.is_down()
 
     assert not is_down
