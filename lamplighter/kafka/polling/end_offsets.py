@@ -1,10 +1,14 @@
 """How far the assigned partitions go, as far as their brokers have said."""
 
+import logging
 from collections.abc import Iterable
 
 from lamplighter.kafka.partitions.partition import Partition
 from lamplighter.kafka.partitions.partition_id import PartitionId
+from lamplighter.kafka.settings.failed_looks import FailedLooks
 from lamplighter.kafka.settings.native import Consumer, TopicPartition
+
+log = logging.getLogger(__name__)
 
 EVERY = 1.0  # seconds between two looks
 
@@ -16,12 +20,19 @@ class Ends:
         self._high: dict[PartitionId, int] = {}
         self._read: dict[PartitionId, int] = {}
         self._next = 0.0
+        self._failed = FailedLooks(log, "the ends of partitions can't be looked at")
 
     def look(self, consumer: Consumer, partitions: Iterable[Partition], now: float) -> None:
         """Take over what the last fetches have told; no broker is asked."""
         if now < self._next:
             return
         self._next = now + EVERY
+        try:
+            self._look(consumer, partitions)
+        except Exception as error:  # polling must not end by a look that only helps
+            self._failed.tell(error)
+
+    def _look(self, consumer: Consumer, partitions: Iterable[Partition]) -> None:
         for partition in partitions:
             place = TopicPartition(partition.topic, partition.number)
             high = consumer.get_watermark_offsets(place, cached=True)[1]

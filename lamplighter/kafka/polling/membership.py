@@ -1,5 +1,6 @@
 """Whether a worker has become a member of its group, where the client itself is silent about it (KIP-848)."""
 
+import logging
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -7,7 +8,10 @@ from typing import Any
 
 from lamplighter.errors import QueueError
 from lamplighter.kafka.settings.client_errors import is_about_access
+from lamplighter.kafka.settings.failed_looks import FailedLooks
 from lamplighter.kafka.settings.native import AdminClient, Consumer, ConsumerGroupState, KafkaError, KafkaException
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 15.0  # seconds until a group without us says that its brokers don't know the protocol
 EVERY = 1.0  # seconds between two questions
@@ -27,6 +31,7 @@ class Membership:
         self._config = _of_every_client(config)
         self._admin: AdminClient | None = None  # most are given partitions before it is needed
         self._answer: Future[Any] | None = None
+        self._failed = FailedLooks(log, "the group can't be asked whether this worker is in it")
         self._began = self._asked_at = time.monotonic()
 
     def is_confirmed(self, consumer: Consumer, now: float) -> bool:
@@ -35,6 +40,16 @@ class Membership:
         Raises:
             QueueError: the group does without it, which is what brokers make of a protocol that they don't know.
         """
+        try:
+            return self._look(consumer, now)
+        except QueueError:
+            raise
+        except Exception as error:  # polling must not end because the group can't be looked at
+            self._answer = self._admin = None
+            self._failed.tell(error)
+            return False
+
+    def _look(self, consumer: Consumer, now: float) -> bool:
         if self._answer is None:
             if now - self._asked_at >= EVERY:
                 self._asked_at = now

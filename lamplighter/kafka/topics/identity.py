@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from lamplighter.kafka.settings.clientlog import client_logger
+from lamplighter.kafka.settings.failed_looks import FailedLooks
 from lamplighter.kafka.settings.native import AdminClient, KafkaError, KafkaException, TopicCollection
 
 log = logging.getLogger(__name__)
@@ -24,9 +25,18 @@ class Identity:
         self._missing: set[str] = set()
         self._asked: dict[str, Future[Any]] = {}
         self._asked_at = float("-inf")
+        self._failed = FailedLooks(log, "topics can't be asked whether they were made anew")
 
     def made_anew(self, now: float) -> list[str]:
         """The topics that have become others since the last look; never waits for the brokers."""
+        try:
+            return self._look(now)
+        except Exception as error:  # polling must not end by a look that only helps
+            self._asked, self._admin = {}, None
+            self._failed.tell(error)
+            return []
+
+    def _look(self, now: float) -> list[str]:
         if not self._asked:
             if now - self._asked_at >= EVERY:
                 self._asked_at = now
@@ -50,6 +60,9 @@ class Identity:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART and topic not in self._missing:
                 self._missing.add(topic)
                 log.error("a topic is missing", extra={"topic": topic})
+            return False
+        except Exception as error:  # what was found of the other topics is told once, and must not be lost
+            self._failed.tell(error)
             return False
         self._missing.discard(topic)
         self._ids[topic] = now

@@ -1,12 +1,15 @@
 """What a worker on the new group protocol learns about its membership, on the embedded broker."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
 
-from lamplighter.kafka.polling.membership import refusal
+from lamplighter.kafka.polling import membership
+from lamplighter.kafka.polling.membership import EVERY, Membership, refusal
 from tests.harness import Project, stop, wait_for
 
 
@@ -59,3 +62,23 @@ def test_credentials_are_advised_where_access_was_refused_and_nowhere_else(code:
 
     assert told.endswith("Check credentials and ACLs.") == is_told
     assert "group_instance_id" not in told
+
+
+def test_a_client_that_can_not_be_made_is_told_once_and_made_at_a_later_look(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made: list[Any] = []
+
+    def fail(config: dict[str, Any]) -> None:
+        made.append(config)
+        raise OSError("ca.pem is missing")
+
+    monkeypatch.setattr(membership, "AdminClient", fail)
+    asking = Membership({"bootstrap.servers": "127.0.0.1:1", "group.id": "g"})
+    consumer: Any = None
+
+    found = [asking.is_confirmed(consumer, time.monotonic() + look * EVERY) for look in (1, 2, 3)]
+
+    assert found == [False] * 3
+    assert len(made) == 3
+    assert [vars(record)["reason"] for record in caplog.records] == ["OSError: ca.pem is missing"]
