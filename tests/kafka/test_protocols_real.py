@@ -139,7 +139,7 @@ def test_a_static_member_comes_back_to_its_partitions(project: Project, kafka: B
 def test_partitions_that_are_added_while_all_static_members_are_away_are_worked(
     project: Project, kafka: Broker, topic: str
 ) -> None:
-    project.configure(session_timeout=30, consumer_options={"topic.metadata.refresh.interval.ms": 2000})
+    project.configure(session_timeout=30, revoke_wait=2, consumer_options={"topic.metadata.refresh.interval.ms": 2000})
     names = ("one", "two")
     before = [project.worker(log=f"{name}-before.log", KAFKA_GROUP_INSTANCE_ID=name) for name in names]
     wait_for_both(project, kafka, topic, *before)
@@ -159,6 +159,30 @@ def test_partitions_that_are_added_while_all_static_members_are_away_are_worked(
     assert "WARNING" in told[0]
     assert max(Counter(n for n in project.numbers("start") if n < FIRST_WARM_UP).values()) == 1
     assert kafka.committed(topic, topic) == kafka.ends(topic)
+
+
+def test_no_static_member_leaves_while_a_partition_waits_for_its_owners_job(
+    project: Project, kafka: Broker, topic: str
+) -> None:
+    project.configure(session_timeout=30, revoke_wait=20, consumer_options={"topic.metadata.refresh.interval.ms": 2000})
+    slots = ("--pool=thread", "-c4")  # whichever partition goes, its job is in hand
+    names = ("one", "two", "three")
+    workers = [project.worker(*slots, log=f"{name}.log", KAFKA_GROUP_INSTANCE_ID=name) for name in names]
+    wait_for(
+        lambda: all("partitions assigned" in project.log(f"{name}.log") for name in names), what="three assignments"
+    )
+    for number in PARTITIONS:
+        kafka.jobs(topic, {"n": number, "sleep": 12}, partition=number)
+    wait_for(lambda: set(PARTITIONS) <= set(project.numbers("start")), what="a start of each job")
+
+    workers.append(project.worker(*slots, log="four.log", KAFKA_GROUP_INSTANCE_ID="four"))
+    wait_for(lambda: f"partitions={topic}[" in project.log("four.log"), seconds=60, what="the fourth one's share")
+
+    logs = [project.log(f"{name}.log") for name in (*names, "four")]
+    assert [stop(worker) for worker in workers] == [0] * 4
+    assert "given partitions to nobody" not in "".join(logs)
+    assert sorted(project.numbers("start")) == list(PARTITIONS)
+    assert sorted(project.numbers("end")) == list(PARTITIONS)
 
 
 def test_two_workers_with_one_name_are_told_so(project: Project, kafka: Broker, topic: str, protocol: str) -> None:

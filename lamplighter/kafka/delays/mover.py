@@ -139,10 +139,13 @@ class Mover(threading.Thread):
         return self._unowned is not None and self._unowned.are_there(time.monotonic())
 
     def _subscribe(self, consumer: Consumer) -> None:
-        self._unowned = Unowned(self._config, self._tiers.topics()) if is_needed(self._config) else None
+        topics = self._tiers.topics()
+        # Kept over the clients' lives: it knows which leaving and joining was of no use.
+        if is_needed(self._config) and (self._unowned is None or self._unowned.topics != topics):
+            self._unowned = Unowned(self._config, topics, wait=LEAVE)
         # The stubs don't tell that a callback is handed this very client.
         consumer.subscribe(
-            self._tiers.topics(),
+            topics,
             on_assign=self._on_assign,  # type: ignore[arg-type]
             on_revoke=self._on_revoke,  # type: ignore[arg-type]
             on_lost=self._on_lost,  # type: ignore[arg-type]
@@ -181,6 +184,7 @@ class Mover(threading.Thread):
         # The code of a fatal error is only that it is fatal.
         if self._instance_id is not None and is_fatal(error) and "instance" in error.str().lower():
             self._config["group.instance.id"] = self._instance_id.change()
+            self._unowned = None
             log.warning(
                 "another worker moves delayed jobs under this one's name; it has a new one, and begins again",
                 extra={"reason": error.str()},
@@ -322,6 +326,8 @@ class Mover(threading.Thread):
     # assignment ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        if self._unowned is not None:
+            self._unowned.shared_out()
         left = assigned
         with suppress(KafkaException):  # what was not told can't be validated
             left = consumer.committed(assigned, timeout=LOOK) if assigned else []

@@ -75,6 +75,7 @@ class PollingThread(threading.Thread):
         self._needed = [topic for topic in needed if topic not in topics]
         self._flow = Flow(self._topics, prefetch=prefetch, prefetch_bytes=prefetch_bytes)
         self._sleep_on_error = sleep_on_error
+        self._revoke_wait = revoke_wait
         self._changed = changed
         self._is_gone = is_gone
         self._stopping = threading.Event()
@@ -149,7 +150,8 @@ class PollingThread(threading.Thread):
             if self._config.get("group.protocol") == "consumer":
                 self._membership = Membership(self._config)
             if is_needed(self._config):
-                self._rejoining = Rejoining(Unowned(self._config, self._topics), self._subscribe)
+                unowned = Unowned(self._config, self._topics, wait=self._revoke_wait)
+                self._rejoining = Rejoining(unowned, self._subscribe)
             while not self._stopping.is_set() and self.failure is None:
                 self._turn(consumer)
             self._leave(consumer)
@@ -302,6 +304,8 @@ class PollingThread(threading.Thread):
     # assignment ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        if self._rejoining is not None:
+            self._rejoining.shared_out()
         try:
             left = read_committed(consumer, assigned, stopping=self._stopping, alive=self._beat)
         except QueueError as refused:

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from lamplighter.kafka.partitions.partition_id import PartitionId
+from lamplighter.kafka.settings.failed_looks import FailedLooks
 from lamplighter.kafka.settings.native import (
     AdminClient,
     Consumer,
@@ -37,39 +38,67 @@ class Unowned:
     compares the topics with what it found at its own start. So where all members were started again, nobody notices
     the partitions that were added meanwhile.
 
-    Of several members one acts: the first by its name, and the next ones later and later, where the first does not.
+    With `cooperative-sticky`, a partition that changes its owner has none while the old owner finishes its jobs in
+    hand, and the group is stable meanwhile. So a member acts when a partition was without an owner for longer than
+    that takes. Of several members one acts: the first by its name, and the next ones later and later, where the first
+    does not. A partition that has no owner even after the group was shared out anew, whoever was the reason, is waited
+    for twice as long by each member.
+
+    Args:
+        wait: seconds that a member of this group takes at most to give a partition away.
+
+    Attributes:
+        topics: what the group is subscribed to.
     """
 
-    def __init__(self, config: Mapping[str, Any], topics: Sequence[str]) -> None:
+    def __init__(self, config: Mapping[str, Any], topics: Sequence[str], *, wait: float) -> None:
+        self.topics = list(topics)
         self._group = str(config["group.id"])
         self._name = str(config["group.instance.id"])
         self._config = {key: value for key, value in config.items() if not key.startswith("group.")}
-        self._topics = list(topics)
         refresh = float(config.get("topic.metadata.refresh.interval.ms", 0)) / 1000
         self._every = max(SOONEST, REFRESHES * (refresh if refresh > 0 else REFRESH))
+        self._wait = wait
         self._admin: AdminClient | None = None
         self._asked: list[Future[Any]] = []
         self._asked_at = time.monotonic()  # the first look waits, so that the first job does not
-        self._seen: set[PartitionId] = set()
-        self._times = 0  # looks in a row that have found the same as the one before
-        self._needed = 1  # of these until the first member acts; doubled with each time that it was of no use
+        self._failed = FailedLooks(log, "the group can't be looked at for partitions without an owner")
+        self._since: dict[PartitionId, float] = {}  # of each that has no owner; or since the group was shared out anew
+        self._times: dict[PartitionId, int] = {}  # as long is each waited for
+        self._given: dict[str, set[PartitionId]] = {}  # what each member had at the last look
+        self._is_shared_out = False
 
     def are_there(self, now: float) -> bool:
         """Whether this member should leave the group and join it again, by which all partitions are given out anew."""
+        try:
+            return self._look(now)
+        except Exception as error:  # polling must not end by a look that only helps
+            self._asked, self._admin = [], None
+            self._failed.tell(error)
+            return False
+
+    def shared_out(self) -> None:
+        """The group has given out its partitions anew, as this member's client has told."""
+        self._is_shared_out = True
+
+    def _look(self, now: float) -> bool:
         if not self._asked:
             if now - self._asked_at >= self._every:
                 self._asked_at = now
                 self._ask()
             return False
+        is_late = now - self._asked_at >= TIMEOUT
         if not all(answer.done() for answer in self._asked):
-            if now - self._asked_at >= TIMEOUT:
+            if is_late:
                 self._asked, self._admin = [], None  # a question about a group ends with its client alone
             return False
         asked, self._asked = self._asked, []
+        if is_late:
+            return False  # this thread was giving partitions away, and the group is another since
         try:
             group, *topics = [answer.result(0) for answer in asked]
         except KafkaException as error:
-            log.debug("the group can't be looked at", extra={"group": self._group, "reason": error.args[0].str()})
+            log.debug("the group can't be looked at", extra={"group": self._group, "reason": str(error)})
             if error.args[0].code() == KafkaError._UNSUPPORTED_FEATURE:
                 self._every = float("inf")  # the embedded broker never tells
             return False
@@ -78,33 +107,53 @@ class Unowned:
     def _ask(self) -> None:
         if self._admin is None:
             self._admin = AdminClient({**self._config, "log_level": 0})
-        topics = self._admin.describe_topics(TopicCollection(self._topics), request_timeout=TIMEOUT)
+        topics = self._admin.describe_topics(TopicCollection(self.topics), request_timeout=TIMEOUT)
         self._asked = [*self._admin.describe_consumer_groups([self._group]).values(), *topics.values()]
 
     def _judge(self, group: Any, topics: Collection[Any]) -> bool:
         names = sorted(member.group_instance_id for member in group.members if member.group_instance_id)
         if group.state != ConsumerGroupState.STABLE or self._name not in names:
-            self._times, self._seen = 0, set()
+            self._is_shared_out = True
             return False
-        owned = {place for member in group.members for place in _given(member)}
+        # A static member that was started again has a new id, and nothing was given out anew.
+        given = {member.group_instance_id or member.member_id: _given(member) for member in group.members}
         there = {(topic.name, partition.id) for topic in topics for partition in topic.partitions}
-        still, self._seen = self._seen & (there - owned), there - owned
-        if not self._seen:
-            self._needed = 1
-        self._times = self._times + 1 if still else 0
-        if self._times < self._needed + names.index(self._name):
+        self._note(there.difference(*given.values()), is_shared_out=self._is_shared_out or given != self._given)
+        self._given, self._is_shared_out = given, False
+        late = names.index(self._name) * self._every
+        due = [place for place, since in self._since.items() if self._asked_at - since >= self._patience(place) + late]
+        if not due:
             return False
-        self._times = 0
-        self._needed *= 2
+        self._is_shared_out = True
         log.warning(
             "a group has given partitions to nobody; this member leaves it and joins it again, so that all of them are "
             "given out",
             extra={
                 "group": self._group,
-                "partitions": ", ".join(f"{name}[{number}]" for name, number in sorted(still)),
+                "partitions": ", ".join(f"{name}[{number}]" for name, number in sorted(due)),
             },
         )
         return True
+
+    def _note(self, unowned: set[PartitionId], *, is_shared_out: bool) -> None:
+        """Keep since when each partition has no owner; all begin anew where the group was shared out anew.
+
+        That is of no use to one that was without an owner for longer than giving away takes, and still is. The same
+        member's leaving and joining are often seen one by one, and double the patience once.
+        """
+        since, times = self._since, self._times
+        self._times = {
+            place: times.get(place, 1) * (2 if is_shared_out and self._is_stuck(place) else 1) for place in unowned
+        }
+        self._since = {
+            place: self._asked_at if is_shared_out else since.get(place, self._asked_at) for place in unowned
+        }
+
+    def _is_stuck(self, place: PartitionId) -> bool:
+        return place in self._since and self._asked_at - self._since[place] >= max(self._wait, self._every)
+
+    def _patience(self, place: PartitionId) -> float:
+        return (self._wait + self._every) * self._times[place]
 
 
 class Rejoining:
@@ -117,6 +166,10 @@ class Rejoining:
         self._unowned = unowned
         self._subscribe = subscribe
         self._by = 0.0
+
+    def shared_out(self) -> None:
+        """The group has given out its partitions anew."""
+        self._unowned.shared_out()
 
     def look(self, consumer: Consumer, now: float) -> bool:
         """Go on with it, or begin where it is needed; whether this member leaves now."""

@@ -60,6 +60,19 @@ def name(tmp_path: Path) -> Iterator[HeldInstanceId]:
     name.release()
 
 
+def mover_of(name: HeldInstanceId) -> mover.Mover:
+    """A mover of that name, not started."""
+    return mover.Mover(
+        {"bootstrap.servers": "127.0.0.1:1", "group.id": "group"},
+        SETTINGS.tiers,
+        BrokerClock(),
+        KafkaProducer(SETTINGS.producer_config(), timeout=1),
+        targets_of(SETTINGS),
+        partitioner=any_partition,
+        instance_id=name,
+    )
+
+
 @pytest.mark.parametrize(
     ("error", "line", "has_new_name"),
     [
@@ -80,15 +93,7 @@ def test_a_mover_whose_client_fails_says_so_in_one_line_and_begins_again(
     monkeypatch.setattr(Failing, "made", [], raising=False)
     monkeypatch.setattr(mover, "Consumer", Failing)
     monkeypatch.setattr(mover, "AWAY", 0.01)
-    moving = mover.Mover(
-        {"bootstrap.servers": "127.0.0.1:1", "group.id": "group"},
-        SETTINGS.tiers,
-        BrokerClock(),
-        KafkaProducer(SETTINGS.producer_config(), timeout=1),
-        targets_of(SETTINGS),
-        partitioner=any_partition,
-        instance_id=name,
-    )
+    moving = mover_of(name)
 
     moving.start()
     wait_for(lambda: len(Failing.made) == 2, what="a second client")
@@ -99,3 +104,20 @@ def test_a_mover_whose_client_fails_says_so_in_one_line_and_begins_again(
     assert told.exc_info is None
     assert error.str() in vars(told)["reason"]
     assert (Failing.made[0] != Failing.made[1]) == has_new_name
+
+
+def test_what_a_mover_has_learned_of_its_group_outlives_its_client(
+    monkeypatch: pytest.MonkeyPatch, name: HeldInstanceId
+) -> None:
+    monkeypatch.setattr(Failing, "made", [], raising=False)
+    moving = mover_of(name)
+    client: Any = Failing({"group.instance.id": name.text})
+    client.made.append("another, so that no subscription fails")
+
+    known = []
+    for _life in range(2):
+        moving._subscribe(client)
+        known.append(moving._unowned)
+
+    assert known[0] is not None
+    assert known[0] is known[1]

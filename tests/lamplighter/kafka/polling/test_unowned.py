@@ -26,12 +26,16 @@ class Group:
     answers: bool = True
     error: KafkaError | None = None
     asked: int = field(default=0)
+    broken: Exception | None = None
+    bad_answer: Exception | None = None
 
     def describe_consumer_groups(self, groups: list[str]) -> dict[str, Future[Any]]:
         self.asked += 1
+        if self.broken is not None:
+            raise self.broken
         given = SimpleNamespace(topic_partitions=[TopicPartition("t", number) for number in self.owned])
         members = [SimpleNamespace(group_instance_id=name, assignment=None) for name in ("two", "one")]
-        members.append(SimpleNamespace(group_instance_id=None, assignment=given))
+        members.append(SimpleNamespace(group_instance_id=None, member_id="three", assignment=given))
         return {"g": self._answer(SimpleNamespace(state=self.state, members=members))}
 
     def describe_topics(self, topics: object, *, request_timeout: float) -> dict[str, Future[Any]]:
@@ -40,7 +44,9 @@ class Group:
 
     def _answer(self, value: object) -> Future[Any]:
         answer: Future[Any] = Future()
-        if self.error is not None:
+        if self.bad_answer is not None:
+            answer.set_exception(self.bad_answer)
+        elif self.error is not None:
             answer.set_exception(KafkaException(self.error))
         elif self.answers:
             answer.set_result(value)
@@ -55,9 +61,14 @@ def group(monkeypatch: pytest.MonkeyPatch) -> Group:
     return group
 
 
-def acts(group: Group, name: str, *, looks: int) -> list[int]:
+def unowned_of(name: str = "one", *, wait: float = 0) -> Unowned:
+    """What a member of that name looks at its group with."""
+    return Unowned({**CONFIG, "group.instance.id": name}, ["t"], wait=wait)
+
+
+def acts(name: str, *, looks: int, wait: float = 0) -> list[int]:
     """At which of so many looks a member acts, counted from 1."""
-    member = Unowned({**CONFIG, "group.instance.id": name}, ["t"])
+    member = unowned_of(name, wait=wait)
     return [look for look in range(1, looks + 1) if _look(member, look)]
 
 
@@ -68,12 +79,90 @@ def _look(member: Unowned, look: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
-    [("one", [2, 4, 8, 16]), ("two", [3, 6, 11, 20])],
-    ids=["the first member", "the second member"],
+    ("name", "wait", "expected"),
+    [
+        ("one", 0, [2, 5, 10, 19]),
+        ("two", 0, [3, 7, 13, 23]),
+        ("one", 2, [3, 7, 13, 24]),
+        ("one", 30, [4, 11, 24]),
+        ("two", 30, [5, 13]),
+    ],
 )
-def test_members_act_one_after_the_other_and_more_and_more_rarely(group: Group, name: str, expected: list[int]) -> None:
-    assert acts(group, name, looks=20) == expected
+@pytest.mark.usefixtures("group")
+def test_members_act_one_after_the_other_and_more_and_more_rarely(name: str, wait: float, expected: list[int]) -> None:
+    assert acts(name, looks=24, wait=wait) == expected
+
+
+def test_a_partition_that_is_handed_over_is_waited_for(group: Group) -> None:
+    member = unowned_of(wait=30)
+
+    found = []
+    for look, owned in enumerate([(0, 1, 2, 3), (0, 1, 2), (0, 1, 2), (0, 1, 2), (0, 1, 2, 3)], start=1):
+        group.owned = owned
+        found.append(_look(member, look))
+
+    assert not any(found)
+
+
+@pytest.mark.parametrize("sign", ["the group was not stable", "others have other partitions", "the client has told"])
+def test_one_waits_twice_as_long_where_sharing_out_was_of_no_use(group: Group, sign: str) -> None:
+    member = unowned_of("two")  # it would act at the third look
+
+    found = []
+    for look in range(1, 8):
+        group.state = ConsumerGroupState.STABLE
+        if look == 3 and sign == "the group was not stable":
+            group.state = ConsumerGroupState.PREPARING_REBALANCING
+        if sign == "others have other partitions":
+            group.owned = (0, 1, 2) if look >= 3 else (0, 1)
+        if look == 3 and sign == "the client has told":
+            member.shared_out()
+        if _look(member, look):
+            found.append(look)
+
+    # 30 s of its own and 15 s for being the second, from the first stable look on
+    assert found == ([7] if sign == "the group was not stable" else [6])
+
+
+def test_one_more_unowned_partition_is_not_waited_for_as_long_as_one_that_nothing_has_helped(
+    group: Group, caplog: pytest.LogCaptureFixture
+) -> None:
+    member = unowned_of()
+    assert [look for look in range(1, 11) if _look(member, look)] == [2, 5, 10]
+    group.owned = (0, 1)
+
+    found = [look for look in range(11, 14) if _look(member, look)]
+
+    assert found == [12]
+    assert vars(caplog.records[-1])["partitions"] == "t[2]"
+
+
+@pytest.mark.parametrize("at", ["broken", "bad_answer"])
+def test_a_look_that_fails_is_told_once_and_tried_again(
+    group: Group, caplog: pytest.LogCaptureFixture, at: str
+) -> None:
+    member = unowned_of()
+    setattr(group, at, OSError("ca.pem is missing"))
+    failed = [_look(member, look) for look in range(1, 4)]
+    setattr(group, at, None)
+
+    found = [look for look in range(4, 6) if _look(member, look)]
+
+    assert failed == [False] * 3
+    assert [vars(record)["reason"] for record in caplog.records[:-1]] == ["OSError: ca.pem is missing"]
+    assert found == [5]
+
+
+def test_an_answer_that_was_read_late_counts_for_nothing(group: Group) -> None:
+    member = unowned_of()
+    at = time.monotonic()
+    _look(member, 1)
+    assert not member.are_there(at + 2 * EVERY + 1)
+
+    found = member.are_there(at + 4 * EVERY)
+
+    assert not found
+    assert group.asked == 2
 
 
 @pytest.mark.parametrize(
@@ -88,7 +177,7 @@ def test_members_act_one_after_the_other_and_more_and_more_rarely(group: Group, 
 def test_no_member_acts_without_need(group: Group, as_it_is: dict[str, Any]) -> None:
     vars(group).update(as_it_is)
 
-    assert acts(group, "one", looks=10) == []
+    assert acts("one", looks=10) == []
     assert group.asked == 10
 
 
@@ -100,21 +189,22 @@ def test_no_member_acts_without_need(group: Group, as_it_is: dict[str, Any]) -> 
 def test_brokers_that_never_tell_are_asked_once(group: Group, code: int, asked: int) -> None:
     group.error = KafkaError(code)
 
-    assert acts(group, "one", looks=10) == []
+    assert acts("one", looks=10) == []
     assert group.asked == asked
 
 
-def test_one_that_the_group_does_not_know_does_not_act(group: Group) -> None:
-    assert acts(group, "three", looks=10) == []
+@pytest.mark.usefixtures("group")
+def test_one_that_the_group_does_not_know_does_not_act() -> None:
+    assert acts("three", looks=10) == []
 
 
 def test_partitions_that_are_owned_at_the_next_look_are_left_alone(
     group: Group, caplog: pytest.LogCaptureFixture
 ) -> None:
-    member = Unowned({**CONFIG, "group.instance.id": "one"}, ["t"])
+    member = unowned_of()
 
     found = []
-    for look, owned in enumerate([(0, 1), (0, 1, 2, 3), (0, 1, 2), (0, 1, 3), (0, 1)], start=1):
+    for look, owned in enumerate([(0, 1), (0, 1, 2, 3), (0, 1, 2), (0, 1, 3), (0, 1, 3)], start=1):
         group.owned = owned
         found.append(_look(member, look))
 
