@@ -119,8 +119,13 @@ class Evidence:
     def was_lost(self, line: Line, until: float) -> bool:
         """Whether the worker that has written a line about a position lost it before `until`."""
         pid = line["pid"] if line["pid"] in self.history.workers else line["parent"]
-        partition = line["position"].partition("@")[0]
-        return bool(self.ownership.losses(pid, partition, line["at"] - HOOK, until))
+        position = str(line["position"])
+        # While brokers are away the record, which comes before failed(), takes as long as they do.
+        ends = [
+            run.ended for run in self.history.positions.get(position, ()) if run.worker == pid and run.ended is not None
+        ]
+        since = min(line["at"] - HOOK, max((at for at in ends if at <= line["at"]), default=line["at"]))
+        return bool(self.ownership.losses(pid, position.partition("@")[0], since, until))
 
     def is_slot_lost(self, run: Run, until: float) -> bool:
         """Whether the process slot of a run ended, or was ended, while the run was in it."""
