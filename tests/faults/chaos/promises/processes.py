@@ -93,6 +93,11 @@ def no_tracebacks(evidence: Evidence) -> Found:
 
 
 def _is_of_a_death(evidence: Evidence, line: LogLine) -> bool:
+    if line.text.startswith("Timeout ("):
+        # A slot ends itself where its job overruns and its worker, which was frozen, does not end it.
+        worker = evidence.history.workers.get(line.worker)
+        is_frozen = worker is not None and bool(worker.frozen) and evidence.setting.pool == "process"
+        return is_frozen and any(story.order.timeout for story in evidence.stories)
     return line.text.startswith("Fatal Python error: Segmentation fault") and any(
         run.dies for run in evidence.history.runs()
     )
