@@ -30,6 +30,7 @@ PREPARE = (("migrate", "--force"), ("kafka:topics", "--create"))
 CLAIM_ABOVE = 200_000  # bytes of a payload that is put aside
 SESSION = 3  # seconds after which the partitions of a killed worker move
 SHUTDOWN = 10  # seconds for committing and leaving
+BACK = 45  # seconds until brokers that were harmed answer again
 
 
 class Scene:
@@ -159,9 +160,9 @@ class Scene:
     def add_partitions(self, topic: str, count: int) -> int:
         """Give a topic some partitions more; how many it has then."""
         admin = AdminClient({"bootstrap.servers": self.broker.address, "log_level": 0})
-        number = len(admin.list_topics(topic, timeout=10).topics[topic].partitions) + count
+        number = len(admin.list_topics(topic, timeout=BACK).topics[topic].partitions) + count
         for future in admin.create_partitions([NewPartitions(topic, number)]).values():
-            future.result(20)
+            future.result(BACK)
         return number
 
     def processes(self) -> list[psutil.Process]:
