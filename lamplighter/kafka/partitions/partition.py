@@ -215,7 +215,9 @@ class Partition:
         tracker, marks = self.tracker, self.marks
         if tracker.first_open < 0:
             self._floor = self.intake.expected
-        position, frontier, unfinished = tracker.beyond() if tracker.ahead else (tracker.position, 0, ())
+        expected = self.intake.expected
+        has_more = tracker.ahead or tracker.known_until > expected
+        position, frontier, unfinished = tracker.beyond(expected) if has_more else (tracker.position, 0, ())
         position = max(self.position if position is None else position, self._floor)
         reach = self.reach.begun if is_last else self.reach.announce(arrived=self.intake.expected, pace=pace)
         reach = max(reach, marks.careful_until)

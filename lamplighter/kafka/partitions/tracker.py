@@ -78,8 +78,11 @@ class Tracker:
         except IndexError:
             return -1
 
-    def beyond(self) -> tuple[int | None, int, tuple[int, ...]]:
-        """The position, a frontier, and the delivered offsets below it that are not finished: all else there is."""
+    def beyond(self, expected: int) -> tuple[int | None, int, tuple[int, ...]]:
+        """The position, a frontier, and the offsets below it that are not finished: all else there is.
+
+        What an earlier owner has finished at `expected` and beyond, where nothing was delivered yet, is told on.
+        """
         # A copy of one moment: what finishes from here on is told as unfinished, never the other way round.
         position, finished, opened = self.position, self._finished.copy(), tuple(self._open)
         # Where the job that an earlier owner has left is gone from the log, nobody finishes it to move the position.
@@ -87,4 +90,7 @@ class Tracker:
             position = offset + 1
         frontier = max(finished, default=-1) + 1
         unfinished = filterfalse(finished.__contains__, opened)
+        if self.known_until > expected:
+            behind = sorted(offset for offset in self._unfinished if expected <= offset < self.known_until)
+            return position, self.known_until, (*unfinished, *behind)
         return position, frontier, tuple(takewhile(lambda offset: offset < frontier, unfinished))

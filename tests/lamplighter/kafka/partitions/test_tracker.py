@@ -30,7 +30,7 @@ def test_finished_work_beyond_an_open_one_is_not_committed() -> None:
     tracker.finish(6)
     tracker.finish(9)
 
-    assert (tracker.position, tracker.ahead, tracker.beyond()) == (None, 2, (None, 10, (5,)))
+    assert (tracker.position, tracker.ahead, tracker.beyond(10)) == (None, 2, (None, 10, (5,)))
 
 
 def test_closing_the_gap_commits_all_that_was_finished_behind_it() -> None:
@@ -42,6 +42,18 @@ def test_closing_the_gap_commits_all_that_was_finished_behind_it() -> None:
     tracker.finish(5)
 
     assert (tracker.position, tracker.ahead, tracker.left) == (10, 0, 1)
+
+
+def test_what_an_earlier_owner_has_finished_is_told_on_before_it_comes_again() -> None:
+    tracker = Tracker(OffsetMap(frontier=20, unfinished=(5, 7, 15)))
+
+    tracker.deliver([5, 6, 7])
+    early = tracker.beyond(8)
+    tracker.finish(5)
+    tracker.deliver([8, 9])
+
+    assert early == (None, 20, (5, 7, 15))
+    assert tracker.beyond(10) == (7, 20, (7, 15))
 
 
 def test_what_an_earlier_owner_has_finished_counts_when_its_turn_comes() -> None:
@@ -204,6 +216,8 @@ class Model:
     in_hand: list[int] = field(default_factory=list)
     finished: set[int] = field(default_factory=set)
     told: set[int] = field(default_factory=set)
+    to_come: list[int] = field(default_factory=list)
+    expected: int = 0
 
     def assign(self) -> None:
         """A new owner takes over what the last commit says."""
@@ -211,15 +225,25 @@ class Model:
         known = OffsetMap.decode(text, position) or OffsetMap()
         self.tracker = Tracker(known)
         left = [offset for offset in self.log if offset >= position]
-        self.tracker.deliver(left)
-        self.in_hand = [offset for offset in left if not self.tracker.is_known(offset)]
-        skipped = {offset for offset in self.log if offset < position} | (set(left) - set(self.in_hand))
+        self.in_hand, self.to_come, self.expected = [], left, position
+        self.fetch(len(left) // 3)
+        waiting = {offset for offset in left if not self.tracker.is_known(offset)}
+        skipped = {offset for offset in self.log if offset < position} | (set(left) - waiting)
         # Nothing is skipped that was not finished, and nothing runs again that a commit said was finished.
         assert skipped == self.told & set(self.log)
         self.finished = set(skipped)
 
+    def fetch(self, count: int) -> None:
+        """The next records come."""
+        come, self.to_come = self.to_come[:count], self.to_come[count:]
+        if come:
+            self.tracker.deliver(come)
+            self.in_hand += [offset for offset in come if not self.tracker.is_known(offset)]
+            self.expected = come[-1] + 1
+
     def finish(self, index: int) -> None:
-        """One of what is in hand comes to its end."""
+        """One of what is in hand comes to its end, and some more come."""
+        self.fetch(index % 3)
         if self.in_hand:
             offset = self.in_hand.pop(index % len(self.in_hand))
             self.tracker.finish(offset)
@@ -228,7 +252,7 @@ class Model:
 
     def commit(self) -> None:
         """The owner's commit is acknowledged."""
-        position, frontier, unfinished = self.tracker.beyond()
+        position, frontier, unfinished = self.tracker.beyond(self.expected)
         position = self.committed[0] if position is None else position
         assert position >= self.committed[0]
         self.committed = position, OffsetMap(frontier=frontier, unfinished=unfinished).encode(position)
@@ -259,6 +283,7 @@ def test_owners_that_crash_and_leave_run_everything_and_nothing_that_was_committ
             if step == "trimmed":
                 del model.log[: len(model.log) // 2]
             model.assign()
+    model.fetch(len(model.to_come))
     while model.in_hand:
         model.finish(0)
     model.commit()

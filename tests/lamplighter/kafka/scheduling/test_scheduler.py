@@ -386,6 +386,22 @@ def test_what_retention_has_taken_is_waited_for_no_more() -> None:
     assert (known, partition.committed[0], partition.marks.snapshot(0, is_last=False)) == (6, 7, {7: Mark(3)})
 
 
+def test_what_an_earlier_owner_has_finished_is_committed_though_it_has_not_come_again() -> None:
+    bench = Bench()
+    left_before = OffsetMap(frontier=9, unfinished=(1, 4), marks={4: Mark(1)}, read_ms=5)
+    partition = Partition("kafka", "t", 0, offset=1, metadata=left_before.encode(1))
+
+    bench.arrive(partition, 1, "a", "b")
+    bench.commit(partition)
+    bench.pop().delete()
+    bench.commit(partition)
+    position, text = partition.committed
+    told = OffsetMap.decode(text, position)
+
+    assert told is not None
+    assert (position, told.frontier, told.unfinished, told.marks) == (3, 9, (4,), {4: Mark(1)})
+
+
 def test_a_log_that_was_made_anew_has_no_retries_of_the_old_one() -> None:
     left = OffsetMap(frontier=9, unfinished=(5,), marks={5: Mark(2)})
     bench = Bench()
