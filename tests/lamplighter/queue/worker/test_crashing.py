@@ -65,6 +65,18 @@ def broken() -> NoReturn:
     raise RuntimeError("the framework's own")
 
 
+def fail_behind_the_last(bench: Bench) -> None:
+    """Have the connection fail when all that it holds has been taken."""
+    pop = bench.queue.pop
+
+    def fail(names: Sequence[str], wait: float) -> object:
+        if not bench.queue.line:
+            raise QueueError("the connection has failed for good")
+        return pop(names, wait)
+
+    bench.queue.pop = fail  # type: ignore[assignment, method-assign]
+
+
 def crashed(*deliveries: ListDelivery) -> list[bool]:
     """Of which deliveries it was said that their worker has died of them."""
     return [("crash",) in delivery.settled for delivery in deliveries]
@@ -84,14 +96,7 @@ def test_an_error_of_settling_counts_the_start_that_it_met(bench: Bench, pool: C
 @pytest.mark.parametrize("pool", POOLS)
 def test_an_error_of_popping_counts_no_start(bench: Bench, pool: Callable[..., Worker]) -> None:
     begun = bench.queue.add("one", {"pushes": True})
-    pop = bench.queue.pop
-
-    def fail_at_the_end(names: Sequence[str], wait: float) -> object:
-        if not bench.queue.line:
-            raise QueueError("the connection has failed for good")
-        return pop(names, wait)
-
-    bench.queue.pop = fail_at_the_end  # type: ignore[assignment, method-assign]
+    fail_behind_the_last(bench)
 
     with pytest.raises(QueueError):
         bench.work(bench.worker(One, make=pool))
@@ -150,14 +155,7 @@ def test_of_many_jobs_the_one_is_counted_that_was_settled(bench: Bench, pool: Ca
 
 def test_those_that_wait_for_more_are_not_counted(bench: Bench) -> None:
     gathered = [bench.queue.add("batched", {"n": n}) for n in range(2)]
-    pop = bench.queue.pop
-
-    def fail_in_between(names: Sequence[str], wait: float) -> object:
-        if not bench.queue.line:
-            raise QueueError("the connection has failed for good")
-        return pop(names, wait)
-
-    bench.queue.pop = fail_in_between  # type: ignore[assignment, method-assign]
+    fail_behind_the_last(bench)
 
     with pytest.raises(QueueError):
         bench.work(bench.worker(Batched))
