@@ -23,7 +23,7 @@ from lamplighter.kafka.producing.partitioner import Partitioner, any_partition
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.kafka.scheduling.scheduler import Scheduler
-from lamplighter.kafka.settings.settings import NO_TOPIC, KafkaSettings
+from lamplighter.kafka.settings.settings import NO_TOPIC, TOPIC_NAMES, KafkaSettings
 from lamplighter.kafka.topics.identity import Identity
 from lamplighter.queue.claims.claims import refuse_claim
 from lamplighter.queue.delivery import DriverDelivery, HasFurtherStart
@@ -350,10 +350,7 @@ def weights(names: Sequence[str]) -> dict[str, int]:
         topic, colon, weight = name.partition(":")
         # Half of a surrogate pair, as of a byte of the command line that is no UTF-8, would end the interpreter.
         if NO_TOPIC.search(topic):
-            raise ConfigError(
-                f"--queue has {name!r}: no topic is called {topic!r}. Names of topics have letters, digits, dots, "
-                f"underscores and hyphens."
-            )
+            raise ConfigError(f"--queue has {name!r}: no topic is called {topic!r}. {TOPIC_NAMES}")
         if not topic or topic in found or (colon and not (weight.isdecimal() and int(weight))):
             raise ConfigError(
                 f"--queue has {name!r}: name each topic once, and give it a weight behind a colon or none, which is "

@@ -15,7 +15,7 @@ from lamplighter.kafka.producing.partitioner import ANY_PARTITION
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.settings.native import TIMESTAMP_LOG_APPEND_TIME
 from lamplighter.kafka.settings.native import Message as KafkaMessage
-from lamplighter.kafka.settings.settings import NO_TOPIC, KafkaSettings
+from lamplighter.kafka.settings.settings import NO_TOPIC, TOPIC_NAMES, KafkaSettings
 from lamplighter.kafka.settings.tiers import LONGEST
 from lamplighter.support.forking import watch
 
@@ -89,9 +89,7 @@ class Holding:
             MigrationError: the table is not there.
         """
         if NO_TOPIC.search(queue):
-            raise QueueError(
-                f"No topic is called {queue!r}. Names of topics have letters, digits, dots, underscores and hyphens."
-            )
+            raise QueueError(f"No topic is called {queue!r}. {TOPIC_NAMES}")
         self._ask_unless_fresh()
         self._rows().put(message, queue, self._clock.latest() + delay)
 

@@ -47,6 +47,7 @@ MOST = {
 }
 MOVERS = ".delays"  # what follows the group's name in that of its movers
 NO_TOPIC = re.compile(r"[^a-zA-Z0-9._-]")  # what no topic's name has
+TOPIC_NAMES = "Names of topics have letters, digits, dots, underscores and hyphens."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,10 +308,7 @@ def _check_names(settings: KafkaSettings, where: Callable[[str], str]) -> None:
     for key, names in (("topics", settings.topics), ("dead_letter_topic", [settings.dead_letter_topic])):
         for name in names:
             if NO_TOPIC.search(name):
-                raise ConfigError(
-                    f"{where(key)} has {name!r} for the key {key!r}. Names of topics have letters, digits, dots, "
-                    f"underscores and hyphens."
-                )
+                raise ConfigError(f"{where(key)} has {name!r} for the key {key!r}. {TOPIC_NAMES}")
     if NO_TOPIC.search(settings.delay_prefix):
         raise ConfigError(
             f"{where('delay_prefix')} has {settings.delay_prefix!r} for the key 'delay_prefix', which names "
