@@ -6,14 +6,17 @@ from typing import Protocol, runtime_checkable
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How many jobs of one queue are to be run: `pending` now, `delayed` later.
+    """How many jobs of one queue are to be run: `pending` now, `delayed` later; `reserved` are in workers' hands.
 
+    `oldest` is when the first pending one was pushed, in seconds since 1970; None where there is none, or nobody knows.
     What is delayed may be counted elsewhere, which is away: it is None then, and `unknown` says why. `notes` are
     sentences on what the numbers alone don't tell.
     """
 
     pending: int
     delayed: int | None
+    reserved: int = 0
+    oldest: float | None = None
     unknown: str = ""
     notes: tuple[str, ...] = ()
 

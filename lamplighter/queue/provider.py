@@ -1,10 +1,9 @@
 """The queue's part of the application: connections, dispatching, the jobs of app/Jobs, and the commands."""
 
-from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from lamplighter.contracts import Config
-from lamplighter.errors import ConfigError
 from lamplighter.queue.manager import QueueManager
 from lamplighter.support.provider import CommandEntry, ServiceProvider
 
@@ -58,26 +57,12 @@ class QueueServiceProvider(ServiceProvider):
         self.commands(*COMMANDS)
 
     def _manager(self) -> QueueManager:
+        from lamplighter.queue.drivers.catalogue import DRIVERS, connector
+
         manager = QueueManager(self.app.make(Config))
-        manager.extend("sync", self._sync)
-        manager.extend("null", self._null)
+        for driver in DRIVERS:
+            manager.extend(driver, partial(connector(driver), self.app))
         return manager
-
-    def _sync(self, name: str, options: Mapping[str, Any]) -> Any:
-        from lamplighter.queue.drivers.sync import SyncQueue
-        from lamplighter.queue.jobs.registry import Registry
-        from lamplighter.queue.jobs.retries import Policy
-        from lamplighter.queue.worker.runner import Runner
-
-        _only(name, options, "driver")
-        defaults = Policy(tries=1, backoff=(), timeout=0)
-        return SyncQueue(name, Runner(self.app.make(Registry), self.app, defaults))
-
-    def _null(self, name: str, options: Mapping[str, Any]) -> Any:
-        from lamplighter.queue.drivers.null import NullQueue
-
-        _only(name, options, "driver")
-        return NullQueue(name)
 
     def _dispatcher(self) -> Any:
         from lamplighter.contracts import Events
@@ -109,11 +94,3 @@ class QueueServiceProvider(ServiceProvider):
             return self.app.make(DatabaseManager)
 
         return make_failed_jobs(self.app.make(Config).mapping("queue.failed", {}), manager)
-
-
-def _only(name: str, options: Mapping[str, Any], *known: str) -> None:
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise ConfigError(
-            f"config/queue.py (connections.{name}) has the unknown key {unknown[0]!r}; it knows {', '.join(known)}."
-        )

@@ -1,8 +1,24 @@
 """A connection that takes every job and keeps none."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from lamplighter.contracts import Message
+from lamplighter.contracts import Application, Message
+from lamplighter.support.options import parse_options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NullOptions:
+    """The keys of a connection with `driver: "null"`."""
+
+    driver: Literal["null"]
+
+
+def connect(app: Application, name: str, options: Mapping[str, Any]) -> "NullQueue":
+    """The connection of config/queue.py."""
+    parse_options(NullOptions, options, where=f"config/queue.py (connections.{name})")
+    return NullQueue(name)
 
 
 class NullQueue:

@@ -1,17 +1,35 @@
 """A connection that runs each job where it is dispatched, before the dispatch returns."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import Context
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from lamplighter.contracts import Headers, Message
+from lamplighter.contracts import Application, Headers, Message
 from lamplighter.errors import SlotTerminated
 from lamplighter.logging.context import job_context
 from lamplighter.queue.delivery import DriverDelivery, Failed
 from lamplighter.queue.failed.trace import tellable
+from lamplighter.queue.jobs.registry import Registry
+from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.worker.runner import Runner, Start
+from lamplighter.support.options import parse_options
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncOptions:
+    """The keys of a connection with `driver: sync`."""
+
+    driver: Literal["sync"]
+
+
+def connect(app: Application, name: str, options: Mapping[str, Any]) -> "SyncQueue":
+    """The connection of config/queue.py."""
+    parse_options(SyncOptions, options, where=f"config/queue.py (connections.{name})")
+    return SyncQueue(name, Runner(app.make(Registry), app, Policy(tries=1, backoff=(), timeout=0)))
 
 
 class SyncDelivery:

@@ -1,0 +1,109 @@
+"""A leased job in the worker's hand."""
+
+import hashlib
+from typing import Protocol
+
+from lamplighter.contracts import Headers
+from lamplighter.queue.delivery import DriverDelivery
+from lamplighter.queue.drivers.leasing.store import How, Lease
+
+
+class Settling(Protocol):
+    """Where a lease ends."""
+
+    connection: str
+
+    def end(self, delivery: "LeasedDelivery", how: How, delay: float = 0.0) -> None: ...
+    def hold(self, delivery: "LeasedDelivery", delay: float) -> None: ...
+    def put_back(self, delivery: "LeasedDelivery") -> None: ...
+
+
+class LeasedDelivery:
+    """One start of one job.
+
+    One is made for each job, so that what most never need is a default of the class.
+
+    Attributes:
+        has_died: its worker ends by an error that is not the job's own, so that this start counts.
+    """
+
+    excused = 0
+    failure: BaseException | None = None
+    is_recorded = False
+    singly = False
+    has_died = False
+
+    def __init__(self, lease: Lease, settling: Settling) -> None:
+        self.lease = lease
+        self.payload = lease.payload
+        self.retries = lease.retries
+        self.has_crashed = lease.has_crashed
+        self._settling = settling
+
+    @property
+    def is_suspect(self) -> bool:
+        """An earlier worker may have died of it, so that it is in no call with others."""
+        return self.retries > 0 or self.has_crashed
+
+    @property
+    def key(self) -> bytes | None:
+        """The message's key, where the store keeps one."""
+        return self.lease.key
+
+    @property
+    def headers(self) -> Headers:
+        """The message's headers, where the store keeps them."""
+        return self.lease.headers
+
+    @property
+    def queue(self) -> str:
+        """The name of the queue."""
+        return self.lease.queue
+
+    @property
+    def connection(self) -> str:
+        """The connection's name."""
+        return self._settling.connection
+
+    @property
+    def position(self) -> str:
+        """`queue#mark`; the mark is the store's name of the job, or made from its bytes."""
+        mark = self.lease.mark or hashlib.sha256(self.payload).hexdigest()[:16]
+        return f"{self.lease.queue}#{mark}"
+
+    @property
+    def timestamp_ms(self) -> int | None:
+        """When it was pushed."""
+        return self.lease.timestamp_ms
+
+    def delete(self) -> None:
+        """It is done: the store hears of it with the next start, or as soon as there is none."""
+        self._settling.end(self, How.DELETED)
+
+    def release(self, delay: float, *, counted: bool = True) -> None:
+        """It goes back to the store; one that waits for the record of its failure stays here, where that is known."""
+        if self.failure is not None:
+            self.retries += counted
+            self._settling.hold(self, delay)
+        else:
+            self._settling.end(self, How.RELEASED if counted else How.EXCUSED, delay)
+
+    def keep(self) -> None:
+        """No job has to wait for another one here."""
+
+    def put_back(self) -> None:
+        """It is popped again, before any other."""
+        self._settling.put_back(self)
+
+    def follows(self, other: DriverDelivery) -> bool:
+        """No job has to wait for another one here."""
+        return False
+
+    def fail(self, error: BaseException) -> None:
+        """Recorded as failed, and done."""
+        self._settling.end(self, How.DELETED)
+
+    def count_crash(self) -> bool:
+        """The start is counted already; it is not taken back when the worker ends."""
+        self.has_died = True
+        return True

@@ -1,0 +1,56 @@
+"""What a worker knows of leased jobs, and their store does not."""
+
+import heapq
+import itertools
+from collections import OrderedDict
+
+from lamplighter.queue.drivers.leasing.delivery import LeasedDelivery
+
+NEVER = float("inf")
+MOST_HELD = 100  # failed jobs that wait for their records; a worker that has so many takes no further job
+MOST_EXCUSED = 1000  # jobs whose excuses are remembered
+
+
+class Held:
+    """Failed jobs that wait until they can be recorded, and how often jobs were excused."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[float, int, LeasedDelivery]] = []
+        self._numbers = itertools.count()
+        self._excused: OrderedDict[tuple[str, bytes], int] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the worker has enough of them."""
+        return len(self._waiting) >= MOST_HELD
+
+    def put(self, delivery: LeasedDelivery, due: float) -> None:
+        """Hold a delivery until `due`, on the monotonic clock."""
+        heapq.heappush(self._waiting, (due, next(self._numbers), delivery))
+
+    def next_due(self) -> float:
+        """When the first one is due; infinite without any."""
+        return self._waiting[0][0] if self._waiting else NEVER
+
+    def take_due(self, now: float) -> LeasedDelivery | None:
+        """The first one that is due."""
+        return heapq.heappop(self._waiting)[2] if self._waiting and self._waiting[0][0] <= now else None
+
+    def excuse(self, delivery: LeasedDelivery) -> None:
+        """It was released once more without counting its start."""
+        self._excused[delivery.queue, delivery.payload] = delivery.excused + 1
+        if len(self._excused) > MOST_EXCUSED:
+            self._excused.popitem(last=False)
+
+    def recall(self, delivery: LeasedDelivery) -> None:
+        """Tell a delivery how often it was excused, since this worker had it first."""
+        if self._excused:
+            delivery.excused = self._excused.get((delivery.queue, delivery.payload), 0)
+
+    def forget(self, delivery: LeasedDelivery) -> None:
+        """It has come to an end."""
+        if self._excused:
+            self._excused.pop((delivery.queue, delivery.payload), None)

@@ -1,0 +1,289 @@
+"""A connection whose store leases jobs: what a worker pops from, and everybody pushes to."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from queue import Empty, SimpleQueue
+
+from lamplighter.contracts import Message
+from lamplighter.errors import QueueError, Unavailable
+from lamplighter.queue.delivery import HasFurtherStart
+from lamplighter.queue.drivers.leasing.delivery import LeasedDelivery
+from lamplighter.queue.drivers.leasing.held import Held
+from lamplighter.queue.drivers.leasing.renewing import Renewing
+from lamplighter.queue.drivers.leasing.store import Ended, How, JobStore, Taken
+from lamplighter.queue.drivers.leasing.waking import Waking
+from lamplighter.queue.failed.trace import one_line
+from lamplighter.queue.measuring import Sizes
+from lamplighter.queue.worker.outages import Outages
+from lamplighter.support.forking import watch
+
+log = logging.getLogger(__name__)
+
+ARRIVED = object()  # the token of news; any other token makes `pop` return
+AWAY = 1.0  # seconds until a store that did not answer is asked again
+LAST = 0.2  # seconds between two tries to tell it the last ends
+TOGETHER = 500  # messages of one push
+TOGETHER_BYTES = 4 * 1024 * 1024
+
+
+class LeasingQueue:
+    """Pops, settles and pushes by a `JobStore`.
+
+    A job that has ended is told to the store together with the next start, in one call. A worker that is killed before
+    that runs it again.
+    """
+
+    served_by = 0  # what jobs push is safe when their push returns
+    deadlock_wait = 1.0
+
+    def __init__(self, connection: str, store: JobStore, *, default_queue: str) -> None:
+        self.connection = connection
+        self.default_queue = default_queue
+        self._store = store
+        self._begin_anew()
+        watch(self, in_child=LeasingQueue._begin_anew, locks=lambda queue: (queue._asking,))
+
+    def _begin_anew(self) -> None:
+        """In a child, too: the jobs in hand are the parent's."""
+        self._asking = threading.Lock()
+        self._bell: SimpleQueue[object] = SimpleQueue()
+        self._slots = 1
+        self._ready: deque[LeasedDelivery] = deque()
+        self._in_hand: set[LeasedDelivery] = set()
+        self._held = Held()
+        self._ended: list[Ended] = []
+        self._look_at = 0.0
+        self._is_empty = False
+        self._renewing: Renewing | None = None
+        self._waking: Waking | None = None
+        self._outages = Outages()
+
+    # pushing ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
+        """Return when the store has the message."""
+        self._look_at_headers(message)
+        self._store.push(queue, [message], max(0.0, delay))
+
+    def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
+        """Push many, hundreds in one call."""
+        count = 0
+        for together in _parts(messages):
+            try:
+                for message in together:
+                    self._look_at_headers(message)
+                self._store.push(queue, together, 0.0)
+            except QueueError as error:
+                if count:
+                    error.args = (f"{error} The first {count:,} are on the queue.",)
+                raise
+            count += len(together)
+        return count
+
+    def _look_at_headers(self, message: Message) -> None:
+        """Only the payload travels where the store keeps nothing beside it; a key is its `id` then, where it is text."""
+        if message.headers and not self._store.keeps_headers:
+            names = ", ".join(sorted({name for name, _ in message.headers}))
+            raise QueueError(
+                f"The connection {self.connection!r} carries no headers, and the job has some: {names}. Put them into "
+                f"the job's data, or dispatch it on a connection that carries them."
+            )
+
+    # popping ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def open(
+        self,
+        names: Sequence[str],
+        bell: SimpleQueue[object],
+        has_further_start: HasFurtherStart | None = None,
+        *,
+        slots: int = 1,
+    ) -> None:
+        """Begin to renew leases, and to wait for news of the store."""
+        self._bell = bell
+        self._slots = slots
+        self._renewing = Renewing(self._store, lambda: tuple(self._in_hand), self._tell_ended)
+        self._waking = Waking(self._store, tuple(names), self._on_news)
+        self._renewing.start()
+        self._waking.start()
+
+    def pop(self, names: Sequence[str], wait: float) -> LeasedDelivery | None:
+        """The next delivery, the first name first; None after `wait` seconds without one, or when the bell rang."""
+        if self._waking is None:
+            raise QueueError(f"The connection {self.connection!r} is not open.")
+        delivery = self._next(names)
+        if delivery is not None or not wait:
+            return delivery
+        until = time.monotonic() + wait
+        while delivery is None:
+            self._waking.begin()
+            now = time.monotonic()
+            if now >= until:
+                return None
+            try:
+                left = min(until, self._look_at, self._held.next_due()) - now
+                if self._bell.get(timeout=max(0.0, left)) is not ARRIVED:
+                    return None
+            except Empty:
+                pass
+            delivery = self._next(names)
+        return delivery
+
+    def serve(self, wait: float) -> None:
+        """Wait until the bell rang: nothing that jobs push is under way."""
+        try:
+            self._bell.get(timeout=wait)
+        except Empty:
+            return
+
+    def is_exhausted(self) -> bool:
+        """Whether the store had no further job when it was last asked, and none is left here."""
+        return self._is_empty and not (self._ready or self._held or self._ended)
+
+    def polled_at(self) -> float:
+        """When the thread that renews leases was last alive, on the monotonic clock."""
+        return time.monotonic() if self._renewing is None else self._renewing.looked_at
+
+    def stall(self, *, is_busy: bool) -> str | None:
+        """A store that is not asked for long is seen by the worker itself."""
+        return None
+
+    def sizes(self, queue: str) -> Sizes:
+        """How many jobs a queue has."""
+        return self._store.sizes(queue)
+
+    def clear(self, queue: str) -> int:
+        """Delete all jobs of a queue; how many those were."""
+        return self._store.clear(queue)
+
+    def close(self, *, timeout: float) -> bool:
+        """Give back what was not run, and tell what has ended; False where the store did not hear it in time."""
+        until = time.monotonic() + timeout
+        for thread in (self._waking, self._renewing):
+            if thread is not None:
+                thread.end(timeout=min(AWAY, timeout / 4))
+        for delivery in [*self._ready, *self._in_hand]:
+            self._give_back(delivery)
+        done = self._tell_last(until)
+        self._waking = self._renewing = None
+        self._store.close()
+        return done
+
+    # for deliveries ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def end(self, delivery: LeasedDelivery, how: How, delay: float = 0.0) -> None:
+        """The lease of a delivery ends; the store hears of it with the next start."""
+        self._in_hand.discard(delivery)
+        if how is How.EXCUSED:
+            self._held.excuse(delivery)
+        elif how is not How.GIVEN_BACK:
+            self._held.forget(delivery)
+        if delivery.lease.is_lost:
+            log.warning(
+                "a job's lease had run out before its end; it may run again", extra={"position": delivery.position}
+            )
+        self._ended.append(Ended(delivery.lease, how, delay))
+
+    def hold(self, delivery: LeasedDelivery, delay: float) -> None:
+        """A failed job that can't be recorded yet waits here: only here its error is known."""
+        self._held.put(delivery, time.monotonic() + delay)
+
+    def put_back(self, delivery: LeasedDelivery) -> None:
+        """It is popped again, before any other."""
+        self._ready.appendleft(delivery)
+
+    # the thread that pops ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _next(self, names: Sequence[str]) -> LeasedDelivery | None:
+        held = self._held.take_due(time.monotonic()) if self._held else None
+        if held is not None:
+            return held
+        if not self._ready and (self._ended or time.monotonic() >= self._look_at):
+            self._look(names)
+        while self._ready:
+            delivery = self._ready.popleft()
+            if not delivery.lease.is_lost:
+                return delivery
+            self._in_hand.discard(delivery)
+        return None
+
+    def _look(self, names: Sequence[str]) -> None:
+        """Tell the store what has ended, and take what there is for the slots that are free."""
+        most = 0 if self._held.is_full else max(1, self._slots - len(self._in_hand) + len(self._held))
+        with self._asking:
+            taken = self._take(names if most else (), most)
+        if taken is None:
+            return
+        now = time.monotonic()
+        for lease in taken.leases:
+            delivery = LeasedDelivery(lease, self)
+            self._held.recall(delivery)
+            self._in_hand.add(delivery)
+            self._ready.append(delivery)
+        self._is_empty = not taken.leases and most > 0
+        if taken.leases:
+            self._look_at = 0.0
+            if self._waking is not None:
+                self._waking.pause()
+        else:
+            next_due = self._store.look_every if taken.next_due is None else taken.next_due
+            self._look_at = now + min(self._store.look_every, next_due)
+
+    def _take(self, names: Sequence[str], most: int) -> Taken | None:
+        """Ask the store, by one thread at a time; None where it is away."""
+        count = len(self._ended)
+        try:
+            taken = self._store.take(names, most, self._ended[:count])
+        except Unavailable as error:
+            self._look_at = time.monotonic() + AWAY
+            self._is_empty = False
+            reason = one_line(error)
+            if self._outages.is_new(reason):
+                log.warning("the store of the queue is away; no job is taken", extra={"reason": reason})
+            return None
+        del self._ended[:count]
+        return taken
+
+    def _tell_ended(self) -> None:
+        """Tell of ends that wait for a start which does not follow."""
+        if self._ended and self._asking.acquire(blocking=False):
+            try:
+                self._take((), 0)
+            finally:
+                self._asking.release()
+
+    def _on_news(self) -> None:
+        self._look_at = 0.0
+        self._bell.put(ARRIVED)
+
+    def _give_back(self, delivery: LeasedDelivery) -> None:
+        self.end(delivery, How.RELEASED if delivery.has_died else How.GIVEN_BACK)
+
+    def _tell_last(self, until: float) -> bool:
+        while self._ended:
+            left = until - time.monotonic()
+            if left <= 0 or not self._asking.acquire(timeout=left):
+                return False
+            try:
+                is_told = self._take((), 0) is not None
+            finally:
+                self._asking.release()
+            if not is_told:
+                time.sleep(max(0.0, min(LAST, until - time.monotonic())))
+        return True
+
+
+def _parts(messages: Iterable[Message]) -> Iterable[list[Message]]:
+    part: list[Message] = []
+    size = 0
+    for message in messages:
+        part.append(message)
+        size += len(message.payload)
+        if len(part) >= TOGETHER or size >= TOGETHER_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part

@@ -1,0 +1,58 @@
+"""Wakes an idle worker as soon as a job has come."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from lamplighter.errors import QueueError
+from lamplighter.queue.drivers.leasing.store import JobStore
+
+TURN = 1.0  # seconds that one wait for news takes at most
+REST = 1.0  # seconds after the store could not be asked
+
+
+class Waking(threading.Thread):
+    """Waits for news of the store, only while the worker is idle."""
+
+    def __init__(self, store: JobStore, names: Sequence[str], tell: Callable[[], object]) -> None:
+        super().__init__(name="lamplighter-news", daemon=True)
+        self._store = store
+        self._names = names
+        self._tell = tell
+        self._is_idle = threading.Event()
+        self._ended = threading.Event()
+
+    def begin(self) -> None:
+        """The worker has nothing to do."""
+        if not self._is_idle.is_set():
+            self._is_idle.set()
+
+    def pause(self) -> None:
+        """The worker has something to do, and looks by itself."""
+        if self._is_idle.is_set():
+            self._is_idle.clear()
+
+    def run(self) -> None:
+        """Until `end`."""
+        while not self._ended.is_set():
+            self._is_idle.wait()
+            if self._ended.is_set():
+                return
+            began = time.monotonic()
+            try:
+                has_news = self._store.wait(self._names, TURN)
+            except QueueError:
+                self._ended.wait(REST)  # the thread that pops meets it, too, and says so
+                continue
+            if has_news and self._is_idle.is_set():
+                self._is_idle.clear()
+                self._tell()
+            elif time.monotonic() - began < TURN / 2:
+                self._ended.wait(TURN / 2)  # a store that can't wait must not be asked in a circle
+
+    def end(self, *, timeout: float) -> None:
+        """Wait for nothing more."""
+        self._ended.set()
+        self._is_idle.set()
+        if self.is_alive():
+            self.join(timeout)

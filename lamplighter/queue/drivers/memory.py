@@ -1,0 +1,193 @@
+"""Jobs in the memory of this process, for tests: a worker meets them as it meets those of any other store."""
+
+import heapq
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from lamplighter.contracts import Application, Message
+from lamplighter.queue.drivers.leasing.queue import LeasingQueue
+from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
+from lamplighter.queue.measuring import Sizes
+from lamplighter.support.forking import watch
+from lamplighter.support.options import parse_options
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryOptions:
+    """The keys of a connection with `driver: memory`; `retry_after` is seconds."""
+
+    driver: Literal["memory"]
+    queue: str = "default"
+    retry_after: float = 90.0
+
+
+def connect(app: Application, name: str, options: Mapping[str, Any]) -> LeasingQueue:
+    """The connection of config/queue.py."""
+    settings = parse_options(MemoryOptions, options, where=f"config/queue.py (connections.{name})")
+    return LeasingQueue(name, MemoryStore(seconds=settings.retry_after), default_queue=settings.queue)
+
+
+@dataclass(slots=True, eq=False)
+class Kept:
+    """A job, and how often it was started; `reservation` tells its leases apart."""
+
+    number: int
+    queue: str
+    message: Message
+    pushed: float
+    starts: int = 0
+    reservation: int = 0
+    has_crashed: bool = False
+
+
+@dataclass(slots=True)
+class Line:
+    """One queue. Times are on the monotonic clock."""
+
+    ready: deque[Kept] = field(default_factory=deque)
+    delayed: list[tuple[float, int, Kept]] = field(default_factory=list)
+    reserved: dict[Kept, float] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """A store for one process."""
+
+    look_every = 0.5
+    keeps_headers = True
+    lacks: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, *, seconds: float = 90.0) -> None:
+        self.seconds = seconds
+        self._lines: dict[str, Line] = {}
+        self._number = 0
+        self._changed = threading.Condition()
+        watch(self, in_child=MemoryStore._begin_as_child, locks=lambda store: (store._changed,))
+
+    def _begin_as_child(self) -> None:
+        self._changed = threading.Condition()
+
+    def push(self, queue: str, messages: Sequence[Message], delay: float) -> None:
+        """Put them at the end of the queue."""
+        with self._changed:
+            now = time.monotonic()
+            for message in messages:
+                self._number += 1
+                self._place(Kept(self._number, queue, message, time.time()), now, delay)
+            self._changed.notify_all()
+
+    def take(self, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> Taken:
+        """Settle, then begin."""
+        with self._changed:
+            now = time.monotonic()
+            for end in ended:
+                self._settle(end, now)
+            leases: list[Lease] = []
+            for name in queues:
+                line = self._lines.get(name)
+                if line is not None:
+                    self._refresh(line, now)
+                    while line.ready and len(leases) < most:
+                        leases.append(self._begin(line.ready.popleft(), line, now))
+                if leases:
+                    break
+            lines = [line for name in queues if (line := self._lines.get(name))]
+            due = min((line.delayed[0][0] for line in lines if line.delayed), default=None)
+            return Taken(leases, None if due is None else max(0.0, due - now))
+
+    def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        """Let leases begin anew."""
+        lost = []
+        with self._changed:
+            until = time.monotonic() + self.seconds
+            for lease in leases:
+                kept, line = self._find(lease)
+                if kept is None:
+                    lost.append(lease)
+                else:
+                    line.reserved[kept] = until
+        return lost
+
+    def wait(self, queues: Sequence[str], seconds: float) -> bool:
+        """Until something was pushed, here."""
+        with self._changed:
+            if any(line.ready for name in queues if (line := self._lines.get(name))):
+                return True
+            return self._changed.wait(seconds)
+
+    def sizes(self, queue: str) -> Sizes:
+        """What is there."""
+        with self._changed:
+            line = self._lines.get(queue) or Line()
+            self._refresh(line, time.monotonic())
+            oldest = min((kept.pushed for kept in line.ready), default=None)
+            return Sizes(len(line.ready), len(line.delayed), reserved=len(line.reserved), oldest=oldest)
+
+    def clear(self, queue: str) -> int:
+        """Forget all of them."""
+        with self._changed:
+            line = self._lines.pop(queue, None) or Line()
+            return len(line.ready) + len(line.delayed) + len(line.reserved)
+
+    def close(self) -> None:
+        """The jobs stay, for the next worker of this process."""
+
+    # within the lock ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _place(self, kept: Kept, now: float, delay: float) -> None:
+        line = self._lines.setdefault(kept.queue, Line())
+        if delay > 0:
+            heapq.heappush(line.delayed, (now + delay, kept.number, kept))
+        else:
+            line.ready.append(kept)
+
+    def _refresh(self, line: Line, now: float) -> None:
+        while line.delayed and line.delayed[0][0] <= now:
+            line.ready.append(heapq.heappop(line.delayed)[2])
+        for kept in [kept for kept, until in line.reserved.items() if until <= now]:
+            del line.reserved[kept]
+            kept.has_crashed = True
+            line.ready.append(kept)
+
+    def _begin(self, kept: Kept, line: Line, now: float) -> Lease:
+        kept.reservation += 1
+        kept.starts += 1
+        line.reserved[kept] = now + self.seconds
+        message = kept.message
+        return Lease(
+            queue=kept.queue,
+            payload=message.payload,
+            handle=(kept, kept.reservation),
+            retries=kept.starts - 1,
+            mark=str(kept.number),
+            timestamp_ms=int(kept.pushed * 1000),
+            key=message.key,
+            headers=message.headers,
+            has_crashed=kept.has_crashed,
+        )
+
+    def _find(self, lease: Lease) -> tuple[Kept | None, Line]:
+        """The job of a lease that has not run out."""
+        kept, reservation = lease.handle
+        line = self._lines.get(lease.queue) or Line()
+        is_ours = kept in line.reserved and kept.reservation == reservation
+        return (kept if is_ours else None), line
+
+    def _settle(self, end: Ended, now: float) -> None:
+        kept, line = self._find(end.lease)
+        if kept is None:
+            return
+        del line.reserved[kept]
+        if end.how is How.DELETED:
+            return
+        if end.how is not How.RELEASED:
+            kept.starts -= 1
+        if end.how is How.GIVEN_BACK:
+            line.ready.appendleft(kept)
+        else:
+            self._place(kept, now, end.delay)
+        self._changed.notify_all()
