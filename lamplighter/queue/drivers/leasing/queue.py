@@ -84,7 +84,7 @@ class LeasingQueue:
         return count
 
     def _look_at_headers(self, message: Message) -> None:
-        """Only the payload travels where the store keeps nothing beside it; a key is its `id` then, where it is text."""
+        """Only the payload travels where the store keeps nothing beside it; a text key is its `id` then."""
         if message.headers and not self._store.keeps_headers:
             names = ", ".join(sorted({name for name, _ in message.headers}))
             raise QueueError(
