@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -190,6 +193,194 @@ class Queue(Protocol):
 
     def close(self, *, timeout: float) -> bool:
         """Let go of everything; False when that could not be finished within `timeout` seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How many jobs of one queue are to be run: `pending` now, `delayed` later; `reserved` are in workers' hands.
+
+    `oldest` is when the first pending one was pushed, in seconds since 1970; None where there is none, or nobody knows.
+    What is delayed may be counted elsewhere, which is away: it is None then, and `unknown` says why. `notes` are
+    sentences on what the numbers alone don't tell.
+    """
+
+    pending: int
+    delayed: int | None
+    reserved: int = 0
+    oldest: float | None = None
+    unknown: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldJob:
+    """A job that is held back until `due`, in seconds since 1970; the `id` is what `cancel` takes."""
+
+    id: str
+    job_id: str
+    name: str
+    queue: str
+    due: float
+    can_cancel: bool
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A connection whose queues can be counted."""
+
+    def sizes(self, queue: str) -> Sizes:
+        """How many jobs a queue has.
+
+        Raises:
+            QueueError: there is no such queue, or it can't be asked.
+        """
+        ...
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A connection that holds jobs back where they can be seen."""
+
+    def held(self, *, most: int) -> list[HeldJob]:
+        """The jobs that are due later, the earliest first."""
+        ...
+
+    def cancel(self, id: str) -> int:
+        """Take back what was put under this id; how many jobs that were."""
+        ...
+
+
+class DriverDelivery(Protocol):
+    """What a driver's `pop` returns. Exactly one of delete, release and fail is called for each pop.
+
+    Attributes:
+        payload: the message's bytes; empty where it has none.
+        timestamp_ms: when the broker got it, in milliseconds since 1970; None where it does not say.
+        retries: how often it was started before in its place, beyond what its payload says.
+        has_crashed: its worker died while it was in hand, and may have died of it; such a start is among the retries.
+        excused: how often it was released without counting an attempt, since this worker has it.
+        failure: the error of a failure that is still to be recorded; None for a delivery that is to be run.
+        is_recorded: the failed-job store has its failure, and only its `failed()` is still to be called.
+        is_suspect: an earlier worker may have died of it, so that it is in no call with others.
+        singly: it was begun among others, in a call that failed, and is begun again by itself.
+    """
+
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
+    @property
+    def queue(self) -> str: ...
+    @property
+    def connection(self) -> str: ...
+    @property
+    def position(self) -> str: ...
+    @property
+    def timestamp_ms(self) -> int | None: ...
+
+    retries: int
+    has_crashed: bool
+    excused: int
+    failure: BaseException | None
+    is_recorded: bool
+    singly: bool
+
+    @property
+    def is_suspect(self) -> bool: ...
+
+    def delete(self) -> None:
+        """It is done."""
+        ...
+
+    def release(self, delay: float, *, counted: bool = True) -> None:
+        """It is to be popped again after `delay` seconds, with one more retry if `counted`."""
+        ...
+
+    def keep(self) -> None:
+        """It stays in hand while others are popped; what must come after it waits."""
+        ...
+
+    def put_back(self) -> None:
+        """It is popped again, as if it had not been, before what must follow it."""
+        ...
+
+    def follows(self, other: "DriverDelivery") -> bool:
+        """Whether the other one has to be done before this one."""
+        ...
+
+    def fail(self, error: BaseException) -> None:
+        """It is recorded as failed, and done."""
+        ...
+
+    def count_crash(self) -> bool:
+        """Its worker ends by an error which is not the job's own: this start counts as one that its worker has died of.
+
+        Whether that was said; of what is settled already nothing is.
+        """
+        ...
+
+
+HasFurtherStart = Callable[[DriverDelivery], bool]
+
+
+@runtime_checkable
+class WorkQueue(Queue, Protocol):
+    """A connection that a worker can take jobs from.
+
+    Attributes:
+        deadlock_wait: seconds until a job that met a database deadlock is run again.
+        served_by: the process that runs its jobs and calls `serve`, so that what these push need not wait; 0 for none.
+    """
+
+    served_by: int
+
+    @property
+    def deadlock_wait(self) -> float: ...
+
+    def open(
+        self,
+        names: Sequence[str],
+        bell: "SimpleQueue[object]",
+        has_further_start: HasFurtherStart | None = None,
+        *,
+        slots: int = 1,
+    ) -> None:
+        """Begin to fetch from the queues `names`; `bell` is rung when something has arrived.
+
+        `has_further_start` says of a delivery whether it may be started once more if the worker dies of its next
+        start; it runs nothing of the application's. `slots` is how many jobs the worker runs beside each other.
+        """
+        ...
+
+    def pop(self, names: Sequence[str], wait: float) -> DriverDelivery | None:
+        """The next delivery, the first name first; None after `wait` seconds without one, or when the bell rang.
+
+        Raises:
+            QueueError: the connection has failed for good.
+        """
+        ...
+
+    def serve(self, wait: float) -> None:
+        """Take acknowledgements of what jobs have pushed, until one came, the bell rang or `wait` seconds are over."""
+        ...
+
+    def is_exhausted(self) -> bool:
+        """Whether all that was in the queues when this worker came is popped, and nothing waits to run again."""
+        ...
+
+    def polled_at(self) -> float:
+        """When the connection was last alive, on the monotonic clock."""
+        ...
+
+    def stall(self, *, is_busy: bool) -> str | None:
+        """What is seen when there is something to do and nothing has gone on for too long; None while all is well.
+
+        Asked every second or so by a thread that neither pops nor polls. `is_busy` while a job is in hand, or none is
+        taken on purpose.
+        """
         ...
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
-from lamplighter.contracts import Databases, Message
+from lamplighter.contracts import Databases, DriverDelivery, HasFurtherStart, HeldJob, Message, Sizes
 from lamplighter.errors import ConfigError, MessageTooLarge, QueueError
 from lamplighter.kafka.delays.clock import BrokerClock
 from lamplighter.kafka.delays.delays import Delays
@@ -26,8 +26,6 @@ from lamplighter.kafka.scheduling.scheduler import Scheduler
 from lamplighter.kafka.settings.settings import NO_TOPIC, TOPIC_NAMES, KafkaSettings
 from lamplighter.kafka.topics.identity import Identity
 from lamplighter.queue.claims.claims import refuse_claim
-from lamplighter.queue.delivery import DriverDelivery, HasFurtherStart
-from lamplighter.queue.measuring import HeldJob, Sizes
 from lamplighter.queue.worker.runner import pushes_ahead
 from lamplighter.support.forking import watch
 

@@ -6,12 +6,11 @@ from functools import partial
 
 import msgspec
 
-from lamplighter.contracts import Message
+from lamplighter.contracts import DriverDelivery, Message
 from lamplighter.errors import ClaimLost, MessageTooLarge
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.queue.claims.claims import HEADER, HEADER_BYTES, Reference, envelope_of, reference_in
 from lamplighter.queue.claims.folder import Claim, FileClaims
-from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.jobs.payload import MAX_BYTES
 from lamplighter.support.forking import watch
 

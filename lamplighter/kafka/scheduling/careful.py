@@ -1,8 +1,8 @@
 """Starts jobs that may have killed an earlier owner: announced before, and alone where they have no further start."""
 
+from lamplighter.contracts import HasFurtherStart
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.kafka.scheduling.failures import mark_of
-from lamplighter.queue.delivery import HasFurtherStart
 
 
 class CarefulStart:

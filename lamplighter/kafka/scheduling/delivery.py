@@ -8,8 +8,8 @@ from lamplighter.kafka.partitions.headers import headers_of
 from lamplighter.kafka.partitions.partition import Partition
 
 if TYPE_CHECKING:
+    from lamplighter.contracts import DriverDelivery
     from lamplighter.kafka.settings.native import Message
-    from lamplighter.queue.delivery import DriverDelivery
 
 
 class Settling(Protocol):

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 
+from lamplighter.contracts import HasFurtherStart
 from lamplighter.kafka.partitions.partition import Chunk, Partition
 from lamplighter.kafka.scheduling.backlog import Backlog
 from lamplighter.kafka.scheduling.careful import CarefulStart
@@ -16,7 +17,6 @@ from lamplighter.kafka.scheduling.departures import Copies, Departures
 from lamplighter.kafka.scheduling.failures import blocked, mark_of, take_over
 from lamplighter.kafka.scheduling.order import Ordering
 from lamplighter.kafka.scheduling.turns import Turns, next_by_weight
-from lamplighter.queue.delivery import HasFurtherStart
 
 NEVER = float("inf")
 LONGEST = 1e9  # seconds that a mark tells of; a payload may ask for a wait of which there are no milliseconds

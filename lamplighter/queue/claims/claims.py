@@ -7,9 +7,8 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from lamplighter.contracts import Headers
+from lamplighter.contracts import DriverDelivery, Headers
 from lamplighter.errors import ClaimLost
-from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.jobs.payload import CLAIM_JOB
 
 HEADER = "x-claim"

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from lamplighter.console.command import Command
+from lamplighter.contracts import HeldJob, Holding
 from lamplighter.errors import ConsoleError
 from lamplighter.queue.manager import QueueManager
-from lamplighter.queue.measuring import HeldJob, Holding
 
 MOST = 1_000_000  # that are listed at once
 LAST = 253_402_300_799.0  # seconds since 1970 until the end of the year 9999

@@ -6,11 +6,10 @@ from typing import Annotated
 import typer
 
 from lamplighter.console.command import Command
-from lamplighter.contracts import Events
+from lamplighter.contracts import Events, Measured, Sizes
 from lamplighter.errors import ConsoleError
 from lamplighter.queue.events import QueueBusy
 from lamplighter.queue.manager import QueueManager
-from lamplighter.queue.measuring import Measured, Sizes
 
 
 class MonitorCommand(Command):

@@ -11,11 +11,10 @@ import typer
 from lamplighter.cache.manager import CacheManager
 from lamplighter.console.command import Command
 from lamplighter.console.options import LONGEST
-from lamplighter.contracts import Application, Config, DatabaseErrors, Events, Maintenance
+from lamplighter.contracts import Application, Config, DatabaseErrors, Events, Maintenance, WorkQueue
 from lamplighter.errors import ConfigError, ConsoleError
 from lamplighter.queue.claims.claims import reader_of
 from lamplighter.queue.commands.lines import JsonLines, Lines
-from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.failed import FailedJobs
 from lamplighter.queue.guard.health import Heartbeat
 from lamplighter.queue.guard.process import WorkerProcess

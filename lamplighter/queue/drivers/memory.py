@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from lamplighter.contracts import Application, Message
+from lamplighter.contracts import Application, Message, Sizes
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
-from lamplighter.queue.measuring import Sizes
 from lamplighter.support.forking import watch
 from lamplighter.support.options import parse_options
 

@@ -6,10 +6,10 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lamplighter.contracts import Application, Headers, Message
+from lamplighter.contracts import Application, DriverDelivery, Headers, Message
 from lamplighter.errors import SlotTerminated
 from lamplighter.logging.context import job_context
-from lamplighter.queue.delivery import DriverDelivery, Failed
+from lamplighter.queue.delivery import Failed
 from lamplighter.queue.failed.trace import tellable
 from lamplighter.queue.jobs.registry import Registry
 from lamplighter.queue.jobs.retries import Policy

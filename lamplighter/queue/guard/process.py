@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from lamplighter.contracts import Events
+from lamplighter.contracts import Events, WorkQueue
 from lamplighter.errors import ConsoleError
-from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.guard.children import only_in_the_parent
 from lamplighter.queue.guard.control import StopReason
 from lamplighter.queue.guard.ending import Deadline, bounded, within

@@ -6,8 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from lamplighter.contracts import Events
-from lamplighter.queue.delivery import WorkQueue
+from lamplighter.contracts import Events, WorkQueue
 from lamplighter.queue.events import WorkerStalled
 from lamplighter.queue.guard.control import Control, StopReason
 

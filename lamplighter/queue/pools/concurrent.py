@@ -7,9 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-from lamplighter.contracts import Events
+from lamplighter.contracts import DriverDelivery, Events, WorkQueue
 from lamplighter.logging.context import job_context
-from lamplighter.queue.delivery import DriverDelivery, WorkQueue
 from lamplighter.queue.events import JobProcessing
 from lamplighter.queue.failed.trace import tellable
 from lamplighter.queue.guard.children import leave

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-from lamplighter.contracts import DatabaseErrors, Events, Maintenance
-from lamplighter.queue.delivery import WorkQueue
+from lamplighter.contracts import DatabaseErrors, Events, Maintenance, WorkQueue
 from lamplighter.queue.guard.control import Control
 from lamplighter.queue.guard.deadlines import Hand
 from lamplighter.queue.pools.pool import Pool

@@ -4,8 +4,8 @@ import logging
 import time
 from queue import SimpleQueue
 
+from lamplighter.contracts import WorkQueue
 from lamplighter.logging.context import job_context
-from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.failed.trace import one_line
 from lamplighter.queue.worker.many import Many, settle_many
 from lamplighter.queue.worker.runner import Start

@@ -5,9 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from lamplighter.contracts import Events, Maintenance
+from lamplighter.contracts import DriverDelivery, Events, Maintenance
 from lamplighter.logging.context import job_context
-from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.events import WorkerStarting, WorkerStopping
 from lamplighter.queue.guard.control import Control, StopReason
 from lamplighter.queue.guard.deadlines import Hand

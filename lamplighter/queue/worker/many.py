@@ -5,9 +5,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from lamplighter.contracts import Delivery, Events
+from lamplighter.contracts import Delivery, DriverDelivery, Events
 from lamplighter.logging.context import job_context
-from lamplighter.queue.delivery import DriverDelivery, Failed
+from lamplighter.queue.delivery import Failed
 from lamplighter.queue.events import JobProcessing
 from lamplighter.queue.failed.trace import tellable
 from lamplighter.queue.jobs.registry import Entry

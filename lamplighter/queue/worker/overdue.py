@@ -9,9 +9,9 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
-from lamplighter.contracts import Events
+from lamplighter.contracts import Events, WorkQueue
 from lamplighter.errors import JobTimedOut as JobTimedOutError
-from lamplighter.queue.delivery import Deleted, Failed, Released, WorkQueue
+from lamplighter.queue.delivery import Deleted, Failed, Released
 from lamplighter.queue.dispatching.pushes import Pushes
 from lamplighter.queue.events import JobFailed, JobTimedOut
 from lamplighter.queue.guard.control import StopReason

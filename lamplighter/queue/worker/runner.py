@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Coroutine
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, cast
 
-from lamplighter.contracts import Container
+from lamplighter.contracts import Container, DriverDelivery
 from lamplighter.errors import ConfigError, PayloadError, UnknownJob, UnreadablePayload
 from lamplighter.logging.context import job_context
 from lamplighter.queue.claims.claims import ReadClaim, refuse_claim
-from lamplighter.queue.delivery import Deleted, DriverDelivery, InHand
+from lamplighter.queue.delivery import Deleted, InHand
 from lamplighter.queue.dispatching.pushes import Pushes
 from lamplighter.queue.jobs.definition import path_of
 from lamplighter.queue.jobs.job import Job

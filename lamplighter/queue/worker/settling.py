@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from lamplighter.contracts import DatabaseErrors, Events
+from lamplighter.contracts import DatabaseErrors, Events, WorkQueue
 from lamplighter.errors import JobFailed as JobFailedError
 from lamplighter.errors import OrderBlocked, PayloadError, QueueError, Unavailable
 from lamplighter.events import check_returned
-from lamplighter.queue.delivery import Deleted, Failed, Released, WorkQueue
+from lamplighter.queue.delivery import Deleted, Failed, Released
 from lamplighter.queue.events import JobFailed, JobProcessed, JobReleased
 from lamplighter.queue.failed.trace import one_line, tellable
 from lamplighter.queue.guard.control import NEVER

@@ -5,11 +5,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from lamplighter.contracts import Events
+from lamplighter.contracts import DriverDelivery, Events, WorkQueue
 from lamplighter.errors import SlotTerminated
 from lamplighter.events import check_returned
 from lamplighter.logging.context import job_context
-from lamplighter.queue.delivery import DriverDelivery, WorkQueue
 from lamplighter.queue.events import JobProcessing
 from lamplighter.queue.failed.trace import tellable
 from lamplighter.queue.guard.control import NEVER, Control

@@ -4,9 +4,8 @@ import logging
 import time
 from queue import Empty
 
-from lamplighter.contracts import Events
+from lamplighter.contracts import DriverDelivery, Events, WorkQueue
 from lamplighter.logging.context import job_context
-from lamplighter.queue.delivery import DriverDelivery, WorkQueue
 from lamplighter.queue.events import WorkerIdle
 from lamplighter.queue.guard.control import Control
 from lamplighter.queue.worker.options import WorkerOptions

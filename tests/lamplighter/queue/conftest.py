@@ -12,10 +12,9 @@ import msgspec
 import pytest
 
 from lamplighter.container import Container
-from lamplighter.contracts import DatabaseErrors, Headers, Message
+from lamplighter.contracts import DatabaseErrors, DriverDelivery, HasFurtherStart, Headers, Message
 from lamplighter.events import Dispatcher as Events
 from lamplighter.queue.claims.claims import refuse_claim
-from lamplighter.queue.delivery import DriverDelivery, HasFurtherStart
 from lamplighter.queue.failed import Failure
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.registry import Registry

@@ -3,8 +3,7 @@
 import hashlib
 from typing import Protocol
 
-from lamplighter.contracts import Headers
-from lamplighter.queue.delivery import DriverDelivery
+from lamplighter.contracts import DriverDelivery, Headers
 from lamplighter.queue.drivers.leasing.store import How, Lease
 
 

@@ -7,16 +7,14 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from queue import Empty, SimpleQueue
 
-from lamplighter.contracts import Message
+from lamplighter.contracts import HasFurtherStart, Message, Sizes
 from lamplighter.errors import QueueError, Unavailable
-from lamplighter.queue.delivery import HasFurtherStart
 from lamplighter.queue.drivers.leasing.delivery import LeasedDelivery
 from lamplighter.queue.drivers.leasing.held import Held
 from lamplighter.queue.drivers.leasing.renewing import Renewing
 from lamplighter.queue.drivers.leasing.store import Ended, How, JobStore, Taken
 from lamplighter.queue.drivers.leasing.waking import Waking
 from lamplighter.queue.failed.trace import one_line
-from lamplighter.queue.measuring import Sizes
 from lamplighter.queue.worker.outages import Outages
 from lamplighter.support.forking import watch
 

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-from lamplighter.contracts import Headers, Message
-from lamplighter.queue.measuring import Sizes
+from lamplighter.contracts import Headers, Message, Sizes
 
 
 @dataclass(slots=True, eq=False)

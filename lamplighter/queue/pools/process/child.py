@@ -11,9 +11,8 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
 
-from lamplighter.contracts import Headers, Message
+from lamplighter.contracts import DriverDelivery, HasFurtherStart, Headers, Message, WorkQueue
 from lamplighter.errors import SlotTerminated
-from lamplighter.queue.delivery import DriverDelivery, HasFurtherStart, WorkQueue
 from lamplighter.queue.failed.trace import format_trace, message
 from lamplighter.queue.guard.signals import QUIT, leave_to_their_defaults
 from lamplighter.queue.pools.process.wire import (

@@ -9,10 +9,9 @@ import threading
 import traceback
 from typing import NoReturn
 
-from lamplighter.contracts import Application, DatabaseErrors, Maintenance
+from lamplighter.contracts import Application, DatabaseErrors, Maintenance, WorkQueue
 from lamplighter.events import Dispatcher as Events
 from lamplighter.queue.claims.claims import reader_of
-from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.events import JobFailed, JobReleased
 from lamplighter.queue.failed import FailedJobs
 from lamplighter.queue.guard.children import only_in_the_parent

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from lamplighter.contracts import Delivery
+from lamplighter.contracts import Delivery, DriverDelivery
 from lamplighter.errors import AlreadyDone, JobTimedOut, Unavailable
 from lamplighter.queue.claims.claims import Reference, envelope_of, reference_in
-from lamplighter.queue.delivery import DriverDelivery
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.payload import CLAIM_JOB, write

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from lamplighter.queue.delivery import DriverDelivery
+from lamplighter.contracts import DriverDelivery
 from lamplighter.queue.events import WorkerStalled
 from lamplighter.queue.guard.control import StopReason
 from lamplighter.queue.guard.stalling import Stalling

@@ -15,10 +15,9 @@ from typing import Any, Self
 
 import pytest
 
-from lamplighter.contracts import Delivery
+from lamplighter.contracts import Delivery, WorkQueue
 from lamplighter.database.errors import SqlAlchemyErrors
 from lamplighter.errors import SlotTerminated, Unavailable
-from lamplighter.queue.delivery import WorkQueue
 from lamplighter.queue.events import JobFailed, JobReleased
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.payload import CLAIM_JOB, write
