@@ -1,6 +1,6 @@
 """The shapes that the rooms of the framework hand to each other: the house on one page."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,6 +138,11 @@ class Delivery(Protocol):
 
     A handler that asks for its delivery may settle it itself; one that does not is settled by the worker. When the job
     has ended, they raise a QueueError.
+
+    Attributes:
+        id: the key as text, else the payload's `id`, else its `uuid`.
+        position: where it came from, such as `topic[partition]@offset` on Kafka.
+        attempts: how often the job was started, this time included.
     """
 
     @property
@@ -151,58 +156,26 @@ class Delivery(Protocol):
     @property
     def connection(self) -> str: ...
     @property
-    def id(self) -> str:
-        """The key as text, else the payload's `id`, else its `uuid`."""
-        ...
-
+    def id(self) -> str: ...
     @property
-    def position(self) -> str:
-        """`topic[partition]@offset` on Kafka."""
-        ...
-
+    def position(self) -> str: ...
     @property
-    def attempts(self) -> int:
-        """How often the job was started, this time included."""
-        ...
-
+    def attempts(self) -> int: ...
     def delete(self) -> None: ...
     def release(self, delay: float = 0) -> None: ...
     def fail(self, error: BaseException | None = None) -> None: ...
 
 
-class Queue(Protocol):
-    """One configured connection that can push."""
-
-    @property
-    def connection(self) -> str: ...
-    @property
-    def default_queue(self) -> str: ...
-
-    def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
-        """Return when the message is safe.
-
-        Raises:
-            Unavailable: it was not acknowledged in time.
-            QueueError: it can't be pushed at all.
-        """
-        ...
-
-    def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
-        """Push them all and wait once; the number pushed."""
-        ...
-
-    def close(self, *, timeout: float) -> bool:
-        """Let go of everything; False when that could not be finished within `timeout` seconds."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How many jobs of one queue are to be run: `pending` now, `delayed` later; `reserved` are in workers' hands.
+    """How many jobs of one queue are to be run.
 
-    `oldest` is when the first pending one was pushed, in seconds since 1970; None where there is none, or nobody knows.
-    What is delayed may be counted elsewhere, which is away: it is None then, and `unknown` says why. `notes` are
-    sentences on what the numbers alone don't tell.
+    Attributes:
+        pending: now.
+        delayed: later; None where they are counted elsewhere, which is away: `unknown` says why.
+        reserved: they are in workers' hands.
+        oldest: when the first pending one was pushed, in seconds since 1970; None where nobody knows.
+        notes: sentences on what the numbers alone don't tell.
     """
 
     pending: int
@@ -225,108 +198,51 @@ class HeldJob:
     can_cancel: bool
 
 
-@runtime_checkable
-class Measured(Protocol):
-    """A connection whose queues can be counted."""
+class Queue(Protocol):
+    """One configured connection. Each has every method here; what it can't do is told by `lacks`.
 
-    def sizes(self, queue: str) -> Sizes:
-        """How many jobs a queue has.
+    Attributes:
+        lacks: what it can't do, with the reason that users are told, as one sentence. The keys are names of methods;
+            "delay"; "work", where it is no WorkQueue; and "clear_delayed", where `clear` leaves what is delayed. A
+            method that is named here raises a QueueError, or has nothing to do.
+    """
 
-        Raises:
-            QueueError: there is no such queue, or it can't be asked.
-        """
+    @property
+    def connection(self) -> str: ...
+    @property
+    def default_queue(self) -> str: ...
+    @property
+    def lacks(self) -> Mapping[str, str]: ...
+
+    def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
+        """Return when the message is safe; Unavailable if nobody says so in time, QueueError if it can't be pushed."""
         ...
 
+    def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
+        """Push them all and wait once; the number pushed."""
+        ...
 
-@runtime_checkable
-class Holding(Protocol):
-    """A connection that holds jobs back where they can be seen."""
+    def sizes(self, queue: str) -> Sizes:
+        """How many jobs a queue has; QueueError where there is no such queue, or it can't be asked."""
+        ...
 
-    def held(self, *, most: int) -> list[HeldJob]:
+    def clear(self, queue: str) -> int:
+        """Delete all jobs of a queue; how many those were."""
+        ...
+
+    def held(self, *, most: int) -> Sequence[HeldJob]:
         """The jobs that are due later, the earliest first."""
         ...
 
     def cancel(self, id: str) -> int:
-        """Take back what was put under this id; how many jobs that were."""
+        """Take back what waits under this id; how many jobs that were."""
+        ...
+
+    def close(self, *, timeout: float) -> bool:
+        """Let go of everything; False when that could not be finished within `timeout` seconds."""
         ...
 
 
-class DriverDelivery(Protocol):
-    """What a driver's `pop` returns. Exactly one of delete, release and fail is called for each pop.
-
-    Attributes:
-        payload: the message's bytes; empty where it has none.
-        timestamp_ms: when the broker got it, in milliseconds since 1970; None where it does not say.
-        retries: how often it was started before in its place, beyond what its payload says.
-        has_crashed: its worker died while it was in hand, and may have died of it; such a start is among the retries.
-        excused: how often it was released without counting an attempt, since this worker has it.
-        failure: the error of a failure that is still to be recorded; None for a delivery that is to be run.
-        is_recorded: the failed-job store has its failure, and only its `failed()` is still to be called.
-        is_suspect: an earlier worker may have died of it, so that it is in no call with others.
-        singly: it was begun among others, in a call that failed, and is begun again by itself.
-    """
-
-    @property
-    def payload(self) -> bytes: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Headers: ...
-    @property
-    def queue(self) -> str: ...
-    @property
-    def connection(self) -> str: ...
-    @property
-    def position(self) -> str: ...
-    @property
-    def timestamp_ms(self) -> int | None: ...
-
-    retries: int
-    has_crashed: bool
-    excused: int
-    failure: BaseException | None
-    is_recorded: bool
-    singly: bool
-
-    @property
-    def is_suspect(self) -> bool: ...
-
-    def delete(self) -> None:
-        """It is done."""
-        ...
-
-    def release(self, delay: float, *, counted: bool = True) -> None:
-        """It is to be popped again after `delay` seconds, with one more retry if `counted`."""
-        ...
-
-    def keep(self) -> None:
-        """It stays in hand while others are popped; what must come after it waits."""
-        ...
-
-    def put_back(self) -> None:
-        """It is popped again, as if it had not been, before what must follow it."""
-        ...
-
-    def follows(self, other: "DriverDelivery") -> bool:
-        """Whether the other one has to be done before this one."""
-        ...
-
-    def fail(self, error: BaseException) -> None:
-        """It is recorded as failed, and done."""
-        ...
-
-    def count_crash(self) -> bool:
-        """Its worker ends by an error which is not the job's own: this start counts as one that its worker has died of.
-
-        Whether that was said; of what is settled already nothing is.
-        """
-        ...
-
-
-HasFurtherStart = Callable[[DriverDelivery], bool]
-
-
-@runtime_checkable
 class WorkQueue(Queue, Protocol):
     """A connection that a worker can take jobs from.
 
@@ -344,7 +260,7 @@ class WorkQueue(Queue, Protocol):
         self,
         names: Sequence[str],
         bell: "SimpleQueue[object]",
-        has_further_start: HasFurtherStart | None = None,
+        has_further_start: "HasFurtherStart | None" = None,
         *,
         slots: int = 1,
     ) -> None:
@@ -355,11 +271,17 @@ class WorkQueue(Queue, Protocol):
         """
         ...
 
-    def pop(self, names: Sequence[str], wait: float) -> DriverDelivery | None:
+    def pop(self, names: Sequence[str], wait: float) -> "DriverDelivery | None":
         """The next delivery, the first name first; None after `wait` seconds without one, or when the bell rang.
 
-        Raises:
-            QueueError: the connection has failed for good.
+        A QueueError says that the connection has failed for good.
+        """
+        ...
+
+    def pause(self, names: Collection[str]) -> None:
+        """Take nothing from these queues, in place of those named before; any thread may say so, before `open` too.
+
+        The names are without weights. The jobs in hand go on.
         """
         ...
 
@@ -382,6 +304,84 @@ class WorkQueue(Queue, Protocol):
         taken on purpose.
         """
         ...
+
+    def read_claim(self, delivery: "DriverDelivery") -> bytes:
+        """The payload that is kept elsewhere; ClaimLost where there is none, AlreadyDone where its job is done."""
+        ...
+
+
+class DriverDelivery(Protocol):
+    """What `pop` returns. Exactly one of delete, release and fail is called for each pop.
+
+    Attributes:
+        payload: the message's bytes; empty where it has none.
+        timestamp_ms: when the broker got it, in milliseconds since 1970; None where it does not say.
+        retries: how often it was started before in its place, beyond what its payload says.
+        has_crashed: its worker died while it was in hand, and may have died of it; such a start is among the retries.
+        excused: how often it was released without counting an attempt, since this worker has it.
+        failure: the error of a failure that is still to be recorded; None for a delivery that is to be run.
+        is_recorded: the failed-job store has its failure, and only its `failed()` is still to be called.
+        is_suspect: an earlier worker may have died of it, so that it is in no call with others.
+        singly: it was begun among others, in a call that failed, and is begun again by itself.
+    """
+
+    retries: int
+    has_crashed: bool
+    excused: int
+    failure: BaseException | None
+    is_recorded: bool
+    singly: bool
+
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Headers: ...
+    @property
+    def queue(self) -> str: ...
+    @property
+    def connection(self) -> str: ...
+    @property
+    def position(self) -> str: ...
+    @property
+    def timestamp_ms(self) -> int | None: ...
+    @property
+    def is_suspect(self) -> bool: ...
+
+    def delete(self) -> None:
+        """It is done."""
+        ...
+
+    def release(self, delay: float, *, counted: bool = True) -> None:
+        """Have it popped again after `delay` seconds, with one more retry if `counted`."""
+        ...
+
+    def keep(self) -> None:
+        """It stays in hand while others are popped; what must come after it waits."""
+        ...
+
+    def put_back(self) -> None:
+        """It is popped again, as if it had not been, before what must follow it."""
+        ...
+
+    def follows(self, other: "DriverDelivery") -> bool:
+        """Whether the other one has to be done before this one."""
+        ...
+
+    def fail(self, error: BaseException) -> None:
+        """It is recorded as failed, and done."""
+        ...
+
+    def count_crash(self) -> bool:
+        """Its worker ends by an error that is not the job's own: this start counts as one that it has died of.
+
+        Whether that was said; of what is settled already nothing is.
+        """
+        ...
+
+
+HasFurtherStart = Callable[[DriverDelivery], bool]
 
 
 class Databases(Protocol):

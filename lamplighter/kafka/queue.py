@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -30,6 +30,10 @@ from lamplighter.queue.worker.runner import pushes_ahead
 from lamplighter.support.forking import watch
 
 ARRIVED = object()  # the token of an arrival; any other token makes `pop` return
+LACKS = {
+    "pause": "The driver kafka can't leave a topic alone that its workers have taken.",
+    "clear": "A topic keeps its messages until their time is over.",
+}
 AHEAD = 0.002  # seconds between two looks for messages, while acknowledgements are waited for
 
 
@@ -55,6 +59,7 @@ class KafkaQueue:
     ) -> None:
         self.connection = connection
         self.default_queue = settings.queue
+        self.lacks: Mapping[str, str] = LACKS
         store = settings.claims
         above, limit = settings.claim_above, settings.max_message_bytes
         self._claims = None if store is None else KafkaClaims(store, group=settings.group, above=above, limit=limit)
@@ -229,6 +234,10 @@ class KafkaQueue:
                 self._bell.get(timeout=wait)
         self._scheduler.look()
 
+    def pause(self, names: Collection[str]) -> None:
+        """Refused."""
+        raise QueueError(LACKS["pause"])
+
     def read_claim(self, delivery: DriverDelivery) -> bytes:
         """The payload that was put aside for a delivery."""
         return refuse_claim(delivery) if self._claims is None else self._claims.read(delivery)
@@ -256,6 +265,10 @@ class KafkaQueue:
     def sizes(self, queue: str) -> Sizes:
         """How many jobs a topic has that are not finished, and how many are to come to it later."""
         return self.counting.sizes(queue)
+
+    def clear(self, queue: str) -> int:
+        """Refused."""
+        raise QueueError(LACKS["clear"])
 
     def held(self, *, most: int) -> list[HeldJob]:
         """The jobs that are due later, the earliest first."""

@@ -2,10 +2,11 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from lamplighter.contracts import Config, Queue
-from lamplighter.errors import ConfigError
+from lamplighter.errors import ConfigError, LamplighterError
 from lamplighter.support.forking import watch
 
 Factory = Callable[[str, Mapping[str, Any]], Queue]
@@ -44,6 +45,15 @@ class QueueManager:
             if name not in self._connections:
                 self._connections[name] = self._make(name)
             return self._connections[name]
+
+    def able(self, what: str) -> list[str]:
+        """The names of the connections in config/queue.py that can do `what`, a key of their `lacks`."""
+        found = []
+        for name in sorted(self._config.mapping("queue.connections", {})):
+            with suppress(LamplighterError):  # one that can't be used, such as one without its library
+                if what not in self.connection(name).lacks:
+                    found.append(name)
+        return found
 
     def close(self, *, timeout: float) -> None:
         """Let go of every connection that was made."""

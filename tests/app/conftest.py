@@ -28,6 +28,7 @@ from lamplighter.queue.dispatching.dispatcher import Dispatcher
 from lamplighter.queue.drivers.sync import SyncDelivery
 from lamplighter.queue.jobs.registry import Registry
 from lamplighter.queue.jobs.retries import Policy
+from lamplighter.queue.keepless import KeepsNoJobs
 from lamplighter.queue.manager import QueueManager
 from lamplighter.queue.worker.many import Many, begin_many
 from lamplighter.queue.worker.runner import Runner, Start
@@ -57,7 +58,7 @@ class Answer:
 
 
 @dataclass
-class CaughtQueue:
+class CaughtQueue(KeepsNoJobs):
     """A connection that keeps what is pushed, as the broker would; and tells how much is too much, or does not."""
 
     connection: str = "kafka"
@@ -80,10 +81,6 @@ class CaughtQueue:
         for message in messages:
             self.push(message, queue=queue)
         return len(self.answers)
-
-    def close(self, *, timeout: float) -> bool:
-        """Nothing to let go of."""
-        return True
 
 
 class DataStore:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -51,20 +50,6 @@ def envelope_of(payload: bytes) -> bytes:
         raise msgspec.DecodeError(str(error)) from error
     small = {**fields, "job": msgspec.Raw(msgspec.json.encode(CLAIM_JOB)), "data": msgspec.Raw(b"null")}
     return msgspec.json.encode(small)
-
-
-@runtime_checkable
-class ClaimQueue(Protocol):
-    """A connection whose large payloads may be kept elsewhere."""
-
-    def read_claim(self, delivery: DriverDelivery) -> bytes:
-        """The payload that a delivery claims; ClaimLost where there is none, AlreadyDone where its job is done."""
-        ...
-
-
-def reader_of(queue: object) -> ReadClaim:
-    """What reads the claims of a connection, be it one without any."""
-    return queue.read_claim if isinstance(queue, ClaimQueue) else refuse_claim
 
 
 def refuse_claim(delivery: DriverDelivery) -> bytes:

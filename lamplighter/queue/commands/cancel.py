@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from lamplighter.console.command import Command
-from lamplighter.queue.commands.delayed import holding
+from lamplighter.queue.commands.connections import able
 from lamplighter.queue.commands.ids import refuse_empty
 from lamplighter.queue.manager import QueueManager
 
@@ -26,7 +26,7 @@ class CancelCommand(Command):
     ) -> int:
         """0 when it will not run; 1 when there is no such job any more."""
         refuse_empty([id])
-        count = holding(self._queues, connection).cancel(id)
+        count = able(self._queues.connection(connection), "cancel", "cancel a job").cancel(id)
         if not count:
             self.output.error(
                 "No delayed job of this id can be cancelled: it has gone to its queue, or it waits in a delay topic. "

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from lamplighter.console.command import Command
-from lamplighter.contracts import HeldJob, Holding
-from lamplighter.errors import ConsoleError
+from lamplighter.contracts import HeldJob
+from lamplighter.queue.commands.connections import able
 from lamplighter.queue.manager import QueueManager
 
 MOST = 1_000_000  # that are listed at once
@@ -31,7 +31,7 @@ class DelayedCommand(Command):
         json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
     ) -> None:
         """One line a job, the earliest first; times are UTC."""
-        jobs = holding(self._queues, connection).held(most=limit)
+        jobs = able(self._queues.connection(connection), "held", "list delayed jobs").held(most=limit)
         if json:
             self.output.line(json_module.dumps({"delayed_jobs": [_fields(job) for job in jobs]}, ensure_ascii=False))
             return
@@ -39,18 +39,6 @@ class DelayedCommand(Command):
             self.output.two_column(f"{_stamp(job)} {job.id}", f"{job.queue} {job.name}")
         if not jobs:
             self.output.info("No delayed jobs found.")
-
-
-def holding(queues: QueueManager, connection: str | None) -> Holding:
-    """A connection that holds jobs back where they can be seen.
-
-    Raises:
-        ConsoleError: this one does not.
-    """
-    target = queues.connection(connection)
-    if isinstance(target, Holding):
-        return target
-    raise ConsoleError(f"The connection {target.connection!r} holds no jobs back. Name another one, such as kafka.")
 
 
 def _fields(job: HeldJob) -> dict[str, object]:

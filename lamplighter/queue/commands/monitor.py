@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from lamplighter.console.command import Command
-from lamplighter.contracts import Events, Measured, Sizes
+from lamplighter.contracts import Events, Sizes
 from lamplighter.errors import ConsoleError
 from lamplighter.queue.events import QueueBusy
 from lamplighter.queue.manager import QueueManager
@@ -72,6 +72,4 @@ class MonitorCommand(Command):
         return places
 
     def _sizes(self, connection: str, queue: str) -> Sizes:
-        target = self._queues.connection(connection)
-        # As Laravel's: a connection that keeps no jobs has none.
-        return target.sizes(queue) if isinstance(target, Measured) else Sizes(0, 0)
+        return self._queues.connection(connection).sizes(queue)

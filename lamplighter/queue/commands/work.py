@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated
+from typing import Annotated, cast
 from zoneinfo import ZoneInfo
 
 import typer
@@ -13,7 +13,6 @@ from lamplighter.console.command import Command
 from lamplighter.console.options import LONGEST
 from lamplighter.contracts import Application, Config, DatabaseErrors, Events, Maintenance, WorkQueue
 from lamplighter.errors import ConfigError, ConsoleError
-from lamplighter.queue.claims.claims import reader_of
 from lamplighter.queue.commands.lines import JsonLines, Lines
 from lamplighter.queue.failed import FailedJobs
 from lamplighter.queue.guard.health import Heartbeat
@@ -124,7 +123,7 @@ class WorkCommand(Command):
         restart = RestartWatch(signal.read, started_at=process_began(), read_exact=signal.read_exact)
         restart.first_read()
         registry = self._app.make(Registry)
-        runner = Runner(registry, self._app, options.defaults, read_claim=reader_of(queue))
+        runner = Runner(registry, self._app, options.defaults, read_claim=queue.read_claim)
         failing = Failing(self._failed_jobs, runner)
         worker = self._worker(queue, runner, failing, options)
         worker.look_for_maintenance()
@@ -168,12 +167,15 @@ class WorkCommand(Command):
 
     def _target(self, connection: str | None) -> WorkQueue:
         queue = self._queues.connection(connection)
-        if isinstance(queue, WorkQueue):
-            return queue
-        raise ConsoleError(
-            f"The connection {queue.connection!r} has nothing to work: its jobs end where they are dispatched. "
-            f"Name another one, as in `queue:work kafka`, or set QUEUE_CONNECTION."
+        if "work" not in queue.lacks:
+            return cast(WorkQueue, queue)
+        able = self._queues.able("work")
+        advice = (
+            f"Name one that can, as in `queue:work {able[0]}`, or set QUEUE_CONNECTION. There are: {', '.join(able)}."
+            if able
+            else "config/queue.py has none that can."
         )
+        raise ConsoleError(f"The connection {queue.connection!r} can't be worked. {queue.lacks['work']} {advice}")
 
 
 def _names(queues: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lamplighter.contracts import Application, Message
+from lamplighter.queue.keepless import KeepsNoJobs
 from lamplighter.support.options import parse_options
 
 
@@ -21,7 +22,7 @@ def connect(app: Application, name: str, options: Mapping[str, Any]) -> "NullQue
     return NullQueue(name)
 
 
-class NullQueue:
+class NullQueue(KeepsNoJobs):
     """For programs and tests that must not dispatch anything."""
 
     default_queue = "default"
@@ -35,7 +36,3 @@ class NullQueue:
     def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
         """Drop the messages; how many there were."""
         return sum(1 for _ in messages)
-
-    def close(self, *, timeout: float) -> bool:
-        """Nothing to let go of."""
-        return True

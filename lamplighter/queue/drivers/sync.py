@@ -13,6 +13,7 @@ from lamplighter.queue.delivery import Failed
 from lamplighter.queue.failed.trace import tellable
 from lamplighter.queue.jobs.registry import Registry
 from lamplighter.queue.jobs.retries import Policy
+from lamplighter.queue.keepless import KeepsNoJobs
 from lamplighter.queue.worker.runner import Runner, Start
 from lamplighter.support.options import parse_options
 
@@ -74,7 +75,7 @@ class SyncDelivery:
         """The error is the dispatcher's."""
 
 
-class SyncQueue:
+class SyncQueue(KeepsNoJobs):
     """Runs jobs at once; an error reaches whoever dispatched, after the job's own `failed()`.
 
     A delay is not waited for, and nothing is tried twice, as with Laravel's sync driver.
@@ -98,10 +99,6 @@ class SyncQueue:
             self.push(message, queue=queue)
             count += 1
         return count
-
-    def close(self, *, timeout: float) -> bool:
-        """Nothing to let go of."""
-        return True
 
     def _run(self, message: Message, queue: str) -> None:
         start = self._runner.start(SyncDelivery(message, self.connection, queue))

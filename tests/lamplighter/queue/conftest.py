@@ -3,7 +3,7 @@
 import asyncio
 import faulthandler
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from lamplighter.container import Container
-from lamplighter.contracts import DatabaseErrors, DriverDelivery, HasFurtherStart, Headers, Message
+from lamplighter.contracts import DatabaseErrors, DriverDelivery, HasFurtherStart, Headers, HeldJob, Message, Sizes
 from lamplighter.events import Dispatcher as Events
 from lamplighter.queue.claims.claims import refuse_claim
 from lamplighter.queue.failed import Failure
@@ -124,6 +124,8 @@ class ListQueue:
     default_queue: str = "jobs"
     deadlock_wait: float = 2.0
     served_by: int = 0
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    paused: frozenset[str] = frozenset()
     line: deque[ListDelivery] = field(default_factory=deque)
     is_busy: Callable[[], bool] = lambda: False
 
@@ -160,7 +162,33 @@ class ListQueue:
 
     def pop(self, names: Sequence[str], wait: float) -> DriverDelivery | None:
         """The first in line."""
-        return self.line.popleft() if self.line else None
+        return self.line.popleft() if self.line and self.default_queue not in self.paused else None
+
+    def pause(self, names: Collection[str]) -> None:
+        """Give nothing of these queues."""
+        self.paused = frozenset(names)
+
+    def sizes(self, queue: str) -> Sizes:
+        """How long the line is."""
+        return Sizes(len(self.line), 0)
+
+    def clear(self, queue: str) -> int:
+        """Forget the line."""
+        count = len(self.line)
+        self.line.clear()
+        return count
+
+    def held(self, *, most: int) -> Sequence[HeldJob]:
+        """Nothing waits."""
+        return ()
+
+    def cancel(self, id: str) -> int:
+        """Nothing waits."""
+        return 0
+
+    def read_claim(self, delivery: DriverDelivery) -> bytes:
+        """Nothing is kept elsewhere."""
+        return refuse_claim(delivery)
 
     def serve(self, wait: float) -> None:
         """Nothing is acknowledged later."""

@@ -17,6 +17,7 @@ from lamplighter.errors import BrokerUnavailable, Unavailable
 from lamplighter.foundation.application import Application
 from lamplighter.queue.commands import retry
 from lamplighter.queue.failed import FailedJob, FailedJobs, FailedRecord, Failure
+from lamplighter.queue.keepless import KeepsNoJobs
 from lamplighter.queue.manager import QueueManager
 from lamplighter.queue.provider import QueueServiceProvider
 
@@ -34,7 +35,7 @@ PAYLOAD = b'{"displayName":"job.data.store","job":"job.data.store","attempts":3,
 AGAIN = b'{"displayName":"job.data.store","job":"job.data.store","attempts":0,"data":{"attempts":7}}'
 
 
-class Box:
+class Box(KeepsNoJobs):
     """A queue that shows what was pushed, or is away."""
 
     connection = "box"
@@ -58,10 +59,6 @@ class Box:
         for message in messages:
             self.push(message, queue=queue)
         return len(self.pushed) - before
-
-    def close(self, *, timeout: float) -> bool:
-        """Nothing is held."""
-        return True
 
 
 @pytest.fixture

@@ -4,11 +4,12 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from queue import Empty, SimpleQueue
 
-from lamplighter.contracts import HasFurtherStart, Message, Sizes
+from lamplighter.contracts import DriverDelivery, HasFurtherStart, HeldJob, Message, Sizes
 from lamplighter.errors import QueueError, Unavailable
+from lamplighter.queue.claims.claims import refuse_claim
 from lamplighter.queue.drivers.leasing.delivery import LeasedDelivery
 from lamplighter.queue.drivers.leasing.held import Held
 from lamplighter.queue.drivers.leasing.renewing import Renewing
@@ -27,6 +28,13 @@ TOGETHER = 500  # messages of one push
 TOGETHER_BYTES = 4 * 1024 * 1024
 
 
+# What no store of these can do yet.
+LACKS = {
+    "held": "Its driver counts the jobs that are due later, and can't list them.",
+    "cancel": "Its driver can't find a job by its id.",
+}
+
+
 class LeasingQueue:
     """Pops, settles and pushes by a `JobStore`.
 
@@ -40,7 +48,9 @@ class LeasingQueue:
     def __init__(self, connection: str, store: JobStore, *, default_queue: str) -> None:
         self.connection = connection
         self.default_queue = default_queue
+        self.lacks = {**LACKS, **store.lacks}
         self._store = store
+        self._paused: frozenset[str] = frozenset()
         self._begin_anew()
         watch(self, in_child=LeasingQueue._begin_anew, locks=lambda queue: (queue._asking,))
 
@@ -104,7 +114,7 @@ class LeasingQueue:
         self._bell = bell
         self._slots = slots
         self._renewing = Renewing(self._store, lambda: tuple(self._in_hand), self._tell_ended)
-        self._waking = Waking(self._store, tuple(names), self._on_news)
+        self._waking = Waking(self._store, lambda: self._going(names), self._on_news)
         self._renewing.start()
         self._waking.start()
 
@@ -129,6 +139,11 @@ class LeasingQueue:
                 pass
             delivery = self._next(names)
         return delivery
+
+    def pause(self, names: Collection[str]) -> None:
+        """Take nothing from these queues, in place of those named before."""
+        self._paused = frozenset(names)
+        self._on_news()
 
     def serve(self, wait: float) -> None:
         """Wait until the bell rang: nothing that jobs push is under way."""
@@ -155,7 +170,26 @@ class LeasingQueue:
 
     def clear(self, queue: str) -> int:
         """Delete all jobs of a queue; how many those were."""
+        self._refuse("clear")
         return self._store.clear(queue)
+
+    def held(self, *, most: int) -> Sequence[HeldJob]:
+        """Refused: no store can list them yet."""
+        self._refuse("held")
+        return ()
+
+    def cancel(self, id: str) -> int:
+        """Refused: no store can find one yet."""
+        self._refuse("cancel")
+        return 0
+
+    def read_claim(self, delivery: DriverDelivery) -> bytes:
+        """Nothing is kept elsewhere."""
+        return refuse_claim(delivery)
+
+    def _refuse(self, what: str) -> None:
+        if what in self.lacks:
+            raise QueueError(f"The connection {self.connection!r} can't do that ({what}). {self.lacks[what]}")
 
     def close(self, *, timeout: float) -> bool:
         """Give back what was not run, and tell what has ended; False where the store did not hear it in time."""
@@ -203,14 +237,20 @@ class LeasingQueue:
             self._look(names)
         while self._ready:
             delivery = self._ready.popleft()
-            if not delivery.lease.is_lost:
+            if delivery.lease.is_lost:
+                self._in_hand.discard(delivery)
+            elif delivery.queue in self._paused:
+                self._give_back(delivery)
+            else:
                 return delivery
-            self._in_hand.discard(delivery)
         return None
 
     def _look(self, names: Sequence[str]) -> None:
         """Tell the store what has ended, and take what there is for the slots that are free."""
         most = 0 if self._held.is_full else max(1, self._slots - len(self._in_hand) + len(self._held))
+        if self._paused:
+            names = self._going(names)
+            most = most if names else 0
         with self._asking:
             taken = self._take(names if most else (), most)
         if taken is None:
@@ -221,7 +261,7 @@ class LeasingQueue:
             self._held.recall(delivery)
             self._in_hand.add(delivery)
             self._ready.append(delivery)
-        self._is_empty = not taken.leases and most > 0
+        self._is_empty = not taken.leases and most > 0 and not self._paused
         if taken.leases:
             self._look_at = 0.0
             if self._waking is not None:
@@ -229,6 +269,10 @@ class LeasingQueue:
         else:
             next_due = self._store.look_every if taken.next_due is None else taken.next_due
             self._look_at = now + min(self._store.look_every, next_due)
+
+    def _going(self, names: Sequence[str]) -> Sequence[str]:
+        """Those of the queues that are not paused."""
+        return [name for name in names if name not in self._paused]
 
     def _take(self, names: Sequence[str], most: int) -> Taken | None:
         """Ask the store, by one thread at a time; None where it is away."""

@@ -12,9 +12,13 @@ REST = 1.0  # seconds after the store could not be asked
 
 
 class Waking(threading.Thread):
-    """Waits for news of the store, only while the worker is idle."""
+    """Waits for news of the store, only while the worker is idle.
 
-    def __init__(self, store: JobStore, names: Sequence[str], tell: Callable[[], object]) -> None:
+    Args:
+        names: the queues of which it takes jobs now.
+    """
+
+    def __init__(self, store: JobStore, names: Callable[[], Sequence[str]], tell: Callable[[], object]) -> None:
         super().__init__(name="lamplighter-news", daemon=True)
         self._store = store
         self._names = names
@@ -40,7 +44,8 @@ class Waking(threading.Thread):
                 return
             began = time.monotonic()
             try:
-                has_news = self._store.wait(self._names, TURN)
+                names = self._names()
+                has_news = bool(names) and self._store.wait(names, TURN)
             except QueueError:
                 self._ended.wait(REST)  # the thread that pops meets it, too, and says so
                 continue

@@ -6,7 +6,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any
@@ -15,6 +15,7 @@ from lamplighter.contracts import DriverDelivery, HasFurtherStart, Headers, Mess
 from lamplighter.errors import SlotTerminated
 from lamplighter.queue.failed.trace import format_trace, message
 from lamplighter.queue.guard.signals import QUIT, leave_to_their_defaults
+from lamplighter.queue.keepless import KeepsNoJobs
 from lamplighter.queue.pools.process.wire import (
     Began,
     Ended,
@@ -110,7 +111,7 @@ class SlotDelivery:
         self._queue.tell_now(Recorded(self._run.number))
 
 
-class SlotQueue:
+class SlotQueue(KeepsNoJobs):
     """The connection as a slot sees it: deliveries come over the socket, pushes go to the brokers themselves.
 
     `told` is set when the worker says that the slot has to end.
@@ -169,6 +170,13 @@ class SlotQueue:
         self.tell(Began(first.number))
         self._last = SlotDelivery(first, self, [SlotDelivery(run, self) for run in others])
         return self._last
+
+    def pause(self, names: Collection[str]) -> None:
+        """The worker takes the jobs."""
+
+    def read_claim(self, delivery: DriverDelivery) -> bytes:
+        """As the connection itself does."""
+        return self._target.read_claim(delivery)
 
     def serve(self, wait: float) -> None:
         """As the connection itself does."""

@@ -7,11 +7,10 @@ import signal
 import sys
 import threading
 import traceback
-from typing import NoReturn
+from typing import NoReturn, cast
 
 from lamplighter.contracts import Application, DatabaseErrors, Maintenance, WorkQueue
 from lamplighter.events import Dispatcher as Events
-from lamplighter.queue.claims.claims import reader_of
 from lamplighter.queue.events import JobFailed, JobReleased
 from lamplighter.queue.failed import FailedJobs
 from lamplighter.queue.guard.children import only_in_the_parent
@@ -58,8 +57,8 @@ def main(arguments: list[str]) -> int:
     connection = join_the_worker(int(arguments[1].removeprefix("--fd=")))
     sys.path.insert(0, settings["folder"])
     app: Application = importlib.import_module("bootstrap.app").create_app().bootstrap()
-    target = app.make(QueueManager).connection(settings["connection"])
-    assert isinstance(target, WorkQueue)  # the worker works it, too
+    # The worker works it, too, so that it is one to work.
+    target = cast(WorkQueue, app.make(QueueManager).connection(settings["connection"]))
     queue = SlotQueue(connection, target, told)
     defaults = Policy(settings["tries"], tuple(settings["backoff"]), settings["timeout"])
     worker = _worker(app, queue, target, defaults, handling)
@@ -72,7 +71,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _worker(app: Application, queue: SlotQueue, target: WorkQueue, defaults: Policy, handling: Handling) -> Worker:
-    runner = SlotRunner(app.make(Registry), app, defaults, read_claim=reader_of(target), handling=handling)
+    runner = SlotRunner(app.make(Registry), app, defaults, read_claim=target.read_claim, handling=handling)
     # The application's own listeners hear of jobs in the worker; here only the socket does.
     events = Events()
     events.listen(JobReleased, lambda event: queue.explain(event.error))
