@@ -86,11 +86,11 @@ class QueueServiceProvider(ServiceProvider):
         return registry
 
     def _failed_jobs(self) -> Any:
-        from lamplighter.queue.failed import make_failed_jobs
+        from lamplighter.queue.failed.stores import make_failed_jobs
 
         def manager() -> Any:
             from lamplighter.database.manager import DatabaseManager
 
             return self.app.make(DatabaseManager)
 
-        return make_failed_jobs(self.app.make(Config).mapping("queue.failed", {}), manager)
+        return make_failed_jobs(self.app.make(Config).mapping("queue.failed", {}), manager, self.app.path)

@@ -11,7 +11,7 @@ from typing import IO
 import msgspec
 
 from lamplighter.kafka.deadletters.letter import Letter
-from lamplighter.queue.failed import FailedJob, FailedRecord
+from lamplighter.queue.failed import EVERY, FailedJob, FailedRecord, Wanted
 from lamplighter.support.forking import watch
 from lamplighter.support.immortal import keep_for_ever
 
@@ -105,14 +105,16 @@ class LetterIndex:
         kept = self._letters.get(identity, {}).get(partition)
         return kept is not None and kept.offset <= until
 
-    def records(self, *, ids: Sequence[str] | None = None, until: datetime | None = None) -> list[FailedRecord]:
+    def records(self, wanted: Wanted = EVERY, *, ids: Sequence[str] | None = None) -> Iterator[FailedRecord]:
         """Every message that has letters, the newest first, or those with these ids, in this order."""
-        found = [self._record(identity, name) for identity, name in self._names().items()]
+        names = self._names()
         if ids is not None:
-            named = {record.id: record for record in found}
-            return [named[id] for id in dict.fromkeys(ids) if id in named]
-        found = [record for record in found if until is None or record.failed_at <= until]
-        return sorted(found, key=lambda record: record.failed_at, reverse=True)
+            identities = {name: identity for identity, name in names.items()}
+            return (self._record(identities[id], id) for id in dict.fromkeys(ids) if id in identities)
+        # Their order is made of times alone: a record of each would take much more memory.
+        order = sorted(names, key=lambda identity: _newest(self._letters[identity]).failed_at, reverse=True)
+        found = (self._record(identity, names[identity]) for identity in order if identity in self._letters)
+        return filter(wanted.has, found)
 
     def read(self, records: Sequence[FailedRecord]) -> Iterator[FailedJob]:
         """The letters of these records as failed jobs, but for those that were dealt with or followed by others."""

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from typing import Any
 
 from lamplighter.contracts import Message
@@ -16,7 +15,7 @@ from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.reading.reader import Reader
 from lamplighter.kafka.reading.spans import Position
 from lamplighter.kafka.settings.settings import KafkaSettings
-from lamplighter.queue.failed import FailedJob, FailedJobs, FailedRecord, Failure
+from lamplighter.queue.failed import EVERY, FailedJob, FailedJobs, FailedRecord, Failure, Wanted
 from lamplighter.queue.failed.naming import chosen_id
 from lamplighter.support.forking import watch
 
@@ -79,9 +78,9 @@ class DeadLetters(FailedJobs):
             self._send_bare(failure, id)
         return id
 
-    def records(self, *, ids: Sequence[str] | None = None, until: datetime | None = None) -> list[FailedRecord]:
+    def records(self, wanted: Wanted = EVERY, *, ids: Sequence[str] | None = None) -> Iterator[FailedRecord]:
         """Every message whose letter is not dealt with, the newest first, or those with these ids, in this order."""
-        return self._fresh(0).records(ids=ids, until=until)
+        return self._fresh(0).records(wanted, ids=ids)
 
     def read(self, records: Sequence[FailedRecord]) -> Iterator[FailedJob]:
         """The jobs of these records, but for those that were dealt with meanwhile, or have failed once more."""

@@ -1,11 +1,22 @@
 """The failed jobs of connections that have dead-letter topics: in the table, in the topic, or in both."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from heapq import merge
+from itertools import chain
 
 from lamplighter.kafka.deadletters.letters import DeadLetters
-from lamplighter.queue.failed import FailedJob, FailedJobs, FailedRecord, Failure, NullFailedJobs
+from lamplighter.queue.failed import (
+    CHUNK,
+    EVERY,
+    FailedJob,
+    FailedJobs,
+    FailedRecord,
+    Failure,
+    NullFailedJobs,
+    Wanted,
+    parts,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +34,7 @@ class DeadLetterFailedJobs(FailedJobs):
     """
 
     def __init__(self, table: FailedJobs, topics: Mapping[str, DeadLetters]) -> None:
+        self.has_numbers = table.has_numbers
         self._table = table
         self._topics = topics
 
@@ -35,21 +47,44 @@ class DeadLetterFailedJobs(FailedJobs):
         id = None if isinstance(self._table, NullFailedJobs) else self._table.record(failure)
         return topic.record(failure, id=id)
 
-    def records(self, *, ids: Sequence[str] | None = None, until: datetime | None = None) -> list[FailedRecord]:
-        """Every failed job, the newest first, or those with these ids, in this order; one in two places is told once.
+    def records(self, wanted: Wanted = EVERY, *, ids: Sequence[str] | None = None) -> Iterator[FailedRecord]:
+        """The failed jobs, the newest first, or those with these ids, in this order; one in two places is told once.
 
         A topic that can't be read is raised, before a job is put back that has a letter there.
         """
+        return self._every(wanted) if ids is None else iter(self._named(ids))
+
+    def _every(self, wanted: Wanted) -> Iterator[FailedRecord]:
         # A row is written before its letter: in this order few rows are read whose letters are not.
-        rows = self._table.records(ids=ids)
+        rows = self._table.records(wanted)
+        first = next(rows, None)
+        beside, alone = self._sorted(letter for topic in self._topics.values() for letter in topic.records())
+        every = rows if first is None else chain([first], rows)
+        told = (replace(row, version=Places(row, _of_row(row, beside))) for row in every)
+        # Rows come as they were written: where the clocks of hosts differ, this order is not quite that of the times.
+        yield from merge(told, filter(wanted.has, alone), key=lambda record: record.failed_at, reverse=True)
+
+    def _sorted(self, letters: Iterable[FailedRecord]) -> tuple[dict[str, FailedRecord], list[FailedRecord]]:
+        """The letters that have rows beside them, by the ids of these, and the others."""
+        beside: dict[str, FailedRecord] = {}
+        alone = []
+        for part in parts(letters, CHUNK):
+            rows = {row.id: row for row in self._table.records(ids=[*{name for one in part for name in _asked(one)}])}
+            for letter in part:
+                row = rows.get(letter.version.id)
+                if row is not None and row.id not in beside and _is_of(letter, row):
+                    beside[row.id] = letter
+                else:
+                    alone.append(_alone(letter, is_taken=letter.id in rows))
+        return beside, sorted(alone, key=lambda record: record.failed_at, reverse=True)
+
+    def _named(self, ids: Sequence[str]) -> list[FailedRecord]:
+        rows = [*self._table.records(ids=ids)]
         letters = [letter for topic in self._topics.values() for letter in topic.records()]
-        if ids is not None:
-            letters = [letter for letter in letters if not _names(letter).isdisjoint(ids)]
-            more = {name for letter in letters for name in _names(letter)}.difference(ids)
-            rows += self._table.records(ids=[*more])
-            return _called(ids, _joined(rows, letters))
-        found = [record for record in _joined(rows, letters) if until is None or record.failed_at <= until]
-        return sorted(found, key=lambda record: record.failed_at, reverse=True)
+        letters = [letter for letter in letters if not _names(letter).isdisjoint(ids)]
+        more = {name for letter in letters for name in _names(letter)}.difference(ids)
+        rows += self._table.records(ids=[*more])
+        return _called(ids, _joined(rows, letters))
 
     def read(self, records: Sequence[FailedRecord]) -> Iterator[FailedJob]:
         """The jobs of these records, in their order, each from the table where that has it."""
@@ -99,11 +134,31 @@ def _joined(rows: Sequence[FailedRecord], letters: Sequence[FailedRecord]) -> li
         mine = waiting.get((row.id, row.connection, row.queue, row.origin))
         found.append(replace(row, version=Places(row, mine.pop(0) if mine else None)))
     taken = {row.id for row in rows}
-    for letter in (letter for left in waiting.values() for letter in left):
-        # While the table was switched off, the letter of another message may have got the id that a row has now.
-        id = letter.version.identity if letter.id in taken else letter.id
-        found.append(replace(letter, id=id, version=Places(None, letter)))
-    return found
+    return found + [_alone(one, is_taken=one.id in taken) for left in waiting.values() for one in left]
+
+
+def _alone(letter: FailedRecord, *, is_taken: bool) -> FailedRecord:
+    """The record of a letter without a row.
+
+    While the table was switched off, the letter of another message may have got the id that a row has now.
+    """
+    return replace(letter, id=letter.version.identity if is_taken else letter.id, version=Places(None, letter))
+
+
+def _asked(letter: FailedRecord) -> tuple[str, str]:
+    """What a letter asks to be called, and what it is called."""
+    return letter.version.id, letter.id
+
+
+def _is_of(letter: FailedRecord, row: FailedRecord) -> bool:
+    """Whether the two are of one failed job; their ids are the same."""
+    return (letter.connection, letter.queue, letter.origin) == (row.connection, row.queue, row.origin)
+
+
+def _of_row(row: FailedRecord, letters: Mapping[str, FailedRecord]) -> FailedRecord | None:
+    """The letter beside a row; another row may have taken its id meanwhile."""
+    letter = letters.get(row.id)
+    return letter if letter is not None and _is_of(letter, row) else None
 
 
 def _called(ids: Sequence[str], records: Sequence[FailedRecord]) -> list[FailedRecord]:

@@ -1,19 +1,22 @@
 """`queue:retry`: puts failed jobs back onto their queues."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Annotated
 
 import typer
 
 from lamplighter.console.command import Command
 from lamplighter.contracts import Message
-from lamplighter.errors import ConfigError, LamplighterError, QueueError
+from lamplighter.errors import ConfigError, ConsoleError, LamplighterError, QueueError
 from lamplighter.queue.commands.ids import refuse_empty
-from lamplighter.queue.failed import FailedJob, FailedJobs, FailedRecord
+from lamplighter.queue.failed import FailedJob, FailedJobs, FailedRecord, Wanted, parts
 from lamplighter.queue.failed.attempts import without_attempts
 from lamplighter.queue.manager import QueueManager
 
 TOGETHER = 100  # jobs that are read at once, and whose records are deleted at once
+RANGE = re.compile(r"([0-9]{1,18})-([0-9]{1,18})")  # numbers that a column of 64 bits holds
 
 
 class RetryCommand(Command):
@@ -27,22 +30,74 @@ class RetryCommand(Command):
         self._queues = queues
 
     def handle(
-        self, ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="The jobs' ids, or `all`")] = None
+        self,
+        ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="The jobs' ids, or `all`")] = None,
+        queue: Annotated[str | None, typer.Option("--queue", help="All jobs of this queue, in place of ids")] = None,
+        ranges: Annotated[
+            list[str] | None, typer.Option("--range", metavar="A-B", help="The jobs with ids from A to B, numbers both")
+        ] = None,
     ) -> int:
         """Push each job to where it came from; its record goes when the queue has it."""
         refuse_empty(ids or ())
-        wanted = None if ids == ["all"] else list(dict.fromkeys(ids or []))
-        records = [] if wanted == [] else self._failed_jobs.records(ids=wanted)
-        if not records and not wanted:
+        numbers = self._numbers(ranges or ())
+        if queue is not None and (ids or ranges):
+            raise ConsoleError(
+                "--queue names all jobs of a queue: give no ids and no --range beside it. Nothing was done."
+            )
+        if ids == ["all"] or queue is not None:
+            return self._retry_all(Wanted(queue=queue))
+        return self._retry_some(list(dict.fromkeys(ids or ())), numbers)
+
+    def _numbers(self, ranges: Sequence[str]) -> tuple[tuple[int, int], ...]:
+        """The ranges; as in Laravel, either end may come first."""
+        if ranges and not self._failed_jobs.has_numbers:
+            raise ConsoleError(
+                "--range is for ids that are numbers, as the driver `database` of failed jobs has them "
+                "(config/queue.py, failed.driver). Nothing was done."
+            )
+        found = [(text, RANGE.fullmatch(text)) for text in ranges]
+        wrong = [text for text, match in found if match is None]
+        if wrong:
+            raise ConsoleError(
+                f"{wrong[0]!r} is no range of ids; write two numbers, such as --range=1-50. Nothing was done."
+            )
+        ends = [sorted(map(int, match.groups())) for _, match in found if match]
+        return tuple((first, last) for first, last in ends)
+
+    def _retry_all(self, wanted: Wanted) -> int:
+        records = self._failed_jobs.records(wanted)
+        first = next(records, None)
+        if first is not None:
+            return self._retry_each(chain([first], records))
+        if wanted.queue is None:
             self.output.info("No retryable jobs found.")
             return 0
-        self.output.info("Pushing failed queue jobs back onto the queue.")
-        known = {record.id for record in records}
-        unknown = [id for id in wanted or [] if id not in known]
+        self.output.error(f"Unable to find failed jobs for queue [{wanted.queue}].")
+        return 1
+
+    def _retry_some(self, ids: Sequence[str], numbers: tuple[tuple[int, int], ...]) -> int:
+        if not ids and not numbers:
+            self.output.info("No retryable jobs found.")
+            return 0
+        named = [*self._failed_jobs.records(ids=ids)] if ids else []
+        known = {record.id for record in named}
+        unknown = [id for id in ids if id not in known]
+        ranged = self._failed_jobs.records(Wanted(numbers=numbers)) if numbers else iter(())
+        others = (record for record in ranged if record.id not in known)
+        first = next(others, None)
+        found = chain(named, [] if first is None else [first], others)
+        code = self._retry_each(found)
         for id in unknown:
             self.output.error(f"Unable to find failed job with ID [{id}].")
-        parts = (records[first : first + TOGETHER] for first in range(0, len(records), TOGETHER))
-        return max([int(bool(unknown)), *map(self._retry, parts)])
+        if numbers and first is None and not known:
+            told = ", ".join(f"{low}-{high}" for low, high in numbers)
+            self.output.error(f"Unable to find failed jobs in the range [{told}].")
+            code = 1
+        return max(code, int(bool(unknown)))
+
+    def _retry_each(self, records: Iterator[FailedRecord]) -> int:
+        self.output.info("Pushing failed queue jobs back onto the queue.")
+        return max((self._retry(part) for part in parts(records, TOGETHER)), default=0)
 
     def _retry(self, records: Sequence[FailedRecord]) -> int:
         left = [record.id for record in records]

@@ -1,28 +1,22 @@
 """Where failed jobs are kept, with all that is needed to run them again."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from itertools import islice
+from typing import Any, Protocol, TypeVar
 
 from lamplighter.contracts import Headers
+from lamplighter.queue.failed.attempts import without_attempts
 from lamplighter.queue.failed.naming import own_id
-from lamplighter.support.options import parse_options
 
-if TYPE_CHECKING:
-    from lamplighter.database.manager import DatabaseManager
+T = TypeVar("T")
+
+PAGE = 20  # jobs with their payloads in memory at a time
+CHUNK = 500  # records without their payloads that are deleted at a time
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedOptions:
-    """config/queue.py's section `failed`."""
-
-    driver: Literal["database", "database-uuids", "null"] | None = "database-uuids"
-    database: str | None = None
-    table: str = "failed_jobs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +36,12 @@ class Failure:
 
     @property
     def identity(self) -> str:
-        """The message's own id, the same for each record of it: of this connection, this queue and this position."""
-        return own_id(self.connection, self.queue, self.origin, self.timestamp_ms, self.payload)
+        """The message's own id, the same for each record of it: of this connection, this queue and this position.
+
+        A store may count each start in the payload: a job that is recorded twice is one failed job all the same.
+        """
+        payload = without_attempts(self.payload)
+        return own_id(self.connection, self.queue, self.origin, self.timestamp_ms, payload)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,23 +82,61 @@ class FailedJob(FailedRecord):
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which failed jobs are meant: by default every one.
+
+    Attributes:
+        queue: only those of this queue, whatever their connection.
+        until: only what had failed by then.
+        numbers: only those whose ids are numbers in one of these ranges; both ends belong to it.
+    """
+
+    queue: str | None = None
+    until: datetime | None = None
+    numbers: tuple[tuple[int, int], ...] | None = None
+
+    def has(self, record: FailedRecord) -> bool:
+        """Whether a record is meant."""
+        if self.queue is not None and record.queue != self.queue:
+            return False
+        if self.until is not None and record.failed_at > self.until:
+            return False
+        return self.numbers is None or (
+            record.id.isdecimal() and any(first <= int(record.id) <= last for first, last in self.numbers)
+        )
+
+
+EVERY = Wanted()
+
+
 class FailedJobs(Protocol):
     """A store of failed jobs. What keeps it from working is raised, so that nothing is settled without it.
 
     Two messages are two failed jobs where their connection, queue or position differ, whatever their payloads say. A
     record is deleted only as it was read: who deletes hands over what `records` gave.
+
+    Attributes:
+        has_numbers: the ids are numbers, which can be asked for in ranges.
+        unkept: why nothing is kept here; empty for a store that keeps what it is given.
     """
+
+    has_numbers: bool = False
+    unkept: str = ""
 
     def record(self, failure: Failure) -> str:
         """Keep a job, in place of an older record of the same message; its id."""
         ...
 
-    def records(self, *, ids: Sequence[str] | None = None, until: datetime | None = None) -> list[FailedRecord]:
-        """Every record, the newest first; no message is read for it.
+    def records(self, wanted: Wanted = EVERY, *, ids: Sequence[str] | None = None) -> Iterator[FailedRecord]:
+        """The records that are there when the first of them is asked for, the newest first; no message is read for it.
+
+        Few of them are in memory at a time. What has failed since then comes before the first one, and is not among
+        them.
 
         Args:
+            wanted: only these; nothing of it is looked at where `ids` are given.
             ids: only those with these ids, in this order.
-            until: only of what had failed by then.
         """
         ...
 
@@ -112,9 +148,10 @@ class FailedJobs(Protocol):
         """Delete these records where they are there as they were read; how many."""
         ...
 
-    def all(self) -> Iterator[FailedJob]:
-        """Every job that is there now, the newest first."""
-        return self.read(self.records())
+    def all(self, wanted: Wanted = EVERY) -> Iterator[FailedJob]:
+        """Every job that is there now, the newest first; few of them are in memory at a time."""
+        for part in parts(self.records(wanted), PAGE):
+            yield from self.read(part)
 
     def ids(self) -> list[str]:
         """The ids of every job, the newest first."""
@@ -122,16 +159,25 @@ class FailedJobs(Protocol):
 
     def find(self, id: str) -> FailedJob | None:
         """One job."""
-        return next(self.read(self.records(ids=[id])), None)
+        return next(self.read([*self.records(ids=[id])]), None)
 
     def flush(self, *, hours: float | None = None) -> int:
         """Delete all jobs that are there now, or those that failed at least so many hours ago; how many."""
         until = None if hours is None else datetime.now(UTC) - timedelta(hours=hours)
-        return self.forget(self.records(until=until))
+        return self._delete(Wanted(until=until))
+
+    def prune(self, before: datetime) -> int:
+        """Delete the jobs that failed before then, some hundreds at a time; how many."""
+        return self._delete(Wanted(until=before - datetime.resolution))
+
+    def _delete(self, wanted: Wanted) -> int:
+        return sum(self.forget(part) for part in parts(self.records(wanted), CHUNK))
 
 
 class NullFailedJobs(FailedJobs):
     """Keeps nothing, because config/queue.py says so; the log does."""
+
+    unkept = "config/queue.py has the driver null for failed jobs, so that none is kept"
 
     def record(self, failure: Failure) -> str:
         """Say that the job is dropped."""
@@ -141,9 +187,9 @@ class NullFailedJobs(FailedJobs):
         )
         return failure.uuid or failure.origin
 
-    def records(self, *, ids: Sequence[str] | None = None, until: datetime | None = None) -> list[FailedRecord]:
+    def records(self, wanted: Wanted = EVERY, *, ids: Sequence[str] | None = None) -> Iterator[FailedRecord]:
         """There are none."""
-        return []
+        return iter(())
 
     def read(self, records: Sequence[FailedRecord]) -> Iterator[FailedJob]:
         """There are none."""
@@ -154,13 +200,8 @@ class NullFailedJobs(FailedJobs):
         return 0
 
 
-def make_failed_jobs(settings: Mapping[str, Any], databases: Callable[[], "DatabaseManager"]) -> FailedJobs:
-    """The store that config/queue.py names."""
-    # A variable that is set to nothing asks for the default: only an explicit null may drop failed jobs.
-    given = {key: value for key, value in settings.items() if value != ""}
-    options = parse_options(FailedOptions, given, where="config/queue.py (failed)")
-    if options.driver in (None, "null"):
-        return NullFailedJobs()
-    from lamplighter.queue.failed.database import DatabaseFailedJobs
-
-    return DatabaseFailedJobs(databases(), database=options.database, table=options.table)
+def parts(of: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of so many, the last one of what is left."""
+    rest = iter(of)
+    while part := list(islice(rest, size)):
+        yield part

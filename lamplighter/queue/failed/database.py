@@ -1,9 +1,10 @@
 """Failed jobs in a table with Laravel's columns."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import (
@@ -13,25 +14,26 @@ from sqlalchemy import (
     DateTime,
     LargeBinary,
     MetaData,
+    Select,
     String,
     Table,
     Text,
     delete,
     insert,
+    or_,
     select,
 )
 from sqlalchemy.exc import IntegrityError
 
 from lamplighter.contracts import Databases
 from lamplighter.database.rows import Rows, dump_headers, load_headers
-from lamplighter.queue.failed import FailedJob, FailedJobs, FailedRecord, Failure
+from lamplighter.queue.failed import CHUNK, EVERY, PAGE, FailedJob, FailedJobs, FailedRecord, Failure, Wanted, parts
+from lamplighter.queue.failed.attempts import without_attempts
 from lamplighter.queue.failed.naming import chosen_id, name_of
+from lamplighter.queue.failed.text import as_text
 from lamplighter.queue.failed.trace import format_trace
 
-T = TypeVar("T")
-
-PAGE = 20  # rows with their payloads in memory at a time
-CHUNK = 500  # rows of one statement without their payloads
+A_NUMBER = re.compile(r"[0-9]{1,18}")  # what a column of 64 bits holds
 TRIES = 20  # of a record whose id others take at the same moment; each time one of them is done
 
 
@@ -39,26 +41,29 @@ TRIES = 20  # of a record whose id others take at the same moment; each time one
 class RowVersion:
     """What tells a row from a later one.
 
-    SQLite gives the number of a deleted row once more, and the time has whole seconds in MySQL: it takes both.
+    SQLite gives the number of a deleted row once more, and the time has whole seconds in MySQL: it takes all of them.
     """
 
     number: int
+    uuid: str
     failed_at: datetime
 
 
 class DatabaseFailedJobs(FailedJobs):
     """One row a job, written in a transaction of its own: the job's may be the one that failed.
 
+    The ids are the rows' uuids; with `has_numbers` their numbers, as those of Laravel's driver `database`.
     Every method raises MigrationError while the table is not there, and Unavailable while no database answers.
     """
 
-    def __init__(self, databases: Databases, *, database: str | None, table: str) -> None:
+    def __init__(self, databases: Databases, *, database: str | None, table: str, has_numbers: bool = False) -> None:
+        self.has_numbers = has_numbers
         self._table = _table(table)
         self._rows = Rows(databases, database, self._table, kept="failed jobs")
 
     def record(self, failure: Failure) -> str:
         """Keep a job, in place of an older record of the same message; its id."""
-        text, is_clean = _as_text(failure.payload)
+        text, is_clean = as_text(failure.payload)
         row = {
             "connection": failure.connection,
             "queue": failure.queue,
@@ -80,45 +85,67 @@ class DatabaseFailedJobs(FailedJobs):
                 if tries == TRIES:
                     raise
 
-    def records(self, *, ids: Sequence[str] | None = None, until: datetime | None = None) -> list[FailedRecord]:
-        """Every record, the newest first, or those with these ids, in this order; no message is read for it."""
-        columns = self._table.c
-        query = select(
-            columns.id, columns.uuid, columns.connection, columns.queue, columns.origin, columns.failed_at
-        ).order_by(columns.id.desc())
-        if until is not None:
-            query = query.where(columns.failed_at <= until.astimezone(UTC).replace(tzinfo=None))
-        if ids is None:
-            return [_record(row) for row in self._rows.read(query)]
-        found = {
-            row["uuid"]: row
-            for part in _parts(ids, CHUNK)
-            for row in self._rows.read(query.where(columns.uuid.in_(part)))
-        }
-        return [_record(found[id]) for id in dict.fromkeys(ids) if id in found]
+    def records(self, wanted: Wanted = EVERY, *, ids: Sequence[str] | None = None) -> Iterator[FailedRecord]:
+        """The records, the newest first, or those with these ids, in this order; read some hundreds at a time."""
+        return self._pages(wanted) if ids is None else self._named(ids)
 
     def read(self, records: Sequence[FailedRecord]) -> Iterator[FailedJob]:
         """The jobs of these records, in their order, read a page at a time; rows that are new or gone are left out."""
-        for page in _parts(records, PAGE):
+        for page in parts(records, PAGE):
             numbers = [record.version.number for record in page]
             rows = {row["id"]: row for row in self._rows.read(select(self._table).where(self._table.c.id.in_(numbers)))}
             for record in page:
                 row = rows.get(record.version.number)
-                if row is not None and _is_as_read(row, record):
-                    yield _job(row)
+                if row is not None and _version(row) == record.version:
+                    yield self._job(row)
 
     def forget(self, records: Sequence[FailedRecord]) -> int:
         """Delete these records where they are there as they were read; how many."""
-        return sum(self._forget(part) for part in _parts(records, CHUNK))
+        return sum(self._forget(part) for part in parts(records, CHUNK))
+
+    def _pages(self, wanted: Wanted) -> Iterator[FailedRecord]:
+        """Page by page, each below the last row of the page before: what has come meanwhile stands above the first."""
+        columns = self._table.c
+        query = self._brief().order_by(columns.id.desc()).limit(CHUNK)
+        if wanted.queue is not None:
+            query = query.where(columns.queue == wanted.queue)
+        if wanted.until is not None:
+            query = query.where(columns.failed_at <= wanted.until.astimezone(UTC).replace(tzinfo=None))
+        if wanted.numbers is not None and self.has_numbers:
+            query = query.where(or_(*(columns.id.between(*numbers) for numbers in wanted.numbers)))
+        page = self._rows.read(query)
+        while page:
+            for row in page:
+                # Some databases find a queue in other letters, too.
+                if wanted.has(record := self._record(row)):
+                    yield record
+            if len(page) < CHUNK:
+                return
+            page = self._rows.read(query.where(columns.id < page[-1]["id"]))
+
+    def _named(self, ids: Sequence[str]) -> Iterator[FailedRecord]:
+        for part in parts(dict.fromkeys(ids), CHUNK):
+            found = {record.id: record for record in self._with_ids(part)}
+            yield from (found[id] for id in part if id in found)
+
+    def _with_ids(self, ids: Sequence[str]) -> list[FailedRecord]:
+        column = self._table.c.id if self.has_numbers else self._table.c.uuid
+        keys = [int(id) for id in ids if A_NUMBER.fullmatch(id)] if self.has_numbers else list(ids)
+        return [self._record(row) for row in self._rows.read(self._brief().where(column.in_(keys)))] if keys else []
+
+    def _brief(self) -> Select[Any]:
+        """A row without its message."""
+        columns = self._table.c
+        return select(columns.id, columns.uuid, columns.connection, columns.queue, columns.origin, columns.failed_at)
 
     def _forget(self, records: Sequence[FailedRecord]) -> int:
         columns = self._table.c
-        read = {record.version.number: record for record in records}
+        read = {record.version.number: record.version for record in records}
         rows = select(columns.id, columns.uuid, columns.failed_at).where(columns.id.in_([*read])).order_by(columns.id)
         with self._rows.transaction() as connection:
             # Compared here and not by the database: PHP writes its times into SQLite in a form of its own.
             kept = connection.execute(rows.with_for_update()).mappings().all()
-            numbers = [row["id"] for row in kept if _is_as_read(row, read[row["id"]])]
+            numbers = [row["id"] for row in kept if _version(row) == read[row["id"]]]
             if not numbers:
                 return 0
             return int(connection.execute(delete(self._table).where(columns.id.in_(numbers))).rowcount)
@@ -143,13 +170,37 @@ class DatabaseFailedJobs(FailedJobs):
         if older is not None:
             # A new row instead of a new content: whoever has read the older one deletes the older one.
             connection.execute(delete(self._table).where(columns.id == older["id"]))
-            id = str(older["uuid"])
+            uuid = str(older["uuid"])
         else:
             # A sender that repeats a uuid must not cost us a job. Some databases find the uuid in other letters, too.
             taken = {each["uuid"].lower() for each in kept}
-            id = next((name for name in names if name.lower() not in taken), str(uuid4()))
-        connection.execute(insert(self._table).values(uuid=id, **row))
-        return id
+            uuid = next((name for name in names if name.lower() not in taken), str(uuid4()))
+        written = connection.execute(insert(self._table).values(uuid=uuid, **row)).inserted_primary_key
+        return str(written[0]) if self.has_numbers and written else uuid
+
+    def _record(self, row: Any) -> FailedRecord:
+        return FailedRecord(**self._told(row))
+
+    def _job(self, row: Any) -> FailedJob:
+        payload = _payload(row)
+        return FailedJob(
+            **self._told(row),
+            name=name_of(payload),
+            payload=payload,
+            key=row["key"],
+            headers=load_headers(row["headers"]),
+            exception=row["exception"],
+        )
+
+    def _told(self, row: Any) -> dict[str, Any]:
+        return {
+            "id": str(row["id"]) if self.has_numbers else row["uuid"],
+            "connection": row["connection"],
+            "queue": row["queue"],
+            "origin": row["origin"],
+            "failed_at": row["failed_at"].replace(tzinfo=UTC),
+            "version": _version(row),
+        }
 
 
 def _table(name: str) -> Table:
@@ -171,61 +222,22 @@ def _table(name: str) -> Table:
     )
 
 
-def _parts(of: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    return (of[first : first + size] for first in range(0, len(of), size))
-
-
 def _is_of(row: Any, failure: Failure) -> bool:
     """Whether a row is of this very message."""
-    return (row["connection"], row["queue"], row["origin"], row["key"], _payload(row)) == (
+    return (row["connection"], row["queue"], row["origin"], row["key"], without_attempts(_payload(row))) == (
         failure.connection,
         failure.queue,
         failure.origin,
         failure.key,
-        failure.payload,
+        without_attempts(failure.payload),
     )
 
 
-def _is_as_read(row: Any, record: FailedRecord) -> bool:
-    return bool(row["uuid"] == record.id and row["failed_at"] == record.version.failed_at)
-
-
-def _as_text(payload: bytes) -> tuple[str, bool]:
-    try:
-        text = payload.decode("utf-8")
-    except UnicodeDecodeError:
-        return payload.decode("utf-8", "backslashreplace").replace("\x00", "\\x00"), False
-    return text.replace("\x00", "\\x00"), "\x00" not in text
+def _version(row: Any) -> RowVersion:
+    return RowVersion(row["id"], row["uuid"], row["failed_at"])
 
 
 def _payload(row: Any) -> bytes:
     kept: bytes | None = row["payload_bytes"]
     text: str = row["payload"]
     return text.encode("utf-8") if kept is None else kept
-
-
-def _record(row: Any) -> FailedRecord:
-    return FailedRecord(**_told(row))
-
-
-def _job(row: Any) -> FailedJob:
-    payload = _payload(row)
-    return FailedJob(
-        **_told(row),
-        name=name_of(payload),
-        payload=payload,
-        key=row["key"],
-        headers=load_headers(row["headers"]),
-        exception=row["exception"],
-    )
-
-
-def _told(row: Any) -> dict[str, Any]:
-    return {
-        "id": row["uuid"],
-        "connection": row["connection"],
-        "queue": row["queue"],
-        "origin": row["origin"],
-        "failed_at": row["failed_at"].replace(tzinfo=UTC),
-        "version": RowVersion(row["id"], row["failed_at"]),
-    }

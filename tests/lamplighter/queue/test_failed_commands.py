@@ -118,10 +118,11 @@ def test_failed_jobs_are_listed_the_newest_first(failed_jobs: FailedJobs, artisa
     assert artisan("queue:failed") == 0
 
     lines = [line.split() for line in capsys.readouterr().out.splitlines() if line]
-    assert [(words[2], words[4:]) for words in lines] == [
+    assert [(words[2], words[4:]) for words in lines[::2]] == [
         ("b", ["box@store", "unreadable", "payload"]),
         ("a", ["box@store", "job.data.store"]),
     ]
+    assert lines[1::2] == [["RuntimeError:", "boom"]] * 2
 
 
 def test_a_list_for_programs_is_json(failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen) -> None:
@@ -130,8 +131,8 @@ def test_a_list_for_programs_is_json(failed_jobs: FailedJobs, artisan: Artisan, 
     artisan("queue:failed", "--json")
 
     [job] = json.loads(capsys.readouterr().out)["failed_jobs"]
-    assert list(job) == ["id", "connection", "queue", "class", "failed_at"]
-    assert (job["id"], job["class"]) == ("a", "job.data.store")
+    assert list(job) == ["id", "connection", "queue", "class", "failed_at", "reason"]
+    assert (job["id"], job["class"], job["reason"]) == ("a", "job.data.store", "RuntimeError: boom")
 
 
 def test_the_trace_is_shown_when_asked_for(failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen) -> None:

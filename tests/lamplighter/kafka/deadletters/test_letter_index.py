@@ -6,7 +6,7 @@ import pytest
 
 from lamplighter.kafka.deadletters.letter import Letter
 from lamplighter.kafka.deadletters.letter_index import LetterIndex
-from lamplighter.queue.failed import FailedJob
+from lamplighter.queue.failed import FailedJob, Wanted
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -41,14 +41,14 @@ def ids(index: LetterIndex) -> list[str]:
 
 def payloads(index: LetterIndex) -> list[bytes]:
     """What is in them, the newest first."""
-    return [job.payload for job in index.read(index.records())]
+    return [job.payload for job in index.read([*index.records()])]
 
 
 def test_letters_are_told_the_newest_first_with_all_they_have(index: LetterIndex) -> None:
     index.put(letter("a", payload=b"\xff"), 0, 5)
     index.put(letter("b", after=1), 1, 5)
 
-    records = index.records()
+    records = [*index.records()]
     jobs = list(index.read(records))
 
     assert [job.id for job in jobs] == [record.id for record in records] == ["b", "a"]
@@ -143,7 +143,7 @@ def test_letters_are_found_by_their_age(index: LetterIndex) -> None:
     index.put(letter("a"), 0, 5)
     index.put(letter("b", after=60), 0, 6)
 
-    assert [record.id for record in index.records(until=NOON + timedelta(seconds=30))] == ["a"]
+    assert [record.id for record in index.records(Wanted(until=NOON + timedelta(seconds=30)))] == ["a"]
 
 
 def test_many_letters_do_not_stay_in_memory(index: LetterIndex) -> None:

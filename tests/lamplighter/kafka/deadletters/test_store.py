@@ -79,7 +79,7 @@ def test_many_threads_that_fail_a_job_first_write_by_one_producer(
 
 def forget(store: FailedJobs, *ids: str) -> int:
     """Delete jobs as they are now."""
-    return store.forget(store.records(ids=ids))
+    return store.forget([*store.records(ids=ids)])
 
 
 def origins(store: FailedJobs) -> dict[str, str | None]:
@@ -189,7 +189,7 @@ def test_one_event_on_three_queues_is_three_failed_jobs(kind: str, stores: Store
 def test_what_has_failed_again_since_it_was_read_stays(kind: str, stores: Stores, alone: Stores) -> None:
     used = {"both": stores, "alone": alone}[kind]
     used.record(origin="store[0]@7")
-    read = used.both.records()
+    read = [*used.both.records()]
     used.record(origin="store[0]@8")  # it was retried
     used.record(origin="store[0]@7", error=RuntimeError("again"))  # its worker had died before its commit
 
@@ -203,7 +203,7 @@ def test_what_has_failed_again_since_it_was_read_stays(kind: str, stores: Stores
 def test_a_retried_job_that_fails_again_is_a_new_failure(kind: str, stores: Stores, alone: Stores) -> None:
     used = {"both": stores, "alone": alone}[kind]
     used.record(origin="store[0]@7")
-    read = used.both.records()
+    read = [*used.both.records()]
     used.record(origin="store[0]@8")
     between = origins(used.both)
 
@@ -218,7 +218,7 @@ def test_what_is_gone_when_it_is_read_leaves_the_others_in_their_order(stores: S
     for number in range(5):
         stores.record(f"u-{number}", origin=f"store[0]@{number}")
     forget(stores.table, "u-0", "u-1")
-    read = stores.both.records()
+    read = [*stores.both.records()]
     forget(stores.topic, "u-0", "u-3")
     forget(stores.table, "u-2")
 
@@ -232,7 +232,7 @@ def test_what_another_process_has_dealt_with_is_not_read_again(alone: Stores, ma
     alone.record("u-1")
     alone.record("u-2", origin="store[0]@8")
     other = make_topic()
-    listed = other.records()
+    listed = [*other.records()]
     other._read_at = 0.0  # some time ago
 
     forget(alone.both, "u-1")
@@ -290,7 +290,7 @@ def test_an_identity_names_its_letter_whatever_that_is_called_meanwhile(alone: S
 
     left = [id for id in listed if id != "u"]
     forget(alone.both, "u")
-    found = alone.both.records(ids=left)
+    found = [*alone.both.records(ids=left)]
 
     assert [record.id for record in found] == left
     assert {record.origin for record in found} == {listed[id] for id in left}

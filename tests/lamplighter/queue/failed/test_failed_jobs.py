@@ -15,9 +15,10 @@ from lamplighter.config import Repository
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
 from lamplighter.errors import ConfigError, MigrationError
-from lamplighter.queue.failed import FailedJobs, FailedRecord, Failure, NullFailedJobs, database, make_failed_jobs
+from lamplighter.queue.failed import FailedJobs, FailedRecord, Failure, NullFailedJobs, database
 from lamplighter.queue.failed.attempts import without_attempts
 from lamplighter.queue.failed.database import DatabaseFailedJobs
+from lamplighter.queue.failed.stores import make_failed_jobs
 from lamplighter.queue.failed.trace import MAX_BYTES, format_trace
 
 ROOT = Path(__file__).parents[4]
@@ -116,7 +117,7 @@ def test_the_newest_comes_first_over_all_pages(failed_jobs: DatabaseFailedJobs) 
 def test_forgetting_and_flushing(failed_jobs: DatabaseFailedJobs) -> None:
     record(failed_jobs, uuid="a")
     record(failed_jobs, uuid="b")
-    read = failed_jobs.records(ids=["a"])
+    read = [*failed_jobs.records(ids=["a"])]
 
     assert (failed_jobs.forget(read), failed_jobs.forget(read)) == (1, 0)
     assert (failed_jobs.flush(hours=1), failed_jobs.flush()) == (0, 1)
@@ -126,7 +127,7 @@ def test_records_are_found_by_their_ids_in_the_order_asked_for(failed_jobs: Data
     for id in "abc":
         record(failed_jobs, uuid=id)
 
-    records = failed_jobs.records(ids=["c", "none", "a", "c"])
+    records = [*failed_jobs.records(ids=["c", "none", "a", "c"])]
 
     assert [found.id for found in records] == ["c", "a"]
     assert [job.id for job in failed_jobs.read(records)] == ["c", "a"]
@@ -134,7 +135,7 @@ def test_records_are_found_by_their_ids_in_the_order_asked_for(failed_jobs: Data
 
 def test_what_has_failed_again_since_it_was_read_is_not_deleted(failed_jobs: DatabaseFailedJobs) -> None:
     record(failed_jobs, uuid=UUID, error=RuntimeError("first"))
-    read = failed_jobs.records()
+    read = [*failed_jobs.records()]
     record(failed_jobs, uuid=UUID, error=RuntimeError("second"))
 
     jobs, count = list(failed_jobs.read(read)), failed_jobs.forget(read)
@@ -146,7 +147,7 @@ def test_what_has_failed_again_since_it_was_read_is_not_deleted(failed_jobs: Dat
 
 def test_a_row_that_has_the_number_of_a_deleted_one_is_another(failed_jobs: DatabaseFailedJobs) -> None:
     record(failed_jobs, uuid=UUID)
-    read = failed_jobs.records()
+    read = [*failed_jobs.records()]
     failed_jobs.flush()
     record(failed_jobs, uuid=UUID, origin="store[0]@8")
     execute(failed_jobs, "UPDATE failed_jobs SET id = :id", id=read[0].version.number)
@@ -187,7 +188,7 @@ def test_rows_that_php_has_written_are_read_and_deleted(failed_jobs: DatabaseFai
             uuid=uuid,
             at=at,
         )
-    [job, _] = failed_jobs.read(failed_jobs.records(ids=["old", "older"]))
+    [job, _] = failed_jobs.read([*failed_jobs.records(ids=["old", "older"])])
 
     counts = failed_jobs.forget([job]), failed_jobs.flush(hours=1)
 
@@ -246,7 +247,7 @@ def test_the_same_bytes_at_another_place_are_another_failed_job(failed_jobs: Dat
 def test_a_record_keeps_its_id_when_that_of_its_payload_is_free_again(failed_jobs: DatabaseFailedJobs) -> None:
     record(failed_jobs, uuid=UUID)
     second = record(failed_jobs, uuid=UUID, origin="store[0]@8")
-    failed_jobs.forget(failed_jobs.records(ids=[UUID]))
+    failed_jobs.forget([*failed_jobs.records(ids=[UUID])])
 
     again = record(failed_jobs, uuid=UUID, origin="store[0]@8")
 
@@ -336,7 +337,7 @@ def test_each_record_that_threads_write_is_deleted_by_who_has_read_it_or_left(fa
         thread.start()
     deleted: list[str | None] = []
     while any(thread.is_alive() for thread in threads):
-        read = failed_jobs.records()
+        read = [*failed_jobs.records()]
         deleted += [each.origin for each in read]
         assert failed_jobs.forget(read) == len(read)
 
