@@ -21,6 +21,11 @@ COMMANDS = (
     ),
     CommandEntry("queue:failed", "List the failed jobs", "lamplighter.queue.commands.failed:FailedCommand"),
     CommandEntry(
+        "queue:failed:show",
+        "Show one failed job with its payload and its error",
+        "lamplighter.queue.commands.failed_show:FailedShowCommand",
+    ),
+    CommandEntry(
         "queue:retry", "Put failed jobs back onto their queues", "lamplighter.queue.commands.retry:RetryCommand"
     ),
     CommandEntry(
@@ -28,6 +33,12 @@ COMMANDS = (
     ),
     CommandEntry(
         "queue:flush", "Delete all failed jobs", "lamplighter.queue.commands.flush:FlushCommand", is_destructive=True
+    ),
+    CommandEntry(
+        "queue:prune-failed",
+        "Delete failed jobs that are older than some hours",
+        "lamplighter.queue.commands.prune_failed:PruneFailedCommand",
+        is_destructive=True,
     ),
     CommandEntry(
         "queue:monitor", "Monitor the size of the specified queues", "lamplighter.queue.commands.monitor:MonitorCommand"
@@ -40,6 +51,14 @@ COMMANDS = (
         "Cancel a job that is to run later",
         "lamplighter.queue.commands.cancel:CancelCommand",
         is_destructive=True,
+    ),
+    *(
+        CommandEntry(
+            name,
+            "Create a migration for the table of failed jobs",
+            "lamplighter.queue.commands.make_failed_table:MakeFailedTableCommand",
+        )
+        for name in ("make:queue-failed-table", "queue:failed-table")
     ),
     CommandEntry("make:job", "Create a job class", "lamplighter.queue.commands.make_job:MakeJobCommand"),
 )

@@ -27,11 +27,14 @@ def downgrade() -> None:
 '''
 
 
-def make(folder: Path, name: str, *, create: str | None = None, table: str | None = None) -> Path:
+def make(
+    folder: Path, name: str, *, create: str | None = None, table: str | None = None, template: str = TEMPLATE
+) -> Path:
     """Write a migration that comes after the application's newest; `create` names a table that it makes, `table` one
     that it changes.
 
-    Without either the name may tell: `create_letters_table`, `add_colour_to_letters_table`.
+    Without either the name may tell: `create_letters_table`, `add_colour_to_letters_table`. A template of another text
+    says itself what is done; `{title}`, `{revision}` and `{down_revision}` are filled in.
 
     Raises:
         MigrationError: the name has neither letters nor digits, or those that are there do not fit together.
@@ -47,7 +50,7 @@ def make(folder: Path, name: str, *, create: str | None = None, table: str | Non
     upgrade, downgrade = _bodies(create, table)
     path = folder / f"{revision}_{slug}.py"
     folder.mkdir(parents=True, exist_ok=True)
-    text = TEMPLATE.format(
+    text = template.format(
         title=slug.replace("_", " ").capitalize(),
         revision=_quoted(revision),
         # More than one newest comes from merged branches; this one joins them.
