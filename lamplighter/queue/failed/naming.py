@@ -22,6 +22,15 @@ def chosen_id(uuid: str | None, own: str) -> str:
     return uuid if uuid and AN_ID.fullmatch(uuid) else own
 
 
+def has_id(payload: bytes) -> bool:
+    """Whether a payload has a uuid or an id, so that no other message has the same bytes."""
+    try:
+        fields = json.loads(payload)
+        return bool(fields.get("uuid") or fields.get("id"))
+    except (ValueError, AttributeError, RecursionError):
+        return False
+
+
 def name_of(payload: bytes) -> str:
     """The job's name as the payload has it, made fit for a screen: anyone may have written it."""
     try:

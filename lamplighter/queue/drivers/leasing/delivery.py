@@ -2,9 +2,12 @@
 
 import hashlib
 from typing import Protocol
+from uuid import uuid4
 
 from lamplighter.contracts import DriverDelivery, Headers
 from lamplighter.queue.drivers.leasing.store import How, Lease
+from lamplighter.queue.failed.attempts import without_attempts
+from lamplighter.queue.failed.naming import has_id
 
 
 class Settling(Protocol):
@@ -31,6 +34,7 @@ class LeasedDelivery:
     is_recorded = False
     singly = False
     has_died = False
+    _mark = ""
 
     def __init__(self, lease: Lease, settling: Settling) -> None:
         self.lease = lease
@@ -67,8 +71,9 @@ class LeasedDelivery:
     @property
     def position(self) -> str:
         """`queue#mark`; the mark is the store's name of the job, or made from its bytes."""
-        mark = self.lease.mark or hashlib.sha256(self.payload).hexdigest()[:16]
-        return f"{self.lease.queue}#{mark}"
+        if not self._mark:
+            self._mark = self.lease.mark or _mark(self.payload)
+        return f"{self.lease.queue}#{self._mark}"
 
     @property
     def timestamp_ms(self) -> int | None:
@@ -106,3 +111,13 @@ class LeasedDelivery:
         """The start is counted already; it is not taken back when the worker ends."""
         self.has_died = True
         return True
+
+
+def _mark(payload: bytes) -> str:
+    """What names a job that its store has no name for: the same at each start of it, whatever its count of attempts.
+
+    A payload without an id may stand in the queue twice, and both may fail: rather two records of one job than one of
+    two.
+    """
+    digest = hashlib.sha256(without_attempts(payload)).hexdigest()[:16]
+    return digest if has_id(payload) else f"{digest}.{uuid4().hex[:8]}"
