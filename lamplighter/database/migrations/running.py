@@ -14,6 +14,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event
 
+from lamplighter.database.migrations.character_set import tables_keep_any_text
 from lamplighter.database.migrations.foreign_keys import ForeignKeys
 from lamplighter.database.migrations.revisions import ENDS, Revision, reason
 from lamplighter.errors import MigrationError
@@ -55,7 +56,7 @@ class Run:
         with EnvironmentContext(AlembicConfig(), scripts) as environment:
             environment.configure(connection=self.connection, transactional_ddl=True)
             self._context = environment.get_context()
-            with Operations.context(self._context):
+            with Operations.context(self._context), tables_keep_any_text(self.connection):
                 yield
 
     @contextmanager

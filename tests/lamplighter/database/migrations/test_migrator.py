@@ -1,6 +1,7 @@
 """Applying and undoing migrations, on SQLite, and on PostgreSQL where there is one."""
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,37 @@ def test_a_database_ahead_of_the_folder_is_named(engine: Engine, tmp_path: Path)
 
     with pytest.raises(MigrationError, match="do not fit together"):
         migrator.status()
+
+
+@pytest.fixture
+def latin(mysql: Folder) -> Iterator[Folder]:
+    """A database on MySQL whose own character set has few letters, as that of a server set up without one."""
+    with mysql.engine.begin() as connection:
+        before = connection.execute(text("SELECT @@character_set_database, @@collation_database")).one()
+        connection.execute(text("ALTER DATABASE CHARACTER SET latin1"))
+    mysql.engine.dispose()
+    yield mysql
+    with mysql.engine.begin() as connection:
+        connection.execute(text(f"ALTER DATABASE CHARACTER SET {before[0]} COLLATE {before[1]}"))
+
+
+@pytest.mark.mysql
+def test_tables_keep_any_text_whatever_the_character_set_of_their_database(latin: Folder) -> None:
+    latin.write("1_letters", 'op.create_table("letters", sa.Column("text", sa.Text()))')
+    latin.write("2_stamps", 'op.create_table("stamps", sa.Column("text", sa.Text()), mysql_charset="latin1")')
+    latin.migrate()
+
+    with latin.engine.begin() as connection:
+        connection.execute(text("INSERT INTO letters VALUES ('\U0001f600 \u202e\u00e9')"))
+        kept = connection.scalar(text("SELECT text FROM letters"))
+        rows = connection.execute(
+            text(
+                "SELECT table_name, table_collation FROM information_schema.tables "
+                "WHERE table_schema = database() AND table_name IN ('letters', 'stamps')"
+            )
+        )
+        collations = {row[0]: row[1] for row in rows}
+
+    assert kept == "\U0001f600 \u202e\u00e9"
+    assert collations["letters"] == "utf8mb4_unicode_ci"
+    assert collations["stamps"].startswith("latin1")
