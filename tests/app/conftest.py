@@ -1,7 +1,6 @@
 """A Data Store on a real database, whose answers are caught where the broker would be."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import MetaData, text
+from sqlalchemy import text
 
 from app.Jobs.get_data import GetData
 from app.Jobs.store_data import StoreData
@@ -32,6 +31,7 @@ from lamplighter.queue.keepless import KeepsNoJobs
 from lamplighter.queue.manager import QueueManager
 from lamplighter.queue.worker.many import Many, begin_many
 from lamplighter.queue.worker.runner import Runner, Start
+from tests.databases import KINDS, empty_database
 
 ROOT = Path(__file__).parents[2]
 
@@ -149,33 +149,10 @@ def _payload(job: str, data: Any, id: Any) -> bytes:
     return json.dumps(envelope).encode()
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+@pytest.fixture(params=KINDS)
 def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseManager]:
     """A fresh database with our tables."""
-    if request.param == "sqlite":
-        options = {"driver": "sqlite", "database": str(tmp_path / "test.sqlite")}
-    else:
-        variable, driver = {"postgresql": ("POSTGRES_TEST_URL", "pgsql"), "mysql": ("MYSQL_TEST_URL", "mysql")}[
-            request.param
-        ]
-        url = os.environ.get(variable)
-        if not url:
-            if os.environ.get("CI_SERVICES"):
-                pytest.fail(f"CI promised a database, and {variable} is not set")
-            pytest.skip(f"no database: set {variable}")
-        options = {"driver": driver, "url": url}
-    manager = DatabaseManager(
-        Repository({"database": {"default": "test", "connections": {"test": options}}}), lambda path: tmp_path / path
-    )
-    if request.param == "postgresql":
-        with manager.engine().begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-    if request.param == "mysql":
-        there = MetaData()
-        with manager.engine().begin() as connection:
-            there.reflect(connection)
-            there.drop_all(connection)
+    manager = empty_database(request.param, tmp_path)
     Migrator(manager.engine(), ROOT / "database/migrations").migrate(lambda name, seconds: None)
     yield manager
     manager.dispose()

@@ -20,6 +20,7 @@ from lamplighter.console.options import GlobalOptions
 from lamplighter.console.output import Output
 from lamplighter.container import Container
 from lamplighter.contracts import Application
+from lamplighter.database.model import id_type
 from lamplighter.errors import BrokerUnavailable, ConsoleError
 from lamplighter.kafka.reading.replay import Record, Replay
 from lamplighter.queue.jobs.payload import CLAIM_JOB
@@ -168,10 +169,12 @@ def test_tables_with_rows_are_emptied_only_when_asked(store: DataStore) -> None:
 @pytest.mark.parametrize("rule", ["CASCADE", "SET NULL", "NO ACTION"])
 def test_rows_of_others_that_would_go_as_well_stop_an_emptying(store: DataStore, rule: str) -> None:
     store.send(STORE, word("old"), "old")
+    kind = id_type().compile(dialect=store.databases.engine().dialect)
     with store.databases.engine().begin() as connection:
         connection.execute(
             text(
-                f"CREATE TABLE uses (id INTEGER PRIMARY KEY, of VARCHAR(36) REFERENCES taxonomy (id) ON DELETE {rule})"
+                f"CREATE TABLE uses (id INTEGER PRIMARY KEY, of {kind}, "
+                f"FOREIGN KEY (of) REFERENCES taxonomy (id) ON DELETE {rule})"
             )
         )
         connection.execute(text("INSERT INTO uses VALUES (1, 'old'), (2, NULL)"))

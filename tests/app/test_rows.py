@@ -23,6 +23,8 @@ from tests.app.conftest import DataStore
 STORE, UPDATE, GET = "job.data.store", "job.data.update", "job.data.get"
 PROVIDER = {"name": "Harbour Trust"}
 LONG_AGO = "2001-02-03 04:05:06"
+# Who may look at what is open on MySQL has more rights than an application.
+WITH_OPEN_SEEN = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)]
 
 
 def create(store: DataStore, key: str = "p1", **values: Any) -> Any:
@@ -77,7 +79,8 @@ def test_a_row_costs_one_statement_and_none_to_look_at_it(store: DataStore, act:
 
     act(store)
 
-    assert len(said) == 1
+    # MySQL gives nothing back of what was written.
+    assert len(said) == (2 if store.databases.engine().dialect.name == "mysql" else 1)
 
 
 def test_a_database_that_returns_nothing_of_an_update_is_asked(
@@ -230,6 +233,7 @@ def test_a_query_waits_for_no_writer(store: DataStore, query: dict[str, Any]) ->
     assert row["name"] == PROVIDER["name"]
 
 
+@pytest.mark.parametrize("databases", WITH_OPEN_SEEN, indirect=True)
 @pytest.mark.parametrize(
     ("job", "data"),
     [
@@ -271,6 +275,7 @@ def test_a_job_that_fails_gives_its_connection_back(store: DataStore) -> None:
     assert pool.checkedout() == 0
 
 
+@pytest.mark.parametrize("databases", WITH_OPEN_SEEN, indirect=True)
 def test_one_open_transaction_is_seen(databases: DatabaseManager) -> None:
     with databases.engine().connect() as connection:
         connection.execute(text("SELECT * FROM provider"))
@@ -286,7 +291,9 @@ def test_the_models_are_what_the_migrations_make(databases: DatabaseManager) -> 
     from alembic.runtime.migration import MigrationContext
 
     with databases.engine().connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        # The columns of MySQL are wider than what its models name: a text there has 64 kB.
+        has_variants = connection.dialect.name == "mysql"
+        context = MigrationContext.configure(connection, opts={"compare_type": not has_variants})
         differences = compare_metadata(context, Model.metadata)
 
     # The tables of the framework have no models.

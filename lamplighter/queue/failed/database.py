@@ -46,6 +46,7 @@ class RowVersion:
 
     number: int
     uuid: str
+    origin: str | None
     failed_at: datetime
 
 
@@ -141,7 +142,7 @@ class DatabaseFailedJobs(FailedJobs):
     def _forget(self, records: Sequence[FailedRecord]) -> int:
         columns = self._table.c
         read = {record.version.number: record.version for record in records}
-        rows = select(columns.id, columns.uuid, columns.failed_at).where(columns.id.in_([*read])).order_by(columns.id)
+        rows = self._brief().where(columns.id.in_([*read])).order_by(columns.id)
         with self._rows.transaction() as connection:
             # Compared here and not by the database: PHP writes its times into SQLite in a form of its own.
             kept = connection.execute(rows.with_for_update()).mappings().all()
@@ -234,7 +235,7 @@ def _is_of(row: Any, failure: Failure) -> bool:
 
 
 def _version(row: Any) -> RowVersion:
-    return RowVersion(row["id"], row["uuid"], row["failed_at"])
+    return RowVersion(row["id"], row["uuid"], row["origin"], row["failed_at"])
 
 
 def _payload(row: Any) -> bytes:

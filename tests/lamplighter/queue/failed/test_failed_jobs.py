@@ -1,6 +1,5 @@
 """Failed jobs are kept with all that is needed to run them again."""
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,28 +19,16 @@ from lamplighter.queue.failed.attempts import without_attempts
 from lamplighter.queue.failed.database import DatabaseFailedJobs
 from lamplighter.queue.failed.stores import make_failed_jobs
 from lamplighter.queue.failed.trace import MAX_BYTES, format_trace
+from tests.databases import KINDS, empty_database
 
 ROOT = Path(__file__).parents[4]
 UUID = "edf807ea-4b9a-47d9-bb6a-7e46844ad31f"
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+@pytest.fixture(params=KINDS)
 def failed_jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseFailedJobs]:
     """An empty store."""
-    options: dict[str, Any] = {"driver": "sqlite", "database": str(tmp_path / "test.sqlite")}
-    if request.param == "postgresql":
-        url = os.environ.get("POSTGRES_TEST_URL")
-        if not url:
-            if os.environ.get("CI_SERVICES"):
-                pytest.fail("CI promised a PostgreSQL, and POSTGRES_TEST_URL is not set")
-            pytest.skip("no PostgreSQL: set POSTGRES_TEST_URL")
-        options = {"driver": "pgsql", "url": url}
-    settings = Repository({"database": {"default": "test", "connections": {"test": options}}})
-    manager = DatabaseManager(settings, lambda path: tmp_path / path)
-    if request.param == "postgresql":
-        with manager.engine().begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
+    manager = empty_database(request.param, tmp_path)
     Migrator(manager.engine(), ROOT / "database/migrations").migrate(lambda name, seconds: None)
     yield DatabaseFailedJobs(manager, database=None, table="failed_jobs")
     manager.dispose()

@@ -1,13 +1,10 @@
-"""The table of long delays, on SQLite, and on PostgreSQL where there is one."""
+"""The table of long delays, on SQLite, and on the servers that are there."""
 
-import os
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from lamplighter.config import Repository
 from lamplighter.contracts import Message
@@ -17,34 +14,18 @@ from lamplighter.database.migrations import Migrator
 from lamplighter.errors import MigrationError, QueueError
 from lamplighter.kafka.delays.rows.table import LEASE, DelayedJobs
 from lamplighter.queue.claims.claims import HEADER, Reference
+from tests.databases import KINDS, empty_database
 
 MIGRATIONS = Path(__file__).parents[5] / "database/migrations"
 NOW = 1_800_000_000.0
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=KINDS)
 def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseManager]:
-    """A database with the tables of the skeleton; PostgreSQL's in a schema of the test's own."""
-    schema = f"delays_{uuid.uuid4().hex[:8]}"
-    url = os.environ.get("POSTGRES_TEST_URL")
-    if request.param == "sqlite":
-        options = {"driver": "sqlite", "database": str(tmp_path / "database.sqlite")}
-    elif url:
-        options = {"driver": "pgsql", "url": f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{schema}"}
-    elif os.environ.get("CI_SERVICES"):
-        pytest.fail("CI promised a PostgreSQL, and POSTGRES_TEST_URL is not set")
-    else:
-        pytest.skip("no PostgreSQL: set POSTGRES_TEST_URL")
-    settings = Repository({"database": {"default": "test", "connections": {"test": options}}})
-    manager = DatabaseManager(settings, lambda path: tmp_path / path)
-    if request.param == "postgresql":
-        with manager.engine().begin() as connection:
-            connection.execute(text(f"CREATE SCHEMA {schema}"))
+    """A database with the tables of the skeleton."""
+    manager = empty_database(request.param, tmp_path)
     Migrator(manager.engine(), MIGRATIONS).migrate(lambda name, seconds: None)
     yield manager
-    if request.param == "postgresql":
-        with manager.engine().begin() as connection:
-            connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
     manager.dispose()
 
 
