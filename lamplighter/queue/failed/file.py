@@ -56,7 +56,7 @@ class FileFailedJobs(FailedJobs):
 
         def put(entries: list[Any]) -> tuple[list[Any], str]:
             older = next((entry for entry in entries if _is_of(entry, failure)), None)
-            rest = [entry for entry in entries if entry is not older]
+            rest = [entry for entry in entries if older is None or entry is not older]
             id = _free_id(rest, failure) if older is None else str(older["id"])
             return self._limited([_entry(failure, id), *rest]), id
 

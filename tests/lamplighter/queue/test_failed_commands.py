@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
-from lamplighter.contracts import Message
+from lamplighter.contracts import Config, Message
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
 from lamplighter.database.provider import DatabaseServiceProvider
@@ -425,3 +426,261 @@ def test_a_missing_table_says_what_to_run(artisan: Artisan, capsys: Screen, comm
 
     assert code == 1
     assert "The table failed_jobs of the failed jobs is not there; run `migrate`." in capsys.readouterr().err
+
+
+def test_a_list_has_the_jobs_that_are_asked_for(failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen) -> None:
+    for number, (queue, name) in enumerate([("store", "a.x"), ("audit", "a.y"), ("store", "b.x"), ("store", "a.z")]):
+        keep(failed_jobs, str(number), queue=queue, payload=json.dumps({"job": name}).encode(), origin=f"s[0]@{number}")
+
+    def listed(*words: str) -> list[str]:
+        assert artisan("queue:failed", "--json", *words) == 0
+        return [job["id"] for job in json.loads(capsys.readouterr().out)["failed_jobs"]]
+
+    assert listed() == ["3", "2", "1", "0"]
+    assert listed("--queue=store") == ["3", "2", "0"]
+    assert listed("--job=a.*") == ["3", "1", "0"]
+    assert listed("--job=a.x") == ["0"]
+    assert listed("--queue=store", "--job=a.*", "--limit=1") == ["3"]
+    assert listed("--queue=none") == []
+
+
+def test_a_limit_of_nothing_is_refused(failed_jobs: FailedJobs, artisan: Artisan) -> None:
+    assert artisan("queue:failed", "--limit=0") == 1
+
+
+def test_a_list_of_many_is_valid_json_and_reads_no_more_than_it_shows(
+    failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(55):
+        keep(failed_jobs, f"j-{number}", origin=f"s[0]@{number}")
+    read = Counter[str]()
+    monkeypatch.setattr(failed_jobs, "read", counted(read, "pages", failed_jobs.read))
+
+    artisan("queue:failed", "--json")
+    pages = read["pages"]
+    every = json.loads(capsys.readouterr().out)["failed_jobs"]
+    artisan("queue:failed", "--json", "--limit=3")
+
+    assert [job["id"] for job in every] == [f"j-{number}" for number in reversed(range(55))]
+    assert (pages, read["pages"]) == (3, 4)
+
+
+def test_a_long_reason_has_one_line(failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen) -> None:
+    keep(failed_jobs, "a", error=RuntimeError("x" * 500 + "\n\x1b[2J"))
+
+    artisan("queue:failed")
+
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.startswith("    RuntimeError: xxx")
+    assert len(line) <= 80
+
+
+# one job ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_job_is_shown_with_all_that_is_kept(failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen) -> None:
+    keep(failed_jobs, "a", payload=b'{"job":"x","price":1.50,"n":12345678901234567890,"text":"\\u00fc\\/"}')
+
+    code = artisan("queue:failed:show", "a")
+
+    shown = capsys.readouterr().out
+    assert code == 0
+    words = [line.split(maxsplit=1) for line in shown.splitlines() if line.strip()]
+    for pair in (
+        ["ID", "a"],
+        ["Job", "x"],
+        ["Connection", "box"],
+        ["Queue", "store"],
+        ["Origin", "store[0]@1"],
+        ["Key", "k\\xff"],
+        ["trace", "\\u0000"],
+        ["none", "null"],
+        ['"price":', "1.50,"],
+        ['"n":', "12345678901234567890,"],
+        ['"text":', '"\\u00fc\\/"'],
+        ["RuntimeError:", "boom"],
+    ):
+        assert pair in words
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\xff\x00",
+        b"[" * 100_000,
+        b'{"a":"\x1b[2J"}',
+        b'{"a":',
+        b"\x1b]0;title\x07",
+        "\u202e{}".encode(),
+        b"{}\x9b",
+    ],
+)
+def test_bytes_that_are_no_json_are_shown_and_steer_no_terminal(
+    failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen, payload: bytes
+) -> None:
+    headers = [("h\x1b[2J", b"\x1b[2J"), ("n\nID  b", b"\nID  c")]
+    keep(failed_jobs, "a", payload=payload, key=b"\x1b[2J\n", headers=headers, error=RuntimeError("\x1b[2J"))
+
+    code = artisan("queue:failed:show", "a")
+
+    shown = capsys.readouterr().out
+    assert code == 0
+    assert not {"\x1b", "\x07", "\x9b", "\u202e", "\x00"} & {*shown}
+    assert len([line for line in shown.splitlines() if line.split()[:1] == ["ID"]]) == 1
+    assert ("not JSON" in shown) == (payload != b"")
+
+
+def test_a_job_for_programs_has_its_bytes(failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen) -> None:
+    keep(failed_jobs, "a", payload=b"\xff")
+
+    artisan("queue:failed:show", "a", "--json")
+
+    job = json.loads(capsys.readouterr().out)
+    assert (job["payload"], job["key"]) == ({"base64": "/w=="}, {"base64": "a/8="})
+    assert job["headers"] == [["trace", "\x00"], ["none", None]]
+
+
+@pytest.mark.parametrize("id", ["nope", ""])
+def test_a_job_that_is_not_there_is_told(failed_jobs: FailedJobs, artisan: Artisan, id: str) -> None:
+    assert artisan("queue:failed:show", id) == 1
+
+
+# many jobs ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_jobs_of_a_queue_are_retried(failed_jobs: FailedJobs, artisan: Artisan, box: Box, capsys: Screen) -> None:
+    keep(failed_jobs, "a", queue="audit")
+    keep(failed_jobs, "b")
+
+    codes = [artisan("queue:retry", "--queue=audit"), artisan("queue:retry", "--queue=audit")]
+
+    assert (codes, [queue for queue, _ in box.pushed], failed_jobs.ids()) == ([0, 1], ["audit"], ["b"])
+    assert "Unable to find failed jobs for queue [audit]." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["a", "--queue=store"], ["--range=1-2"], ["all", "--queue=store"]])
+def test_a_retry_that_is_not_clear_does_nothing(
+    failed_jobs: FailedJobs, artisan: Artisan, box: Box, capsys: Screen, words: list[str]
+) -> None:
+    keep(failed_jobs, "a")
+
+    code = artisan("queue:retry", *words)
+
+    assert (code, box.pushed) == (1, [])
+    assert "Nothing was done." in capsys.readouterr().err
+
+
+@pytest.fixture
+def numbered(app: Application) -> FailedJobs:
+    """The application's store where its ids are numbers, with seven jobs."""
+    app.make(Config).set("queue.failed", {"driver": "database"})
+    Migrator(app.make(DatabaseManager).engine(), ROOT / "database/migrations").migrate(lambda name, seconds: None)
+    found: FailedJobs = app.make(FailedJobs)
+    for number in range(1, 8):
+        keep(found, f"u-{number}", origin=f"store[0]@{number}")
+    return found
+
+
+def test_ranges_of_numbers_are_retried_beside_ids(numbered: FailedJobs, artisan: Artisan, box: Box) -> None:
+    code = artisan("queue:retry", "1", "2", "--range=2-3", "--range=7-6")
+
+    assert (code, len(box.pushed), numbered.ids()) == (0, 5, ["5", "4"])
+
+
+def test_a_range_without_jobs_is_told(numbered: FailedJobs, artisan: Artisan, capsys: Screen) -> None:
+    assert artisan("queue:retry", "--range=8-900") == 1
+    assert "Unable to find failed jobs in the range [8-900]." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", ["1", "1-", "-2", "a-b", "1-2-3", "1 - 2", "", "\u0661-\u0662", "1-" + "9" * 30])
+def test_a_malformed_range_is_an_error_and_nothing_is_done(
+    numbered: FailedJobs, artisan: Artisan, box: Box, capsys: Screen, wrong: str
+) -> None:
+    code = artisan("queue:retry", "1", "--range=2-3", f"--range={wrong}")
+
+    assert (code, box.pushed, len(numbered.ids())) == (1, [], 7)
+    assert "is no range of ids" in capsys.readouterr().err
+
+
+def test_old_jobs_are_pruned_and_counted(
+    app: Application, failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen
+) -> None:
+    for id in "abc":
+        keep(failed_jobs, id, origin=f"store[0]@{id}")
+    with app.make(DatabaseManager).engine().begin() as connection:
+        connection.execute(text("UPDATE failed_jobs SET failed_at = '2020-01-01 10:00:00.000000' WHERE uuid <> 'b'"))
+
+    codes = [artisan("queue:prune-failed"), artisan("queue:prune-failed", "--hours=0")]
+
+    assert (codes, failed_jobs.ids()) == ([0, 0], [])
+    assert [line.strip() for line in capsys.readouterr().out.splitlines() if line] == [
+        "INFO  2 entries deleted.",
+        "INFO  1 entry deleted.",
+    ]
+
+
+def test_what_fails_while_jobs_are_pruned_stays(
+    failed_jobs: FailedJobs, artisan: Artisan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        keep(failed_jobs, f"j-{number}", origin=f"store[0]@{number}")
+    forget = failed_jobs.forget
+    monkeypatch.setattr("lamplighter.queue.failed.CHUNK", 5)
+
+    def fail_beside(records: Sequence[FailedRecord]) -> int:
+        count = forget(records)
+        keep(failed_jobs, f"new-{records[0].id}", origin=f"store[1]@{records[0].id}")
+        return count
+
+    monkeypatch.setattr(failed_jobs, "forget", fail_beside)
+
+    artisan("queue:prune-failed", "--hours=0")
+
+    assert sorted(failed_jobs.ids()) == ["new-j-1", "new-j-11", "new-j-6"]
+
+
+def test_nothing_is_pruned_where_nothing_is_kept(app: Application, artisan: Artisan, capsys: Screen) -> None:
+    app.make(Config).set("queue.failed", {"driver": "null"})
+
+    code = artisan("queue:prune-failed")
+
+    assert code == 1
+    assert "can't be pruned" in capsys.readouterr().err
+
+
+# the table ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", ["queue:failed-table", "make:queue-failed-table"])
+def test_a_migration_for_the_table_is_written_once_and_serves(
+    app: Application, artisan: Artisan, tmp_path: Path, capsys: Screen, name: str
+) -> None:
+    codes = [artisan(name), artisan(name)]
+
+    [path] = (tmp_path / "database/migrations").glob("*.py")
+    assert (codes, path.name[17:]) == ([0, 1], "_create_failed_jobs_table.py")
+    assert f"[database/migrations/{path.name}] makes the table failed_jobs already." in capsys.readouterr().err
+    artisan("migrate")
+    store: FailedJobs = app.make(FailedJobs)
+    keep(store, "a")
+    assert store.ids() == ["a"]
+    assert artisan("migrate:rollback") == 0
+
+
+def test_a_table_of_another_name_has_a_migration_of_its_own(app: Application, artisan: Artisan, tmp_path: Path) -> None:
+    app.make(Config).set("queue.failed.table", "dead_jobs")
+    folder = tmp_path / "database/migrations"
+    folder.mkdir(parents=True)
+    ours = ROOT / "database/migrations/2026_11_24_000000_create_failed_jobs_table.py"
+    (folder / "2026_11_24_000000_tables.py").write_text(ours.read_text())
+
+    codes = [artisan("queue:failed-table"), artisan("queue:failed-table"), artisan("migrate")]
+
+    assert codes == [0, 1, 0]
+    app.make(Config).set("queue.failed.table", "failed_jobs")
+    assert artisan("queue:failed-table") == 1  # made by a file of another name
+    app.make(Config).set("queue.failed.table", "dead_jobs")
+    store: FailedJobs = app.make(FailedJobs)
+    keep(store, "a")
+    assert store.ids() == ["a"]
