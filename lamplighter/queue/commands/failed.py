@@ -1,6 +1,7 @@
 """`queue:failed`: lists the failed jobs."""
 
 import json as json_module
+import sys
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -31,7 +32,9 @@ class FailedCommand(Command):
         job: Annotated[
             str | None, typer.Option("--job", help="Only those of this name; * stands for any letters")
         ] = None,
-        limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only so many, the newest")] = None,
+        limit: Annotated[
+            int | None, typer.Option("--limit", min=1, max=sys.maxsize, help="Only so many, the newest")
+        ] = None,
         json: Annotated[bool, typer.Option("--json", help="Print JSON")] = False,
     ) -> None:
         """Two lines a job, the newest first; few jobs are in memory at a time, however many there are."""

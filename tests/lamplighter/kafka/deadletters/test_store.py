@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.producing.partitioner import any_partition
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.settings.settings import KafkaSettings
-from lamplighter.queue.failed import FailedJobs, Failure, NullFailedJobs
+from lamplighter.queue.failed import FailedJobs, Failure, NullFailedJobs, Wanted
 from lamplighter.queue.failed.database import DatabaseFailedJobs
 from tests.threads import THREADS, at_once
 
@@ -344,3 +345,59 @@ def test_flushing_counts_what_was_there(stores: Stores) -> None:
 
     assert counts == [0, 2, 0]
     assert stores.both.ids() == []
+
+
+@pytest.mark.parametrize("kind", ["both", "alone"])
+def test_the_jobs_of_a_queue_and_the_old_ones_are_found(kind: str, stores: Stores, alone: Stores) -> None:
+    used = {"both": stores, "alone": alone}[kind]
+    for number, queue in enumerate(("store", "audit", "store")):
+        used.record(f"u-{number}", queue=queue, origin=f"{queue}[0]@{number}")
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+
+    assert [job.id for job in used.both.all(Wanted(queue="store"))] == ["u-2", "u-0"]
+    assert [*used.both.records(Wanted(until=long_ago))] == []
+    assert used.both.prune(long_ago) == 0
+    assert used.both.prune(datetime.now(UTC) + timedelta(minutes=1)) == 3
+    assert used.both.ids() == []
+
+
+def test_rows_and_letters_are_joined_a_page_at_a_time(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lamplighter.queue.failed.database.CHUNK", 2)
+    monkeypatch.setattr("lamplighter.kafka.deadletters.store.CHUNK", 3)
+    for number in range(9):
+        stores.record(f"u-{number}", origin=f"store[0]@{number}")
+    forget(stores.table, "u-1", "u-4")
+    forget(stores.topic, "u-2")
+
+    records = [*stores.both.records()]
+
+    assert [record.id for record in records] == [f"u-{number}" for number in reversed(range(9))]
+    assert [(record.version.row is None, record.version.letter is None) for record in records] == [
+        (number in (1, 4), number == 2) for number in reversed(range(9))
+    ]
+    assert stores.both.flush() == 9
+    assert stores.table.ids() == stores.topic.ids() == []
+
+
+def test_what_fails_while_the_list_is_read_is_in_the_next_one(stores: Stores) -> None:
+    stores.record("u-1", origin="store[0]@1")
+    records = stores.both.records()
+    first = next(records)
+    stores.record("u-2", origin="store[0]@2")
+
+    assert [first.id, *(record.id for record in records)] == ["u-1"]
+    assert sorted(stores.both.ids()) == ["u-1", "u-2"]
+
+
+def test_numbers_of_rows_are_the_ids_in_both(table: DatabaseFailedJobs, topic: DeadLetters) -> None:
+    table.has_numbers = True
+    stores = Stores(table, topic)
+    ids = [stores.record(origin=f"store[0]@{number}") for number in range(4)]
+    again = stores.record(origin="store[0]@3", error=RuntimeError("again"))
+
+    assert (ids[:3], again, stores.both.has_numbers) == (["1", "2", "3"], stores.topic.ids()[0], True)
+    assert stores.both.ids() == [again, "3", "2", "1"]
+    ranged = [*stores.both.records(Wanted(numbers=((2, 3),)))]
+    assert [record.id for record in ranged] == ["3", "2"]
+    assert stores.both.forget(ranged) == 2
+    assert stores.both.ids() == stores.topic.ids() == [again, "1"]

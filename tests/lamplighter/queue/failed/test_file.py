@@ -212,7 +212,7 @@ def test_a_disk_that_refuses_is_told_and_costs_no_record(
         raise OSError(code, os.strerror(code))
 
     with monkeypatch.context() as patched:
-        patched.setattr(file.os, "fsync", refuse)
+        patched.setattr(os, "fsync", refuse)
         with pytest.raises(Unavailable, match=os.strerror(code)):
             failed_jobs.record(failure(uuid="b", origin="store#8"))
 
