@@ -29,8 +29,10 @@ config = {
         },
     },
     "failed": {
-        "driver": env("QUEUE_FAILED_DRIVER", "database-uuids"),
-        "database": env("QUEUE_FAILED_DATABASE"),
-        "table": env("QUEUE_FAILED_TABLE", "failed_jobs"),
+        "driver": env("QUEUE_FAILED_DRIVER", "database-uuids"),  # or database (ids are numbers), file, null (nowhere)
+        "database": env("QUEUE_FAILED_DATABASE"),  # a connection of config/database.py; None is the default one
+        "table": env("QUEUE_FAILED_TABLE", "failed_jobs"),  # in that database
+        "path": env("QUEUE_FAILED_PATH", "storage/framework/cache/failed-jobs.json"),  # of the driver file
+        "limit": env("QUEUE_FAILED_LIMIT", 100),  # jobs that the file keeps; then the oldest is dropped, and logged
     },
 }

@@ -15,10 +15,24 @@ from lamplighter.foundation.maintenance import FileMaintenance
 from lamplighter.kafka.embedded.folder import BrokerFolder
 from lamplighter.kafka.embedded.pushes import LargePushes
 from lamplighter.queue.claims.folder import FileClaims
+from lamplighter.queue.failed import Failure
+from lamplighter.queue.failed.file import FileFailedJobs
 from lamplighter.queue.guard.health import Heartbeat
 
 ROOM = 16  # bytes that a file may have; what is written has more
 TEXT = "x" * 1000
+
+FAILURE = Failure(
+    connection="redis",
+    queue="store",
+    payload=TEXT.encode(),
+    error=RuntimeError("boom"),
+    uuid=None,
+    key=None,
+    headers=(),
+    origin="store#1",
+    timestamp_ms=None,
+)
 
 
 @contextmanager
@@ -40,6 +54,7 @@ def files(folder: Path) -> list[str]:
 WRITERS: dict[str, tuple[type[Exception], Callable[[Path], object]]] = {
     "a claim": (Unavailable, lambda folder: FileClaims(folder).put(TEXT.encode())),
     "the file cache": (CacheUnavailable, lambda folder: FileStore(folder).put("key", TEXT, None)),
+    "a failed job": (Unavailable, lambda folder: FileFailedJobs(folder / "failed.json", limit=100).record(FAILURE)),
     "maintenance mode": (ConsoleError, lambda folder: FileMaintenance(folder / "down").activate({"text": TEXT})),
     "make:job": (ConsoleError, lambda folder: Generator(folder).create("Job", "SendLetter", "app/Jobs", TEXT)),
     "make:migration": (OSError, lambda folder: make(folder, "create_letters_table")),
