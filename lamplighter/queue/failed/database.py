@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import (
@@ -37,8 +36,7 @@ A_NUMBER = re.compile(r"[0-9]{1,18}")  # what a column of 64 bits holds
 TRIES = 20  # of a record whose id others take at the same moment; each time one of them is done
 
 
-@dataclass(frozen=True, slots=True)
-class RowVersion:
+class RowVersion(NamedTuple):
     """What tells a row from a later one.
 
     SQLite gives the number of a deleted row once more, and the time has whole seconds in MySQL: it takes all of them.
