@@ -68,7 +68,8 @@ class FailedCommand(Command):
         for page in parts(jobs, PAGE):
             if not self.output.has_reader:
                 return
-            self.output.write(before + ", ".join(json_module.dumps(_fields(job), ensure_ascii=False) for job in page))
+            objects = ", ".join(json_module.dumps(_fields(job), ensure_ascii=False) for job in page)
+            self.output.write(before + cell(objects))
             before = ", "
         self.output.write("]}\n" if before == ", " else f"{before}]}}\n")
 

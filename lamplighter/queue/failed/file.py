@@ -54,13 +54,19 @@ class FileFailedJobs(FailedJobs):
     def record(self, failure: Failure) -> str:
         """Keep a job, in place of an older record of the same message; its id, when it is on the disk."""
 
-        def put(entries: list[Any]) -> tuple[list[Any], str]:
+        def put(entries: list[Any]) -> tuple[list[Any], tuple[str, list[Entry]]]:
             older = next((entry for entry in entries if _is_of(entry, failure)), None)
             rest = [entry for entry in entries if older is None or entry is not older]
             id = _free_id(rest, failure) if older is None else str(older["id"])
-            return self._limited([_entry(failure, id), *rest]), id
+            changed = [_entry(failure, id), *rest]
+            dropped = [entry for entry in changed if _is_record(entry)][self._limit :]
+            return [entry for entry in changed if not any(entry is one for one in dropped)], (id, dropped)
 
-        return self._change(put)
+        id, dropped = self._change(put)
+        for entry in dropped:
+            told = {name: entry[name] for name in ("id", "connection", "queue")}
+            log.error("the oldest failed job is dropped: the file has its limit", extra={"limit": self._limit, **told})
+        return id
 
     def records(self, wanted: Wanted = EVERY, *, ids: Sequence[str] | None = None) -> Iterator[FailedRecord]:
         """The records, the newest first, or those with these ids, in this order."""
@@ -128,12 +134,6 @@ class FileFailedJobs(FailedJobs):
             if self._path.exists():
                 draft.chmod(self._path.stat().st_mode & 0o777)
         _sync(self._path.parent)
-
-    def _limited(self, entries: list[Any]) -> list[Any]:
-        for entry in entries[self._limit :]:
-            told = {name: entry.get(name) for name in ("id", "connection", "queue")} if isinstance(entry, dict) else {}
-            log.error("the oldest failed job is dropped: the file has its limit", extra={"limit": self._limit, **told})
-        return entries[: self._limit]
 
     @contextmanager
     def _using(self) -> Iterator[None]:

@@ -156,6 +156,16 @@ def test_a_name_from_the_wire_can_not_steer_the_terminal(
     assert len(shown) < 500
 
 
+def test_json_can_not_steer_the_terminal_either(failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen) -> None:
+    keep(failed_jobs, "a", queue="q\x9b2J\u202e\n\x1b[2J")
+
+    artisan("queue:failed", "--json")
+
+    shown = capsys.readouterr().out
+    assert not {"\x9b", "\u202e", "\x1b"} & {*shown}
+    assert json.loads(shown)["failed_jobs"][0]["queue"] == "q\x9b2J\u202e\n\x1b[2J"
+
+
 def test_no_failed_jobs(failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen) -> None:
     codes = [artisan("queue:failed"), artisan("queue:retry", "all"), artisan("queue:retry")]
 

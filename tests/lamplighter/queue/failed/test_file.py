@@ -145,16 +145,34 @@ def test_beyond_its_limit_the_oldest_is_dropped_and_named(path: Path, caplog: py
     assert [(entry.levelname, entry.__dict__["id"]) for entry in caplog.records] == [("ERROR", "a")]
 
 
+def test_what_was_not_written_has_dropped_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed_jobs = FileFailedJobs(path, limit=1)
+    failed_jobs.record(failure())
+
+    def refuse(number: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(Unavailable):
+        failed_jobs.record(failure(uuid="b", origin="store#8"))
+
+    assert (failed_jobs.ids(), caplog.records) == ([UUID], [])
+
+
 def test_a_limit_that_keeps_nothing_is_refused(path: Path) -> None:
     with pytest.raises(ConfigError, match="limit 0"):
         FileFailedJobs(path, limit=0)
 
 
-def test_what_is_no_record_stays_in_the_file(failed_jobs: FileFailedJobs, path: Path) -> None:
+def test_what_is_no_record_stays_in_the_file(path: Path) -> None:
     others: list[Any] = [7, {"id": 7}, None, {"id": "x", "connection": "c", "queue": "q"}]
     path.parent.mkdir()
     path.write_text(json.dumps(others))
 
+    failed_jobs = FileFailedJobs(path, limit=1)
+    failed_jobs.record(failure(uuid="b", origin="store#8"))
     failed_jobs.record(failure())
     listed = failed_jobs.ids()
     failed_jobs.flush()
