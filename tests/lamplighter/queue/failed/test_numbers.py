@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from lamplighter.database.migrations import Migrator
+from lamplighter.database.migrations.making import make
+from lamplighter.queue.commands.make_failed_table import TEMPLATE
 from lamplighter.queue.failed import Failure, Wanted
 from lamplighter.queue.failed.database import DatabaseFailedJobs
 from tests.databases import KINDS, empty_database
@@ -76,3 +78,20 @@ def test_records_are_found_by_their_numbers_and_by_ranges_of_them(failed_jobs: D
     found = failed_jobs.find("5")
     assert found is not None
     assert (found.id, found.origin) == ("5", "store#5")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_table_of_a_migration_that_is_made_keeps_any_job(tmp_path: Path, kind: str) -> None:
+    manager = empty_database(kind, tmp_path)
+    make(tmp_path / "migrations", "create_dead_jobs_table", template=TEMPLATE % '"dead_jobs"')
+    migrator = Migrator(manager.engine(), tmp_path / "migrations")
+    migrator.migrate(lambda name, seconds: None)
+    failed_jobs = DatabaseFailedJobs(manager, database=None, table="dead_jobs", has_numbers=True)
+    payload = "\U0001f600".encode() * 50_000
+
+    job = failed_jobs.find(record(failed_jobs, 1, payload=payload, key=b"\xff" * 70_000, uuid="x" * 36))
+
+    assert job is not None
+    assert (job.id, job.payload, job.key) == ("1", payload, b"\xff" * 70_000)
+    assert migrator.rollback(lambda name, seconds: None) == 1
+    manager.dispose()
