@@ -110,7 +110,7 @@ class LetterIndex:
         names = self._names()
         if ids is not None:
             identities = {name: identity for identity, name in names.items()}
-            return (self._record(identities[id], id) for id in dict.fromkeys(ids) if id in identities)
+            return iter([self._record(identities[id], id) for id in dict.fromkeys(ids) if id in identities])
         # Their order is made of times alone: a record of each would take much more memory.
         order = sorted(names, key=lambda identity: _newest(self._letters[identity]).failed_at, reverse=True)
         found = (self._record(identity, names[identity]) for identity in order if identity in self._letters)

@@ -84,7 +84,7 @@ class DeadLetters(FailedJobs):
 
     def read(self, records: Sequence[FailedRecord]) -> Iterator[FailedJob]:
         """The jobs of these records, but for those that were dealt with meanwhile, or have failed once more."""
-        return self._fresh(FRESH).read(records)
+        return self._fresh(FRESH).read(records) if records else iter(())
 
     def forget(self, records: Sequence[FailedRecord]) -> int:
         """Mark these as dealt with, up to the letters that were read; how many there were."""

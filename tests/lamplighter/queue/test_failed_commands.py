@@ -613,6 +613,15 @@ def test_a_malformed_range_is_an_error_and_nothing_is_done(
     assert "is no range of ids" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["all"], ["--queue=store"]])
+def test_a_range_beside_all_jobs_is_an_error_and_nothing_is_done(
+    numbered: FailedJobs, artisan: Artisan, box: Box, words: list[str]
+) -> None:
+    code = artisan("queue:retry", *words, "--range=2-3")
+
+    assert (code, box.pushed, len(numbered.ids())) == (1, [], 7)
+
+
 def test_old_jobs_are_pruned_and_counted(
     app: Application, failed_jobs: FailedJobs, artisan: Artisan, capsys: Screen
 ) -> None:
