@@ -19,6 +19,8 @@ from lamplighter.queue.failed.database import DatabaseFailedJobs
 from tests.databases import empty_database
 
 ROOT = Path(__file__).parents[4]
+MIGRATIONS = str(ROOT / "database/migrations")
+PAYLOAD = '{"uuid":"u-1","displayName":"boom","job":"boom","data":{}}'
 DATABASE = """
 config = {"default": "main", "connections": {"main": {"driver": "sqlite", "database": "main.sqlite"}}}
 """
@@ -27,7 +29,7 @@ QUEUE = """
 config = {
     "default": "memory",
     "connections": {"memory": {"driver": "memory"}, "other": {"driver": "memory", "queue": "orders"}},
-    "failed": {"driver": "%s"},
+    "failed": {"driver": "%s", "path": "failed/jobs.json"},
 }
 """
 
@@ -157,24 +159,15 @@ for job in app.make(FailedJobs).all():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("driver", ["database-uuids", "database", "file"])
 def test_a_retried_job_goes_back_to_its_own_connection_and_queue_with_all_its_tries(
     tmp_path: Path, driver: str
 ) -> None:
-    for name, source in (
-        ("config/cache.py", CACHE),
-        ("config/database.py", DATABASE),
-        ("config/queue.py", QUEUE % driver),
-        ("app/__init__.py", ""),
-        ("app/Jobs/__init__.py", ""),
-        ("app/Jobs/boom.py", JOB),
-    ):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(source)
-    payload = '{"uuid":"u-1","displayName":"boom","job":"boom","data":{}}'
-    told = ["other", "special", "special#1", payload, "key", "trace"]
+    lay_out(tmp_path, driver)
+    told = ["other", "special", "special#1", PAYLOAD, "key", "trace"]
 
-    run(tmp_path, LIFE, str(ROOT / "database/migrations"), payload)
+    run(tmp_path, LIFE, MIGRATIONS, PAYLOAD)
     failed = run(tmp_path, SHOW)
     run(tmp_path, LIFE)
     failed_again = run(tmp_path, SHOW)
@@ -183,12 +176,57 @@ def test_a_retried_job_goes_back_to_its_own_connection_and_queue_with_all_its_tr
     assert (tmp_path / "starts").read_text() == "1212"
 
 
+@pytest.mark.slow
+def test_a_job_stays_unsettled_while_the_file_can_not_be_written(tmp_path: Path) -> None:
+    lay_out(tmp_path, "file")
+    obstacle = tmp_path / "failed"
+    obstacle.touch()  # where a folder has to be
+
+    with subprocess.Popen(
+        [sys.executable, "-c", LIFE, MIGRATIONS, PAYLOAD],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as worker:
+        try:
+            assert worker.stderr is not None
+            told = next((line for line in worker.stderr if "can't be recorded" in line), "")
+            is_alive = worker.poll() is None
+            obstacle.unlink()
+            rest = worker.communicate(timeout=60)[1]
+        finally:
+            worker.kill()
+
+    assert (told != "", is_alive, worker.returncode) == (True, True, 0), rest
+    assert json.loads(run(tmp_path, SHOW))[:4] == ["other", "special", "special#1", PAYLOAD]
+    # It was not run again for its record.
+    assert (tmp_path / "starts").read_text() == "12"
+
+
+def lay_out(folder: Path, driver: str) -> None:
+    """Write an application."""
+    for name, source in (
+        ("config/cache.py", CACHE),
+        ("config/database.py", DATABASE),
+        ("config/queue.py", QUEUE % driver),
+        ("app/__init__.py", ""),
+        ("app/Jobs/__init__.py", ""),
+        ("app/Jobs/boom.py", JOB),
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(source)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """The environment of a program of that application."""
+    return {**os.environ, "PYTHONPATH": str(folder), "APP_ENV": "testing"}
+
+
 def run(folder: Path, program: str, *words: str) -> str:
     """What a program says that runs in a folder."""
-    environment = {**os.environ, "PYTHONPATH": str(folder), "APP_ENV": "testing"}
     command = [sys.executable, "-c", program, *words]
-    ended = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    ended = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
