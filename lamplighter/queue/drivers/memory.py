@@ -134,6 +134,8 @@ class MemoryStore:
 
     def close(self) -> None:
         """The jobs stay, for the next worker of this process."""
+        with self._changed:
+            self._changed.notify_all()
 
     # within the lock ───────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -18,6 +18,7 @@ class Settling(Protocol):
     def end(self, delivery: "LeasedDelivery", how: How, delay: float = 0.0) -> None: ...
     def hold(self, delivery: "LeasedDelivery", delay: float) -> None: ...
     def put_back(self, delivery: "LeasedDelivery") -> None: ...
+    def has_in_hand(self, delivery: "LeasedDelivery") -> bool: ...
 
 
 class LeasedDelivery:
@@ -109,8 +110,8 @@ class LeasedDelivery:
 
     def count_crash(self) -> bool:
         """The start is counted already; it is not taken back when the worker ends."""
-        self.has_died = True
-        return True
+        self.has_died = self._settling.has_in_hand(self)
+        return self.has_died
 
 
 def _mark(payload: bytes) -> str:

@@ -17,7 +17,7 @@ class Held:
     def __init__(self) -> None:
         self._waiting: list[tuple[float, int, LeasedDelivery]] = []
         self._numbers = itertools.count()
-        self._excused: OrderedDict[tuple[str, bytes], int] = OrderedDict()
+        self._excused: OrderedDict[tuple[str, int], int] = OrderedDict()  # by hashes: a payload may be large
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -41,16 +41,16 @@ class Held:
 
     def excuse(self, delivery: LeasedDelivery) -> None:
         """It was released once more without counting its start."""
-        self._excused[delivery.queue, delivery.payload] = delivery.excused + 1
+        self._excused[delivery.queue, hash(delivery.payload)] = delivery.excused + 1
         if len(self._excused) > MOST_EXCUSED:
             self._excused.popitem(last=False)
 
     def recall(self, delivery: LeasedDelivery) -> None:
         """Tell a delivery how often it was excused, since this worker had it first."""
         if self._excused:
-            delivery.excused = self._excused.get((delivery.queue, delivery.payload), 0)
+            delivery.excused = self._excused.get((delivery.queue, hash(delivery.payload)), 0)
 
     def forget(self, delivery: LeasedDelivery) -> None:
         """It has come to an end."""
         if self._excused:
-            self._excused.pop((delivery.queue, delivery.payload), None)
+            self._excused.pop((delivery.queue, hash(delivery.payload)), None)

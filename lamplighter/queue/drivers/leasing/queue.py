@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from lamplighter.contracts import DriverDelivery, HasFurtherStart, HeldJob, Message, Sizes
@@ -16,6 +17,7 @@ from lamplighter.queue.drivers.leasing.renewing import Renewing
 from lamplighter.queue.drivers.leasing.store import Ended, How, JobStore, Taken
 from lamplighter.queue.drivers.leasing.waking import Waking
 from lamplighter.queue.failed.trace import one_line
+from lamplighter.queue.guard.ending import within
 from lamplighter.queue.worker.outages import Outages
 from lamplighter.support.forking import watch
 
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 ARRIVED = object()  # the token of news; any other token makes `pop` return
 AWAY = 1.0  # seconds until a store that did not answer is asked again
 LAST = 0.2  # seconds between two tries to tell it the last ends
+LEFT = 1.0  # seconds that a job may wait here after it was taken: a worker that is paused or full leaves it to others
 TOGETHER = 500  # messages of one push
 TOGETHER_BYTES = 4 * 1024 * 1024
 
@@ -60,10 +63,14 @@ class LeasingQueue:
         self._bell: SimpleQueue[object] = SimpleQueue()
         self._slots = 1
         self._ready: deque[LeasedDelivery] = deque()
-        self._in_hand: set[LeasedDelivery] = set()
+        self._in_hand: dict[LeasedDelivery, None] = {}  # in the order in which they were taken
         self._held = Held()
         self._ended: list[Ended] = []
         self._look_at = 0.0
+        self._taken_at = 0.0
+        self._news = 0
+        self._is_away = False
+        self._is_closing = False
         self._is_empty = False
         self._renewing: Renewing | None = None
         self._waking: Waking | None = None
@@ -113,21 +120,23 @@ class LeasingQueue:
         """Begin to renew leases, and to wait for news of the store."""
         self._bell = bell
         self._slots = slots
-        self._renewing = Renewing(self._store, lambda: tuple(self._in_hand), self._tell_ended)
+        self._is_closing = False
+        self._renewing = Renewing(self._store, lambda: tuple(self._in_hand), self._look_after)
         self._waking = Waking(self._store, lambda: self._going(names), self._on_news)
         self._renewing.start()
         self._waking.start()
 
     def pop(self, names: Sequence[str], wait: float) -> LeasedDelivery | None:
         """The next delivery, the first name first; None after `wait` seconds without one, or when the bell rang."""
-        if self._waking is None:
+        waking = self._waking
+        if waking is None:
             raise QueueError(f"The connection {self.connection!r} is not open.")
         delivery = self._next(names)
         if delivery is not None or not wait:
             return delivery
         until = time.monotonic() + wait
         while delivery is None:
-            self._waking.begin()
+            waking.begin()
             now = time.monotonic()
             if now >= until:
                 return None
@@ -153,8 +162,8 @@ class LeasingQueue:
             return
 
     def is_exhausted(self) -> bool:
-        """Whether the store had no further job when it was last asked, and none is left here."""
-        return self._is_empty and not (self._ready or self._held or self._ended)
+        """Whether the store had no further job when it was last asked, and none is left here, nor may come back."""
+        return self._is_empty and not (self._in_hand or self._ended)
 
     def polled_at(self) -> float:
         """When the thread that renews leases was last alive, on the monotonic clock."""
@@ -192,23 +201,34 @@ class LeasingQueue:
             raise QueueError(f"The connection {self.connection!r} can't do that ({what}). {self.lacks[what]}")
 
     def close(self, *, timeout: float) -> bool:
-        """Give back what was not run, and tell what has ended; False where the store did not hear it in time."""
+        """Give back what was not run, and tell what has ended; False where the store did not hear it in time.
+
+        Any thread may call it, whatever the others hang in: the one that watches does, at the end of an overdue job.
+        """
         until = time.monotonic() + timeout
-        for thread in (self._waking, self._renewing):
+        waking, renewing = self._waking, self._renewing
+        self._waking = None  # nothing is popped any more
+        self._is_closing = True
+        for thread in (waking, renewing):
             if thread is not None:
-                thread.end(timeout=min(AWAY, timeout / 4))
-        for delivery in [*self._ready, *self._in_hand]:
-            self._give_back(delivery)
-        done = self._tell_last(until)
-        self._waking = self._renewing = None
+                thread.end()
+        is_told = not (self._in_hand or self._ended or self._asking.locked())
+        if not is_told:
+            # In a thread of its own, since a store may take longer than there is time.
+            within(timeout, lambda: self._tell_last(until))
+            is_told = not (self._in_hand or self._ended)
         self._store.close()
-        return done
+        for thread in (waking, renewing):
+            if thread is not None:
+                thread.await_end(timeout=max(0.0, min(AWAY, until - time.monotonic())))
+        self._renewing = None
+        return is_told
 
     # for deliveries ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def end(self, delivery: LeasedDelivery, how: How, delay: float = 0.0) -> None:
         """The lease of a delivery ends; the store hears of it with the next start."""
-        self._in_hand.discard(delivery)
+        self._in_hand.pop(delivery, None)
         if how is How.EXCUSED:
             self._held.excuse(delivery)
         elif how is not How.GIVEN_BACK:
@@ -227,23 +247,58 @@ class LeasingQueue:
         """It is popped again, before any other."""
         self._ready.appendleft(delivery)
 
+    def has_in_hand(self, delivery: LeasedDelivery) -> bool:
+        """Whether it has not ended yet."""
+        return delivery in self._in_hand
+
     # the thread that pops ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _next(self, names: Sequence[str]) -> LeasedDelivery | None:
-        held = self._held.take_due(time.monotonic()) if self._held else None
-        if held is not None:
-            return held
-        if not self._ready and (self._ended or time.monotonic() >= self._look_at):
+        if self._held:
+            held = self._held.take_due(time.monotonic())
+            if held is not None and self._is_ours(held):
+                return held
+        if self._paused and self._ready:
+            self._leave_paused()
+        is_fresh = False
+        if not self._ready and ((self._ended and not self._is_away) or time.monotonic() >= self._look_at):
             self._look(names)
+            is_fresh = True
         while self._ready:
-            delivery = self._ready.popleft()
-            if delivery.lease.is_lost:
-                self._in_hand.discard(delivery)
-            elif delivery.queue in self._paused:
-                self._give_back(delivery)
-            else:
+            try:
+                delivery = self._ready.popleft()
+            except IndexError:  # the thread that looks after them has just given it back
+                return None
+            if not self._is_ours(delivery):
+                continue
+            lasts = is_fresh or self._lasts(delivery)
+            if lasts:
                 return delivery
+            if lasts is None:
+                return None
         return None
+
+    def _is_ours(self, delivery: LeasedDelivery) -> bool:
+        """Whether its lease is not known to have run out; such a one is left to others."""
+        if delivery.lease.is_lost:
+            self._in_hand.pop(delivery, None)
+        return not delivery.lease.is_lost
+
+    def _lasts(self, delivery: LeasedDelivery) -> bool | None:
+        """Whether the lease of a job holds that has waited here; None where the store is away.
+
+        Of a process that was frozen it may have run out, and the thread that renews has not seen it yet.
+        """
+        renewing = self._renewing
+        if renewing is None or time.monotonic() < renewing.valid_from + self._store.seconds:
+            return True
+        try:
+            delivery.lease.is_lost = bool(self._store.renew([delivery.lease]))
+        except Unavailable:
+            self._ready.appendleft(delivery)
+            self._look_at = time.monotonic() + AWAY
+            return None
+        return self._is_ours(delivery)
 
     def _look(self, names: Sequence[str]) -> None:
         """Tell the store what has ended, and take what there is for the slots that are free."""
@@ -251,24 +306,29 @@ class LeasingQueue:
         if self._paused:
             names = self._going(names)
             most = most if names else 0
+        seen = self._news
         with self._asking:
+            if self._is_closing:
+                return
             taken = self._take(names if most else (), most)
-        if taken is None:
-            return
-        now = time.monotonic()
-        for lease in taken.leases:
-            delivery = LeasedDelivery(lease, self)
-            self._held.recall(delivery)
-            self._in_hand.add(delivery)
-            self._ready.append(delivery)
-        self._is_empty = not taken.leases and most > 0 and not self._paused
-        if taken.leases:
-            self._look_at = 0.0
-            if self._waking is not None:
-                self._waking.pause()
-        else:
-            next_due = self._store.look_every if taken.next_due is None else taken.next_due
-            self._look_at = now + min(self._store.look_every, next_due)
+            if taken is None:
+                return
+            for lease in taken.leases:
+                delivery = LeasedDelivery(lease, self)
+                self._held.recall(delivery)
+                self._in_hand[delivery] = None
+                self._ready.append(delivery)
+            self._is_empty = not taken.leases and most > 0 and not self._paused
+            if taken.leases:
+                self._look_at = 0.0
+                self._taken_at = time.monotonic()
+            elif self._news != seen:
+                self._look_at = 0.0
+            else:
+                next_due = self._store.look_every if taken.next_due is None else taken.next_due
+                self._look_at = time.monotonic() + min(self._store.look_every, next_due)
+        if taken.leases and self._waking is not None:
+            self._waking.pause()
 
     def _going(self, names: Sequence[str]) -> Sequence[str]:
         """Those of the queues that are not paused."""
@@ -281,41 +341,72 @@ class LeasingQueue:
             taken = self._store.take(names, most, self._ended[:count])
         except Unavailable as error:
             self._look_at = time.monotonic() + AWAY
+            self._is_away = True
             self._is_empty = False
             reason = one_line(error)
             if self._outages.is_new(reason):
                 log.warning("the store of the queue is away; no job is taken", extra={"reason": reason})
             return None
+        self._is_away = False
         del self._ended[:count]
         return taken
 
-    def _tell_ended(self) -> None:
-        """Tell of ends that wait for a start which does not follow."""
-        if self._ended and self._asking.acquire(blocking=False):
+    # other threads ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _look_after(self) -> None:
+        """Give back what nobody comes for, and tell of ends that wait for a start which does not follow."""
+        is_early = self._is_away and time.monotonic() < self._look_at
+        if not (self._ended or self._ready) or is_early or not self._asking.acquire(blocking=False):
+            return
+        try:
+            if self._ready and time.monotonic() - self._taken_at > LEFT:
+                self._leave_to_others()
+            if self._ended and self._take((), 0) is not None:
+                # What was released may be due, and the last look was before it.
+                self._is_empty = False
+                self._look_at = 0.0
+        finally:
+            self._asking.release()
+
+    def _leave_to_others(self) -> None:
+        """The last one first, so that they stand in their order; what was begun in a call stays."""
+        while self._ready:
             try:
-                self._take((), 0)
-            finally:
-                self._asking.release()
+                delivery = self._ready.pop()
+            except IndexError:  # the thread that pops has just taken it
+                return
+            if delivery.singly or delivery.failure is not None:
+                self._ready.append(delivery)
+                return
+            self.end(delivery, How.GIVEN_BACK)
+
+    def _leave_paused(self) -> None:
+        for delivery in reversed([one for one in self._ready if one.queue in self._paused]):
+            with suppress(ValueError):  # the thread that looks after them has just given it back
+                self._ready.remove(delivery)
+                self._give_back(delivery)
 
     def _on_news(self) -> None:
+        self._news += 1
         self._look_at = 0.0
         self._bell.put(ARRIVED)
 
-    def _give_back(self, delivery: LeasedDelivery) -> None:
-        self.end(delivery, How.RELEASED if delivery.has_died else How.GIVEN_BACK)
-
-    def _tell_last(self, until: float) -> bool:
-        while self._ended:
-            left = until - time.monotonic()
-            if left <= 0 or not self._asking.acquire(timeout=left):
-                return False
+    def _tell_last(self, until: float) -> None:
+        while (left := until - time.monotonic()) > 0 and self._asking.acquire(timeout=left):
             try:
-                is_told = self._take((), 0) is not None
+                self._ready.clear()
+                for delivery in reversed(list(self._in_hand)):
+                    self._give_back(delivery)
+                if not self._ended or self._take((), 0) is not None:
+                    return
             finally:
                 self._asking.release()
-            if not is_told:
-                time.sleep(max(0.0, min(LAST, until - time.monotonic())))
-        return True
+            time.sleep(max(0.0, min(LAST, until - time.monotonic())))
+
+    def _give_back(self, delivery: LeasedDelivery) -> None:
+        """The start of a job counts that its worker has died of, or that has failed and is not recorded."""
+        has_run = delivery.has_died or delivery.failure is not None
+        self.end(delivery, How.RELEASED if has_run else How.GIVEN_BACK)
 
 
 def _parts(messages: Iterable[Message]) -> Iterable[list[Message]]:

@@ -21,22 +21,23 @@ class Renewing(threading.Thread):
     """Renews the leases of what is in hand, whatever the thread that pops is doing.
 
     Args:
-        tell_ended: called twice a second, so that the store hears of ends also where no start follows.
+        look_after: called twice a second, so that the store hears of ends also where no start follows.
 
     Attributes:
         looked_at: when this thread was last alive, on the monotonic clock.
+        valid_from: all leases in hand have been taken or renewed since then.
     """
 
     def __init__(
-        self, store: JobStore, in_hand: Callable[[], Collection[LeasedDelivery]], tell_ended: Callable[[], object]
+        self, store: JobStore, in_hand: Callable[[], Collection[LeasedDelivery]], look_after: Callable[[], object]
     ) -> None:
         super().__init__(name="lamplighter-leases", daemon=True)
         self.looked_at = time.monotonic()
         self._store = store
         self._in_hand = in_hand
-        self._tell_ended = tell_ended
+        self._look_after = look_after
         self._every = store.seconds / PART
-        self._renewed_at = time.monotonic()
+        self.valid_from = time.monotonic()
         self._ended = threading.Event()
         self._outages = Outages()
 
@@ -45,15 +46,26 @@ class Renewing(threading.Thread):
         tick = min(TICK, self._every / 2)
         while not self._ended.wait(tick):
             self.looked_at = time.monotonic()
-            self._tell_ended()
-            if self.looked_at - self._renewed_at >= self._every:
+            # First: what is told may take as long as a lease lasts.
+            if self.looked_at - self.valid_from >= self._every:
                 self._renew()
+            self._tell()
 
-    def end(self, *, timeout: float) -> None:
+    def end(self) -> None:
         """Renew no more."""
         self._ended.set()
+
+    def await_end(self, *, timeout: float) -> None:
+        """Wait until nothing is renewed any more."""
         if self.is_alive() and threading.current_thread() is not self:
             self.join(timeout)
+
+    def _tell(self) -> None:
+        try:
+            self._look_after()
+        except Exception as error:  # the thread that pops meets it, too, and ends the worker where it lasts
+            if self._outages.is_new(one_line(error)):
+                log.exception("the store can't be told which jobs have ended")
 
     def _renew(self) -> None:
         began = time.monotonic()
@@ -67,9 +79,9 @@ class Renewing(threading.Thread):
             return
         except Exception:
             log.exception("the leases of jobs can't be renewed; others may run them, too")
-            self._renewed_at = began  # asked again when it is due, not twice a second
+            self.valid_from = began  # asked again when it is due, not twice a second
             return
-        self._renewed_at = began
+        self.valid_from = began
         in_hand = set(self._in_hand())
         for lease in lost:
             if deliveries[lease] in in_hand:  # else it has ended meanwhile

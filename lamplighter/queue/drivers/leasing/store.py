@@ -121,5 +121,5 @@ class JobStore(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Let go of the connections. A `wait` that is under way in another thread ends soon, by an error or without."""
         ...
