@@ -1,0 +1,186 @@
+"""What a `JobStore` promises of the jobs that it has given out."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import pytest
+
+from lamplighter.errors import Unavailable
+from lamplighter.queue.drivers.leasing.store import Ended, How, JobStore
+from lamplighter.testing.conformance.asking import again, gather, take, take_now
+from lamplighter.testing.conformance.base import Conformance, attempts_of, message, needs, number_of
+from lamplighter.testing.waiting import LONG
+
+Losing = Callable[[JobStore], AbstractContextManager[object]]
+
+
+class OnStores(Conformance):
+    """The stores of two workers."""
+
+    @pytest.fixture
+    def connect_store(self) -> Callable[[], JobStore]:
+        """What makes one more store that has the same jobs, with leases of `lease` seconds."""
+        raise NotImplementedError(f"{type(self).__name__} needs a fixture `connect_store`.")
+
+    @pytest.fixture
+    def lose_answers(self) -> Losing | None:
+        """What makes a body in which each call of a store takes effect, and raises Unavailable; None where none can."""
+        return None
+
+    @pytest.fixture
+    def cut(self) -> Callable[[], object] | None:
+        """What cuts all connections to the server, which goes on; None where there is none."""
+        return None
+
+    @pytest.fixture
+    def store(self, connect_store: Callable[[], JobStore]) -> Iterator[JobStore]:
+        """The store of one worker."""
+        store = connect_store()
+        yield store
+        store.close()
+
+    @pytest.fixture
+    def other(self, connect_store: Callable[[], JobStore]) -> Iterator[JobStore]:
+        """The store of another worker."""
+        store = connect_store()
+        yield store
+        store.close()
+
+
+class LeaseConformance(OnStores):
+    """Ends, leases, and connections that break; a part of `StoreConformance`."""
+
+    # ends ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def test_what_ends_and_what_begins_are_told_in_one_call(self, store: JobStore, queues: tuple[str, str]) -> None:
+        store.push(queues[0], [message(1), message(2)], 0)
+        [first] = take(store, queues)
+
+        [second] = store.take(queues, 1, [Ended(first, How.DELETED)]).leases
+
+        assert {number_of(first.payload), number_of(second.payload)} == {1, 2}
+        assert take_now(store, queues, [Ended(second, How.DELETED)]) == []
+
+    @pytest.mark.parametrize("how", How)
+    def test_an_end_that_is_told_twice_ends_once(self, store: JobStore, queues: tuple[str, str], how: How) -> None:
+        store.push(queues[0], [message()], 0)
+        [lease] = take(store, queues)
+        end = Ended(lease, how, 0.0)
+
+        store.take((), 0, [end])
+        store.take((), 0, [end])
+
+        assert len(take(store, queues, most=5, seconds=0.1 if how is How.DELETED else LONG)) == (how is not How.DELETED)
+        assert take_now(store, queues) == []
+
+    @needs("delays")
+    def test_a_release_counts_its_start_and_is_never_early(self, store: JobStore, queues: tuple[str, str]) -> None:
+        store.push(queues[0], [message()], 0)
+        [lease] = take(store, queues)
+        began = time.monotonic()
+
+        again = store.take(queues, 1, [Ended(lease, How.RELEASED, self.step)]).leases or take(store, queues)
+
+        assert self.step <= time.monotonic() - began < self.step + self.late
+        assert [attempts_of(lease.payload, lease.retries) for lease in again] == [2]
+
+    @needs("excuses")
+    def test_an_excused_start_does_not_count(self, store: JobStore, queues: tuple[str, str]) -> None:
+        store.push(queues[0], [message()], 0)
+        [lease] = take(store, queues)
+
+        for _ in range(3):
+            [lease] = take(store, queues, ended=[Ended(lease, How.EXCUSED, 0.0)])
+
+        assert attempts_of(lease.payload, lease.retries) == 1
+        [lease] = take(store, queues, ended=[Ended(lease, How.RELEASED, 0.0)])
+        assert attempts_of(lease.payload, lease.retries) == 2
+
+    @needs("two workers", "excuses")
+    def test_what_is_given_back_has_not_been_started(
+        self, store: JobStore, other: JobStore, queues: tuple[str, str]
+    ) -> None:
+        store.push(queues[0], [message(1), message(2)], 0)
+        [lease] = take(store, queues)
+        store.take((), 0, [Ended(lease, How.GIVEN_BACK)])
+
+        [again] = take(other, queues)
+
+        assert attempts_of(again.payload, again.retries) == 1
+        assert not again.has_crashed
+        if "first again" not in self.lacks and "order" not in self.lacks:
+            assert number_of(again.payload) == 1
+
+    # leases ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @needs("two workers", "leases")
+    def test_a_lease_that_ran_out_is_anothers_and_its_late_end_changes_nothing(
+        self, store: JobStore, other: JobStore, queues: tuple[str, str]
+    ) -> None:
+        store.push(queues[0], [message(n) for n in range(4)], 0)
+        mine = gather(store, queues, 4)
+        assert take_now(other, queues) == []  # the leases hold
+
+        theirs = gather(other, queues, 4)
+        lost = store.renew(mine)
+        store.take((), 0, [Ended(lease, how) for lease, how in zip(mine, How, strict=True)])
+
+        assert set(map(id, lost)) == set(map(id, mine))
+        assert [attempts_of(lease.payload, lease.retries) for lease in theirs] == [2] * 4
+        assert not other.renew(theirs)
+        assert take_now(store, queues) == []
+        assert take_now(other, queues, [Ended(lease, How.DELETED) for lease in theirs]) == []
+
+    @needs("two workers", "leases")
+    def test_a_lease_that_is_renewed_lasts(self, store: JobStore, other: JobStore, queues: tuple[str, str]) -> None:
+        store.push(queues[0], [message()], 0)
+        [lease] = take(store, queues)
+        until = time.monotonic() + 1.5 * self.lease
+
+        while time.monotonic() < until:
+            assert not store.renew([lease])
+            assert take_now(other, queues) == []
+            threading.Event().wait(self.lease / 5)
+
+        assert take_now(other, queues, []) == []
+        assert take_now(store, queues, [Ended(lease, How.DELETED)]) == []
+
+    # broken connections ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def test_a_lost_answer_costs_a_job_no_start(
+        self, store: JobStore, queues: tuple[str, str], lose_answers: Losing | None
+    ) -> None:
+        if lose_answers is None:
+            pytest.skip("the driver's tests give no `lose_answers`")
+        store.push(queues[0], [message(1), message(2)], 0)
+        [first] = take(store, queues)
+        ended = [Ended(first, How.DELETED)]
+        with lose_answers(store), pytest.raises(Unavailable):
+            store.take(queues, 1, ended)
+
+        [second] = take(store, queues, ended=ended)
+
+        assert {number_of(lease.payload) for lease in (first, second)} == {1, 2}
+        assert attempts_of(second.payload, second.retries) == 1
+        assert not second.has_crashed
+        assert take_now(store, queues, [Ended(second, How.DELETED)]) == []
+
+    def test_a_connection_that_was_cut_is_made_again(
+        self, store: JobStore, queues: tuple[str, str], cut: Callable[[], object] | None
+    ) -> None:
+        if cut is None:
+            pytest.skip("the driver's tests give no `cut`")
+        store.push(queues[0], [message(1), message(2)], 0)
+        [first] = take(store, queues)
+        cut()
+
+        [second] = take(store, queues, ended=[Ended(first, How.DELETED)])
+        cut()
+        again(lambda: store.renew([second]))
+        cut()
+        again(lambda: store.push(queues[0], [message(3)], 0))
+        [third, *_] = take(store, queues, ended=[Ended(second, How.DELETED)])
+
+        assert number_of(third.payload) == 3

@@ -1,0 +1,208 @@
+"""What worker processes promise on a connection: they are killed, frozen, restarted, sent into maintenance mode."""
+
+import base64
+import json
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from lamplighter.contracts import Message
+from lamplighter.testing.conformance.base import Conformance, message, needs, payload
+from lamplighter.testing.project import CONNECTION, Project
+from lamplighter.testing.waiting import LONG, wait_for
+
+Push = Callable[..., None]
+
+# Ends as a machine does whose current fails, as soon as the push has returned.
+PUSH_AND_DIE = """
+import os, signal, sys
+sys.path.insert(0, ".")
+from bootstrap.app import create_app
+from lamplighter.contracts import Message
+from lamplighter.queue.manager import QueueManager
+queue = create_app().bootstrap().make(QueueManager).connection({connection!r})
+queue.push(Message({payload!r}), queue={queue!r})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+class ProcessConformance(Conformance):
+    """A driver gives `config`."""
+
+    @pytest.fixture(params=[1, 2], ids=["one queue", "two queues"])
+    def names(self, request: pytest.FixtureRequest, queues: tuple[str, str]) -> tuple[str, ...]:
+        """The queues of the workers."""
+        return queues[: request.param]
+
+    @pytest.fixture
+    def push(self, request: pytest.FixtureRequest, project: Project, queues: tuple[str, str]) -> Push:
+        """What pushes messages on one queue after the other; the next worker does where jobs end with their process."""
+
+        def push(*messages: Message, names: tuple[str, ...] = queues) -> None:
+            queue = None if "outlives" in self.lacks else request.getfixturevalue("connect")()
+            for place, one in enumerate(messages):
+                name = names[place % len(names)]
+                if queue is None:
+                    project.push_at_start(one, name)
+                else:
+                    queue.push(one, queue=name)
+
+        return push
+
+    # pools ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def test_a_pool_of_processes_runs_each_job_once(self, project: Project, push: Push, names: tuple[str, ...]) -> None:
+        push(*(message(n) for n in range(10)), Message(b"{"), names=names)
+
+        worker = project.worker("--pool=process", "-c", "2", "--stop-when-empty", queues=names)
+
+        assert worker.wait(LONG) == 0, project.log()
+        assert sorted(project.numbers("end")) == list(range(10))
+        [recorded] = project.events("recorded")
+        assert base64.b64decode(recorded["payload"]) == b"{"
+        assert recorded["connection"] == CONNECTION
+
+    @needs("delays")
+    def test_a_job_that_kills_its_slot_is_started_as_often_as_it_may_be(
+        self, project: Project, push: Push, queues: tuple[str, str]
+    ) -> None:
+        push(message(1, kill=1), message(2, kill=9), message(3))
+
+        worker = project.worker("--pool=process", "-c", "2", "--tries=2", queues=queues)
+        project.wait_for("end", number=1)
+        project.wait_for("end", number=3)
+        project.wait_for("recorded")
+
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(LONG) == 0, project.log()
+        assert project.attempts("end", 1) == [2]
+        assert project.attempts("start", 2) == [1, 2]
+
+    # timeouts ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @pytest.mark.parametrize("pool", ["solo", "process"])
+    def test_a_job_that_has_overrun_fails_with_its_bytes(
+        self, project: Project, push: Push, queues: tuple[str, str], pool: str
+    ) -> None:
+        hangs = payload(1, gate="never")
+        push(Message(hangs))
+
+        worker = project.worker(f"--pool={pool}", "--timeout=0.5", queues=queues)
+        project.wait_for("recorded")
+        if pool == "process":
+            worker.send_signal(signal.SIGTERM)
+        status = worker.wait(LONG)
+
+        [recorded] = project.events("recorded")
+        assert status == (137 if pool == "solo" else 0)
+        assert {**json.loads(base64.b64decode(recorded["payload"])), "attempts": 0} == json.loads(hangs)
+        assert (recorded["queue"], recorded["error"]) == (queues[0], "JobTimedOut")
+
+    # kills ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @needs("outlives")
+    def test_what_push_has_acknowledged_is_safe(self, project: Project, queues: tuple[str, str]) -> None:
+        program = PUSH_AND_DIE.format(connection=CONNECTION, payload=payload(1), queue=queues[1])
+        project.python(program)
+
+        project.worker("--stop-when-empty", queues=queues).wait(LONG)
+
+        assert project.attempts("end", 1) == [1]
+
+    @needs("outlives", "leases", "two workers")
+    def test_attempts_survive_a_kill(self, project: Project, push: Push, names: tuple[str, ...]) -> None:
+        push(*(message(n, gate="shut") for n in range(3)), names=names)
+        first = project.worker("--pool=thread", "-c", "2", "--tries=2", queues=names)
+        project.wait_for("start", 2)
+        begun = set(project.numbers("start"))
+
+        first.kill()
+        first.wait(LONG)
+        project.open_gate("shut")
+        second = project.worker("--tries=2", "--pool=thread", "-c", "2", queues=names)
+        project.wait_for("end", 3)
+
+        second.send_signal(signal.SIGTERM)
+        assert second.wait(LONG) == 0, project.log()
+        assert len(begun) == 2
+        for n in range(3):
+            assert project.attempts("end", n) == [2 if n in begun else 1]
+
+    @needs("outlives", "leases", "two workers")
+    def test_a_job_that_kills_each_worker_fails_after_its_tries(
+        self, project: Project, push: Push, names: tuple[str, ...]
+    ) -> None:
+        kills = payload(1, kill=9)
+        push(Message(kills), names=names)
+
+        for start in (1, 2):
+            worker = project.worker("--tries=2", queues=names)
+            assert worker.wait(LONG) == -signal.SIGKILL, project.log()
+            assert project.attempts("start", 1) == list(range(1, start + 1))
+        push(message(2), names=names)
+        last = project.worker("--tries=2", queues=names)
+        project.wait_for("recorded")
+        project.wait_for("end", number=2)
+
+        last.send_signal(signal.SIGTERM)
+        assert last.wait(LONG) == 0, project.log()
+        [recorded] = project.events("recorded")
+        assert project.attempts("start", 1) == [1, 2]
+        assert {**json.loads(base64.b64decode(recorded["payload"])), "attempts": 0} == json.loads(kills)
+        assert (recorded["queue"], recorded["error"]) == (names[0], "MaxAttemptsExceeded")
+
+    @needs("outlives", "leases", "two workers")
+    def test_the_late_end_of_a_frozen_worker_changes_nothing(
+        self, project: Project, push: Push, queues: tuple[str, str]
+    ) -> None:
+        push(message(1, gate="first"))
+        frozen = project.worker("--max-jobs=1", "--tries=3", queues=queues)
+        project.wait_for("start")
+        frozen.send_signal(signal.SIGSTOP)
+
+        second = project.worker("--tries=3", queues=queues)
+        project.wait_for("start", 2)
+        second.send_signal(signal.SIGSTOP)  # before its handler can end: the gate opens only now
+        project.open_gate("first")
+        frozen.send_signal(signal.SIGCONT)
+        frozen.wait(LONG)
+        second.kill()
+        second.wait(LONG)
+        third = project.worker("--tries=3", queues=queues)
+        project.wait_for("start", 3)
+
+        third.send_signal(signal.SIGTERM)
+        assert third.wait(LONG) == 0, project.log()
+        assert project.attempts("start", 1) == [1, 2, 3]
+        assert project.attempts("end", 1) == [1, 3]
+
+    # what operators do ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    @pytest.mark.parametrize("pool", ["solo", "process"])
+    def test_idle_workers_restart_when_they_are_told(
+        self, project: Project, push: Push, queues: tuple[str, str], pool: str
+    ) -> None:
+        push(message(1))
+        worker = project.worker(f"--pool={pool}", queues=queues)
+        project.wait_for("end")
+
+        project.artisan("queue:restart")
+
+        assert worker.wait(LONG) == 0, project.log()
+        assert "restart_signal" in project.log()
+
+    def test_in_maintenance_mode_jobs_wait(self, project: Project, push: Push, queues: tuple[str, str]) -> None:
+        push(message(1), message(2))
+        project.artisan("down")
+        worker = project.worker(queues=queues)
+        wait_for(lambda: "maintenance" in project.log(), what="the worker's word")
+        begun = project.events("start")
+
+        project.artisan("up")
+        project.wait_for("end", 2)
+
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(LONG) == 0, project.log()
+        assert begun == []
+        assert sorted(project.numbers("end")) == [1, 2]

@@ -1,0 +1,330 @@
+"""What a connection promises to the worker that pops from it."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+
+from lamplighter.contracts import DriverDelivery, Message, WorkQueue
+from lamplighter.errors import QueueError, Unavailable
+from lamplighter.testing.conformance.base import Conformance, attempts_of, message, needs, number_of
+from lamplighter.testing.conformance.bytes import HOSTILE
+from lamplighter.testing.waiting import LONG
+
+MANY = 700  # messages of one bulk: more than a driver sends in one call
+
+
+class Hand:
+    """One worker's connection, open."""
+
+    def __init__(self, queue: WorkQueue, names: Sequence[str], *, slots: int = 1) -> None:
+        self.queue = queue
+        self.bell: SimpleQueue[object] = SimpleQueue()
+        self._names = names
+        queue.open(names, self.bell, slots=slots)
+
+    def pop(self, seconds: float = LONG) -> DriverDelivery:
+        """The next job; it must come within so many seconds."""
+        delivery = self.look(seconds)
+        assert delivery is not None, f"no job came within {seconds:g} s"
+        return delivery
+
+    def look(self, seconds: float) -> DriverDelivery | None:
+        """The next job, or None after so many seconds."""
+        until = time.monotonic() + seconds
+        while True:
+            delivery = self.queue.pop(self._names, max(0.0, until - time.monotonic()))
+            if delivery is not None or time.monotonic() >= until:
+                return delivery
+
+    def close(self) -> bool:
+        """Leave as a worker does."""
+        return self.queue.close(timeout=5)
+
+
+Open = Callable[..., Hand]
+
+
+class QueueConformance(Conformance):
+    """A driver gives `connect`, or `config` where each connection that is made from it has the same jobs."""
+
+    @pytest.fixture
+    def opened(self, connect: Callable[[], WorkQueue], queues: tuple[str, str]) -> Iterator[Open]:
+        """What opens one more connection, of both queues unless others are named, as one more worker would."""
+        hands: list[Hand] = []
+
+        def opened(names: Sequence[str] = queues, **options: Any) -> Hand:
+            hands.append(Hand(connect(), names, **options))
+            return hands[-1]
+
+        yield opened
+        for hand in hands:
+            with suppress(QueueError):
+                hand.close()
+
+    # pushing ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @needs("two workers")
+    @pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE)
+    def test_any_bytes_are_refused_or_come_as_they_were_pushed(
+        self, connect: Callable[[], WorkQueue], opened: Open, queues: tuple[str, str], raw: bytes
+    ) -> None:
+        try:
+            connect().push(Message(raw), queue=queues[0])
+        except Unavailable:
+            raise
+        except QueueError:
+            return
+
+        delivery = opened().pop()
+
+        assert delivery.payload == raw
+        assert delivery.queue == queues[0]
+        assert delivery.position
+        delivery.delete()
+
+    @needs("two workers")
+    def test_many_jobs_are_pushed_and_each_is_popped_by_one_of_two_workers(
+        self, connect: Callable[[], WorkQueue], opened: Open, queues: tuple[str, str]
+    ) -> None:
+        count = connect().bulk((message(n) for n in range(MANY)), queue=queues[1])
+        left = threading.Semaphore(MANY)
+
+        def drain(hand: Hand) -> list[int]:
+            found: list[int] = []
+            while left.acquire(blocking=False):
+                delivery = hand.look(0.1)
+                if delivery is None:
+                    left.release()
+                    continue
+                found.append(number_of(delivery.payload))
+                delivery.delete()
+            return found
+
+        with ThreadPoolExecutor(2) as pool:
+            first, second = pool.map(drain, [opened(), opened(slots=8)])
+
+        assert count == MANY
+        assert sorted(first + second) == list(range(MANY))
+
+    # popping ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def test_without_a_job_a_pop_ends_in_time_or_when_the_bell_rings(self, opened: Open) -> None:
+        hand = opened()
+        began = time.monotonic()
+        assert hand.queue.pop(hand._names, 0) is None
+        assert hand.queue.pop(hand._names, 0.2) is None
+        in_time = time.monotonic() - began
+
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(hand.queue.pop, hand._names, LONG)
+            hand.bell.put(None)
+            rung = waiting.result(self.late)
+
+        assert 0.2 <= in_time < 0.2 + self.late
+        assert rung is None
+
+    @needs("two workers")
+    def test_an_idle_worker_pops_what_another_process_pushes(
+        self, connect: Callable[[], WorkQueue], opened: Open, queues: tuple[str, str]
+    ) -> None:
+        hand = opened()
+        pushing = connect()
+        assert hand.look(0) is None
+
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(hand.look, LONG)
+            pushing.push(message(7), queue=queues[1])
+            delivery = waiting.result(self.late)
+
+        assert delivery is not None
+        assert number_of(delivery.payload) == 7
+
+    @needs("priority")
+    def test_a_later_queue_waits_while_an_earlier_one_has_a_job(self, opened: Open, queues: tuple[str, str]) -> None:
+        hand = opened()
+        high, low = queues
+        hand.queue.bulk([message(0), message(1), message(2)], queue=low)
+        hand.queue.push(message(10), queue=high)
+
+        popped: list[int] = []
+        pushes: tuple[int | None, ...] = (11, 12, None, None, None)
+        for n in pushes:
+            delivery = hand.pop()
+            popped.append(number_of(delivery.payload))
+            if n is not None:
+                hand.queue.push(message(n), queue=high)
+            delivery.delete()
+
+        assert popped[:3] == [10, 11, 12]
+        assert sorted(popped[3:]) == [0, 1]
+
+    @needs("order")
+    def test_jobs_come_in_the_order_of_their_pushes(self, opened: Open, queues: tuple[str, str]) -> None:
+        hand = opened(slots=3)
+        for n in range(7):
+            hand.queue.push(message(n), queue=queues[1])
+
+        popped = []
+        for _ in range(7):
+            delivery = hand.pop()
+            popped.append(number_of(delivery.payload))
+            delivery.delete()
+
+        assert popped == list(range(7))
+
+    @needs("delays")
+    def test_a_delayed_job_is_never_early(self, opened: Open, queues: tuple[str, str]) -> None:
+        hand = opened()
+        began = time.monotonic()
+        hand.queue.push(message(1), queue=queues[0], delay=self.step)
+
+        delivery = hand.pop()
+
+        assert self.step <= time.monotonic() - began < self.step + self.late
+        assert attempts_of(delivery.payload, delivery.retries) == 1
+
+    def test_the_queues_are_exhausted_when_all_is_popped_and_settled(
+        self, opened: Open, queues: tuple[str, str]
+    ) -> None:
+        hand = opened()
+        for n, name in enumerate(queues):
+            hand.queue.push(message(n), queue=name)
+
+        first = hand.pop()
+        assert not hand.queue.is_exhausted()
+        first.delete()
+        hand.pop().delete()
+
+        assert hand.look(0.1) is None
+        assert hand.queue.is_exhausted()
+        assert hand.queue.stall(is_busy=False) is None
+        assert time.monotonic() - hand.queue.polled_at() < self.late
+
+    # settling ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @needs("delays")
+    def test_a_release_counts_and_an_excused_one_does_not(self, opened: Open, queues: tuple[str, str]) -> None:
+        hand = opened()
+        hand.queue.push(message(1), queue=queues[0])
+        attempts, excused = [], []
+        hand.pop().release(self.step)
+        released = time.monotonic()
+
+        delivery = hand.pop()
+        waited = time.monotonic() - released
+        attempts.append(attempts_of(delivery.payload, delivery.retries))
+        if "excuses" not in self.lacks:
+            for _ in range(2):
+                delivery.release(0, counted=False)
+                delivery = hand.pop()
+                attempts.append(attempts_of(delivery.payload, delivery.retries))
+                excused.append(delivery.excused)
+
+        assert self.step <= waited
+        assert set(attempts) == {2}
+        assert excused in ([], [1, 2])
+        delivery.delete()
+
+    def test_what_is_put_back_is_the_next_and_was_started_once(self, opened: Open, queues: tuple[str, str]) -> None:
+        hand = opened()
+        for n in (1, 2):
+            hand.queue.push(message(n), queue=queues[0])
+        delivery = hand.pop()
+        number = number_of(delivery.payload)
+
+        delivery.put_back()
+        again = hand.pop()
+
+        assert number_of(again.payload) == number
+        assert attempts_of(again.payload, again.retries) == 1
+        again.delete()
+        hand.pop().delete()
+
+    @needs("two workers")
+    def test_a_failure_that_can_not_be_recorded_waits_with_its_worker(
+        self, opened: Open, queues: tuple[str, str]
+    ) -> None:
+        hand, second = opened(), opened()
+        hand.queue.push(message(1), queue=queues[0])
+        delivery, error = hand.pop(), ValueError("the job's own")
+        delivery.failure = error
+        delivery.release(0.1)
+
+        again = hand.pop()
+
+        assert again.failure is error
+        assert attempts_of(again.payload, again.retries) == 2
+        again.fail(error)
+        assert hand.look(0.1) is second.look(0.1) is None
+
+    @needs("two workers", "excuses")
+    def test_a_worker_that_leaves_gives_back_what_it_has_not_run(self, opened: Open, queues: tuple[str, str]) -> None:
+        hand = opened(slots=4)
+        for n in range(5):
+            hand.queue.push(message(n), queue=queues[0])
+        hand.pop()  # in hand, and not settled
+        hand.pop().put_back()
+
+        is_closed = hand.close()
+        second = opened()
+        left = [second.pop(self.lease / 2) for _ in range(1)]
+        left[0].delete()
+        while (delivery := second.look(0.1)) is not None:
+            left.append(delivery)
+            delivery.delete()
+
+        assert is_closed
+        numbers = [number_of(delivery.payload) for delivery in left]
+        assert sorted(numbers) == list(range(5))
+        if not self.lacks.keys() & {"order", "first again"}:
+            assert numbers == list(range(5))
+        assert {attempts_of(delivery.payload, delivery.retries) for delivery in left} == {1}
+
+    # leases ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @needs("two workers", "leases")
+    def test_a_job_that_is_longer_than_its_lease_runs_once(self, opened: Open, queues: tuple[str, str]) -> None:
+        hand, second = opened(), opened()
+        hand.queue.push(message(1), queue=queues[0])
+        delivery = hand.pop()
+
+        assert second.look(2.5 * self.lease) is None
+
+        delivery.delete()
+        assert hand.look(0.1) is second.look(0.1) is None
+
+    # operators ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @needs("sizes")
+    def test_jobs_are_counted(self, opened: Open, queues: tuple[str, str]) -> None:
+        hand = opened()
+        for n in range(3):
+            hand.queue.push(message(n), queue=queues[0])
+        hand.pop()
+
+        sizes, others = hand.queue.sizes(queues[0]), hand.queue.sizes(queues[1])
+
+        assert (sizes.pending, sizes.reserved) == (2, 1)
+        assert (others.pending, others.reserved) == (0, 0)
+
+    @needs("clear", "two workers")
+    def test_a_queue_is_cleared_and_the_other_is_not(
+        self, connect: Callable[[], WorkQueue], opened: Open, queues: tuple[str, str]
+    ) -> None:
+        operator = connect()
+        for n in range(3):
+            operator.push(message(n), queue=queues[0])
+        operator.push(message(9), queue=queues[1])
+
+        count = operator.clear(queues[0])
+
+        assert count == 3
+        hand = opened()
+        assert number_of(hand.pop().payload) == 9
+        assert hand.look(0.1) is None
