@@ -100,8 +100,9 @@ class Project:
             (folder / path).write_text(text)
         for path in ("gates", "database", "storage/framework"):
             (folder / path).mkdir(parents=True)
-        own = {"PYTHONPATH": os.pathsep.join(sys.path), "APP_ENV": "testing", "PROBES": str(folder)}
-        self.environment = {**os.environ, **own, **(environment or {})}
+        self.own_environment = {"APP_ENV": "testing", "PROBES": str(folder), **(environment or {})}
+        paths = os.pathsep.join(path for path in sys.path if path)
+        self.environment = {**os.environ, "PYTHONPATH": paths, **self.own_environment}
 
     def application(self) -> Application:
         """One more application of this project, in this process."""

@@ -88,6 +88,8 @@ class Conformance:
         """What makes one more connection to the same store, as another process would have one."""
         monkeypatch.setattr(sys, "path", [*sys.path])
         monkeypatch.setattr(Application, "current", Application.current)
+        for name, value in project.own_environment.items():
+            monkeypatch.setenv(name, value)
         applications: list[Application] = []
 
         def connect() -> WorkQueue:

@@ -4,6 +4,7 @@ import base64
 import json
 import signal
 from collections.abc import Callable
+from typing import ClassVar
 
 import pytest
 
@@ -28,7 +29,13 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 class ProcessConformance(Conformance):
-    """A driver gives `config`."""
+    """A driver gives `config`.
+
+    Attributes:
+        uncounted: of how many first crashes of a job the start may not be counted.
+    """
+
+    uncounted: ClassVar[int] = 0
 
     @pytest.fixture(params=[1, 2], ids=["one queue", "two queues"])
     def names(self, request: pytest.FixtureRequest, queues: tuple[str, str]) -> tuple[str, ...]:
@@ -127,7 +134,8 @@ class ProcessConformance(Conformance):
         assert second.wait(LONG) == 0, project.log()
         assert len(begun) == 2
         for n in range(3):
-            assert project.attempts("end", n) == [2 if n in begun else 1]
+            [attempts] = project.attempts("end", n)
+            assert 2 - self.uncounted <= attempts <= 2 if n in begun else attempts == 1
 
     @needs("outlives", "leases", "two workers")
     def test_a_job_that_kills_each_worker_fails_after_its_tries(
@@ -136,19 +144,17 @@ class ProcessConformance(Conformance):
         kills = payload(1, kill=9)
         push(Message(kills), names=names)
 
-        for start in (1, 2):
-            worker = project.worker("--tries=2", queues=names)
-            assert worker.wait(LONG) == -signal.SIGKILL, project.log()
-            assert project.attempts("start", 1) == list(range(1, start + 1))
+        workers = [project.worker("--tries=2", queues=names)]
+        while wait_for(lambda: workers[-1].poll() is not None or project.events("recorded"), what="an end") is True:
+            assert workers[-1].returncode == -signal.SIGKILL, project.log()
+            workers.append(project.worker("--tries=2", queues=names))
         push(message(2), names=names)
-        last = project.worker("--tries=2", queues=names)
-        project.wait_for("recorded")
         project.wait_for("end", number=2)
 
-        last.send_signal(signal.SIGTERM)
-        assert last.wait(LONG) == 0, project.log()
+        workers[-1].send_signal(signal.SIGTERM)
+        assert workers[-1].wait(LONG) == 0, project.log()
         [recorded] = project.events("recorded")
-        assert project.attempts("start", 1) == [1, 2]
+        assert 2 <= len(project.attempts("start", 1)) <= 2 + self.uncounted
         assert {**json.loads(base64.b64decode(recorded["payload"])), "attempts": 0} == json.loads(kills)
         assert (recorded["queue"], recorded["error"]) == (names[0], "MaxAttemptsExceeded")
 
@@ -174,8 +180,9 @@ class ProcessConformance(Conformance):
 
         third.send_signal(signal.SIGTERM)
         assert third.wait(LONG) == 0, project.log()
-        assert project.attempts("start", 1) == [1, 2, 3]
-        assert project.attempts("end", 1) == [1, 3]
+        first, second_start, last = project.attempts("start", 1)
+        assert (first, second_start, last) in {(1, 2, 3), (1, 2 - self.uncounted, 3 - self.uncounted)}
+        assert project.attempts("end", 1) == [1, last]
 
     # what operators do ─────────────────────────────────────────────────────────────────────────────────────────────
 
