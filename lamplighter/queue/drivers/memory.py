@@ -4,7 +4,7 @@ import heapq
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
@@ -60,8 +60,9 @@ class MemoryStore:
     keeps_headers = True
     lacks: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, *, seconds: float = 90.0) -> None:
+    def __init__(self, *, seconds: float = 90.0, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds
+        self._clock = clock
         self._lines: dict[str, Line] = {}
         self._number = 0
         self._changed = threading.Condition()
@@ -73,7 +74,7 @@ class MemoryStore:
     def push(self, queue: str, messages: Sequence[Message], delay: float) -> None:
         """Put them at the end of the queue."""
         with self._changed:
-            now = time.monotonic()
+            now = self._clock()
             for message in messages:
                 self._number += 1
                 self._place(Kept(self._number, queue, message, time.time()), now, delay)
@@ -82,7 +83,7 @@ class MemoryStore:
     def take(self, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> Taken:
         """Settle, then begin."""
         with self._changed:
-            now = time.monotonic()
+            now = self._clock()
             for end in ended:
                 self._settle(end, now)
             leases: list[Lease] = []
@@ -102,7 +103,7 @@ class MemoryStore:
         """Let leases begin anew."""
         lost = []
         with self._changed:
-            until = time.monotonic() + self.seconds
+            until = self._clock() + self.seconds
             for lease in leases:
                 kept, line = self._find(lease)
                 if kept is None:
@@ -122,7 +123,7 @@ class MemoryStore:
         """What is there."""
         with self._changed:
             line = self._lines.get(queue) or Line()
-            self._refresh(line, time.monotonic())
+            self._refresh(line, self._clock())
             oldest = min((kept.pushed for kept in line.ready), default=None)
             return Sizes(len(line.ready), len(line.delayed), reserved=len(line.reserved), oldest=oldest)
 

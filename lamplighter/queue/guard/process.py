@@ -68,7 +68,7 @@ class WorkerProcess:
         status = 1
         watch = self._watch(deadline, look_for_signals)
         worker.jobs.prepare()
-        self.queue.open(self.options.queues, control.bell, worker.has_further_start, slots=self.options.concurrency)
+        self.queue.open(self.options.queues, control.bell, worker.has_further_start, slots=self.options.slots)
         watch.start()
         spare_the_collector()
         self.restart.begin(lambda: control.ask_to_stop(StopReason.RESTART_SIGNAL))

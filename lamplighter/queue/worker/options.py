@@ -49,3 +49,8 @@ class WorkerOptions:
     concurrency: int = 1
     max_jobs_per_slot: int = 0
     max_memory_per_slot: int = 0
+
+    @property
+    def slots(self) -> int:
+        """How many jobs are in hand at most, of those that it may run at all."""
+        return min(self.concurrency, 1 if self.once else self.max_jobs or self.concurrency)

@@ -117,7 +117,7 @@ class Site:
         events.listen(JobProcessing, lambda event: self.when_begun(worker))
         worker.look_for_maintenance()
         worker.jobs.prepare()
-        queue.open(self.names, worker.control.bell, worker.has_further_start, slots=settings.concurrency)
+        queue.open(self.names, worker.control.bell, worker.has_further_start, slots=settings.slots)
         try:
             return worker.work()
         finally:

@@ -23,9 +23,11 @@ from lamplighter.support.forking import watch
 
 log = logging.getLogger(__name__)
 
+ENDED = object()
 ARRIVED = object()  # the token of news; any other token makes `pop` return
 AWAY = 1.0  # seconds until a store that did not answer is asked again
 LAST = 0.2  # seconds between two tries to tell it the last ends
+UNHEARD = 2.0  # seconds in which a store that was away is asked, at the end, for jobs whose start it could not tell
 LEFT = 1.0  # seconds that a job may wait here after it was taken: a worker that is paused or full leaves it to others
 TOGETHER = 500  # messages of one push
 TOGETHER_BYTES = 4 * 1024 * 1024
@@ -63,7 +65,7 @@ class LeasingQueue:
         self._bell: SimpleQueue[object] = SimpleQueue()
         self._slots = 1
         self._ready: deque[LeasedDelivery] = deque()
-        self._in_hand: dict[LeasedDelivery, None] = {}  # in the order in which they were taken
+        self._in_hand: dict[LeasedDelivery, object] = {}  # in the order in which they were taken
         self._held = Held()
         self._ended: list[Ended] = []
         self._look_at = 0.0
@@ -136,7 +138,8 @@ class LeasingQueue:
             return delivery
         until = time.monotonic() + wait
         while delivery is None:
-            waking.begin()
+            if not self._held.is_full:
+                waking.begin()
             now = time.monotonic()
             if now >= until:
                 return None
@@ -212,11 +215,12 @@ class LeasingQueue:
         for thread in (waking, renewing):
             if thread is not None:
                 thread.end()
-        is_told = not (self._in_hand or self._ended or self._asking.locked())
-        if not is_told:
+        is_busy = bool(self._in_hand or self._ended) or self._asking.locked()
+        if is_busy or self._is_away:
             # In a thread of its own, since a store may take longer than there is time.
-            within(timeout, lambda: self._tell_last(until))
-            is_told = not (self._in_hand or self._ended)
+            seconds = timeout if is_busy else min(timeout, UNHEARD)
+            within(seconds, lambda: self._tell_last(time.monotonic() + seconds))
+        is_told = not (self._in_hand or self._ended)
         self._store.close()
         for thread in (waking, renewing):
             if thread is not None:
@@ -227,8 +231,12 @@ class LeasingQueue:
     # for deliveries ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def end(self, delivery: LeasedDelivery, how: How, delay: float = 0.0) -> None:
-        """The lease of a delivery ends; the store hears of it with the next start."""
-        self._in_hand.pop(delivery, None)
+        """The lease of a delivery ends; the store hears of it with the next start.
+
+        What has ended ends no second time, whoever was first, nor does in a child what its parent has in hand.
+        """
+        if self._in_hand.pop(delivery, ENDED) is ENDED:
+            return
         if how is How.EXCUSED:
             self._held.excuse(delivery)
         elif how is not How.GIVEN_BACK:
@@ -254,10 +262,9 @@ class LeasingQueue:
     # the thread that pops ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _next(self, names: Sequence[str]) -> LeasedDelivery | None:
-        if self._held:
-            held = self._held.take_due(time.monotonic())
-            if held is not None and self._is_ours(held):
-                return held
+        held = self._next_held() if self._held else None
+        if held is not None:
+            return held
         if self._paused and self._ready:
             self._leave_paused()
         is_fresh = False
@@ -275,8 +282,20 @@ class LeasingQueue:
             if lasts:
                 return delivery
             if lasts is None:
+                self._ready.appendleft(delivery)
+                self._look_at = time.monotonic() + AWAY
                 return None
         return None
+
+    def _next_held(self) -> LeasedDelivery | None:
+        now = time.monotonic()
+        held = self._held.take_due(now)
+        if held is None or not self._is_ours(held):
+            return None
+        lasts = self._lasts(held)
+        if lasts is None:
+            self._held.put(held, now + AWAY)
+        return held if lasts else None
 
     def _is_ours(self, delivery: LeasedDelivery) -> bool:
         """Whether its lease is not known to have run out; such a one is left to others."""
@@ -295,8 +314,6 @@ class LeasingQueue:
         try:
             delivery.lease.is_lost = bool(self._store.renew([delivery.lease]))
         except Unavailable:
-            self._ready.appendleft(delivery)
-            self._look_at = time.monotonic() + AWAY
             return None
         return self._is_ours(delivery)
 
@@ -313,16 +330,8 @@ class LeasingQueue:
             taken = self._take(names if most else (), most)
             if taken is None:
                 return
-            for lease in taken.leases:
-                delivery = LeasedDelivery(lease, self)
-                self._held.recall(delivery)
-                self._in_hand[delivery] = None
-                self._ready.append(delivery)
             self._is_empty = not taken.leases and most > 0 and not self._paused
-            if taken.leases:
-                self._look_at = 0.0
-                self._taken_at = time.monotonic()
-            elif self._news != seen:
+            if taken.leases or self._news != seen:
                 self._look_at = 0.0
             else:
                 next_due = self._store.look_every if taken.next_due is None else taken.next_due
@@ -335,7 +344,10 @@ class LeasingQueue:
         return [name for name in names if name not in self._paused]
 
     def _take(self, names: Sequence[str], most: int) -> Taken | None:
-        """Ask the store, by one thread at a time; None where it is away."""
+        """Ask the store, by one thread at a time; None where it is away.
+
+        It may give out jobs whoever asks, those of a call whose answer was lost.
+        """
         count = len(self._ended)
         try:
             taken = self._store.take(names, most, self._ended[:count])
@@ -349,22 +361,32 @@ class LeasingQueue:
             return None
         self._is_away = False
         del self._ended[:count]
+        if taken.leases:
+            self._taken_at = time.monotonic()
+            for lease in taken.leases:
+                delivery = LeasedDelivery(lease, self)
+                self._held.recall(delivery)
+                self._in_hand[delivery] = None
+                self._ready.append(delivery)
         return taken
 
     # other threads ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _look_after(self) -> None:
-        """Give back what nobody comes for, and tell of ends that wait for a start which does not follow."""
+        """Give back what nobody comes for, tell of ends that no start follows, ask for what a lost answer told."""
         is_early = self._is_away and time.monotonic() < self._look_at
-        if not (self._ended or self._ready) or is_early or not self._asking.acquire(blocking=False):
+        has_to = self._ended or self._ready or self._is_away
+        if not has_to or is_early or not self._asking.acquire(blocking=False):
             return
         try:
             if self._ready and time.monotonic() - self._taken_at > LEFT:
                 self._leave_to_others()
-            if self._ended and self._take((), 0) is not None:
+            if (self._ended or self._is_away) and (taken := self._take((), 0)) is not None:
                 # What was released may be due, and the last look was before it.
                 self._is_empty = False
                 self._look_at = 0.0
+                if taken.leases:
+                    self._bell.put(ARRIVED)
         finally:
             self._asking.release()
 
@@ -397,7 +419,8 @@ class LeasingQueue:
                 self._ready.clear()
                 for delivery in reversed(list(self._in_hand)):
                     self._give_back(delivery)
-                if not self._ended or self._take((), 0) is not None:
+                taken = self._take((), 0)
+                if taken is not None and not taken.leases:
                     return
             finally:
                 self._asking.release()

@@ -37,7 +37,7 @@ class Renewing(threading.Thread):
         self._in_hand = in_hand
         self._look_after = look_after
         self._every = store.seconds / PART
-        self.valid_from = time.monotonic()
+        self.valid_from = self._tried_at = time.monotonic()
         self._ended = threading.Event()
         self._outages = Outages()
 
@@ -45,11 +45,15 @@ class Renewing(threading.Thread):
         """Until `end`."""
         tick = min(TICK, self._every / 2)
         while not self._ended.wait(tick):
-            self.looked_at = time.monotonic()
-            # First: what is told may take as long as a lease lasts.
-            if self.looked_at - self.valid_from >= self._every:
-                self._renew()
-            self._tell()
+            self.look()
+
+    def look(self) -> None:
+        """Renew what is to be renewed now, and tell what has ended."""
+        self.looked_at = time.monotonic()
+        # First: what is told may take as long as a lease lasts.
+        if self.looked_at - self._tried_at >= self._every:
+            self._renew()
+        self._tell()
 
     def end(self) -> None:
         """Renew no more."""
@@ -79,9 +83,9 @@ class Renewing(threading.Thread):
             return
         except Exception:
             log.exception("the leases of jobs can't be renewed; others may run them, too")
-            self.valid_from = began  # asked again when it is due, not twice a second
+            self._tried_at = began  # asked again when it is due, not twice a second
             return
-        self.valid_from = began
+        self.valid_from = self._tried_at = began
         in_hand = set(self._in_hand())
         for lease in lost:
             if deliveries[lease] in in_hand:  # else it has ended meanwhile

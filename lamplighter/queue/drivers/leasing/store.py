@@ -100,7 +100,7 @@ class JobStore(Protocol):
 
         Raises:
             Unavailable: it may have been done, or not. The next call is given the same ends once more, and gives out
-                what this one has begun, if it has: no start may be counted of a job that nobody was given.
+                what this one has begun, if it has, leased anew: no start may be counted of a job that nobody was given.
         """
         ...
 
