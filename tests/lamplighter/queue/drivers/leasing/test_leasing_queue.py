@@ -1,0 +1,411 @@
+"""The queue on leases, where its threads, its store and its worker's end meet."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from queue import SimpleQueue
+
+import pytest
+
+from lamplighter.contracts import Message
+from lamplighter.errors import QueueError, Unavailable
+from lamplighter.queue.drivers.leasing import queue as queue_module
+from lamplighter.queue.drivers.leasing import waking as waking_module
+from lamplighter.queue.drivers.leasing.delivery import LeasedDelivery
+from lamplighter.queue.drivers.leasing.queue import LeasingQueue
+from lamplighter.queue.drivers.leasing.store import Ended, How, JobStore, Taken
+from lamplighter.queue.drivers.memory import MemoryStore
+from lamplighter.testing.waiting import LONG, wait_for
+from tests.lamplighter.queue.drivers.leasing.faulty import FaultyStore
+from tests.programs import run
+
+NAMES = ("jobs",)
+
+
+class Opened:
+    """A connection that is open, and its store."""
+
+    def __init__(self, store: JobStore, *, slots: int = 1) -> None:
+        self.bell: SimpleQueue[object] = SimpleQueue()
+        self.queue = LeasingQueue("memory", store, default_queue="jobs")
+        self.queue.open(NAMES, self.bell, slots=slots)
+
+    def push(self, *numbers: int) -> None:
+        """Push jobs."""
+        for number in numbers:
+            self.queue.push(Message(json.dumps({"n": number}).encode()), queue="jobs")
+
+    def pop(self, wait: float = 0.0) -> LeasedDelivery | None:
+        """Pop."""
+        return self.queue.pop(NAMES, wait)
+
+    def take(self) -> LeasedDelivery:
+        """Pop what must be there."""
+        delivery = self.pop(LONG)
+        assert delivery is not None
+        return delivery
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """Jobs in memory, with short leases."""
+    return MemoryStore(seconds=1.0)
+
+
+@pytest.fixture
+def opened(store: MemoryStore) -> Iterator[list[Opened]]:
+    """What a test opens, and this closes."""
+    opened: list[Opened] = []
+    yield opened
+    for one in opened:
+        one.queue.close(timeout=1)
+
+
+def numbers(store: MemoryStore) -> list[tuple[int, int]]:
+    """What is left in a store: each job, and how often it was started before, in the order in which they come."""
+    taken = store.take(NAMES, 100, ())
+    return [(json.loads(lease.payload)["n"], lease.retries) for lease in taken.leases]
+
+
+# the end ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_was_not_run_is_given_back_in_its_order(store: MemoryStore) -> None:
+    one = Opened(store, slots=4)
+    one.push(1, 2, 3, 4, 5)
+    one.take()
+
+    assert one.queue.close(timeout=1)
+
+    assert numbers(store) == [(1, 0), (2, 0), (3, 0), (4, 0), (5, 0)]
+
+
+def test_a_failed_job_without_its_record_was_started_when_its_worker_leaves(store: MemoryStore) -> None:
+    one = Opened(store)
+    one.push(1)
+    delivery = one.take()
+    delivery.failure = ValueError("its own")
+    delivery.release(2.0)
+
+    assert one.queue.close(timeout=1)
+
+    assert numbers(store) == [(1, 1)]
+
+
+def test_a_job_that_its_worker_has_died_of_was_started(store: MemoryStore) -> None:
+    one = Opened(store)
+    one.push(1)
+
+    assert one.take().count_crash()
+    one.queue.close(timeout=1)
+
+    assert numbers(store) == [(1, 1)]
+
+
+def test_of_a_job_that_has_ended_no_crash_is_counted(store: MemoryStore, opened: list[Opened]) -> None:
+    opened.append(Opened(store))
+    opened[0].push(1)
+    delivery = opened[0].take()
+    delivery.delete()
+
+    assert not delivery.count_crash()
+
+
+def test_a_job_that_was_given_back_is_not_deleted_by_a_handler_that_comes_back_later(store: MemoryStore) -> None:
+    one = Opened(store)
+    one.push(1)
+    delivery = one.take()
+    one.queue.close(timeout=1)
+
+    delivery.delete()
+    one.queue.close(timeout=1)
+
+    assert numbers(store) == [(1, 0)]
+
+
+class Hanging(MemoryStore):
+    """A store whose calls hang when they are told to."""
+
+    def __init__(self) -> None:
+        super().__init__(seconds=1.0)
+        self.hangs = False
+        self.goes_on = threading.Event()
+        self.has_begun = threading.Event()
+
+    def take(self, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> Taken:
+        """Take, or hang."""
+        if self.hangs:
+            self.has_begun.set()
+            self.goes_on.wait(LONG)
+        return super().take(queues, most, ended)
+
+
+def test_an_end_is_bounded_while_the_store_hangs() -> None:
+    store = Hanging()
+    one = Opened(store)
+    one.push(1)
+    one.take()
+    store.hangs = True
+    began = time.monotonic()
+
+    assert not one.queue.close(timeout=0.3)
+
+    assert time.monotonic() - began < 2
+    store.goes_on.set()
+
+
+def test_an_end_is_bounded_while_another_thread_hangs_in_the_store() -> None:
+    store = Hanging()
+    one = Opened(store)
+    one.push(1)
+    one.take().delete()
+    store.hangs = True
+    threading.Thread(target=one.pop, daemon=True).start()
+    assert store.has_begun.wait(LONG)
+    began = time.monotonic()
+
+    assert not one.queue.close(timeout=0.3)
+
+    assert time.monotonic() - began < 2
+    store.goes_on.set()
+
+
+def test_what_a_call_begins_while_the_worker_ends_is_given_back() -> None:
+    store = Hanging()
+    one = Opened(store)
+    one.push(1)
+    store.hangs = True
+    popping = threading.Thread(target=one.pop, daemon=True)
+    popping.start()
+    assert store.has_begun.wait(LONG)
+    closing = threading.Thread(target=lambda: one.queue.close(timeout=LONG), daemon=True)
+    closing.start()
+    wait_for(lambda: one.queue._is_closing, what="the end")
+
+    store.goes_on.set()
+    popping.join(LONG)
+    closing.join(LONG)
+
+    assert numbers(store) == [(1, 0)]
+
+
+def test_what_a_store_that_was_away_may_have_begun_is_given_back(store: MemoryStore) -> None:
+    faulty = FaultyStore(store)
+    one = Opened(faulty)
+    one.push(1)
+    faulty.faults = ["after"]
+    assert one.pop() is None
+
+    assert one.queue.close(timeout=5)
+
+    assert numbers(store) == [(1, 0)]
+
+
+# threads ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Odd(MemoryStore):
+    """A store with an error of its library's, as many times as it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(seconds=0.6)
+        self.errors: list[BaseException] = []
+        self.waits = 0
+
+    def wait(self, queues: Sequence[str], seconds: float) -> bool:
+        """Wait, or fail."""
+        self.waits += 1
+        if self.errors:
+            raise self.errors.pop()
+        return super().wait(queues, min(0.05, seconds))
+
+    def take(self, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> Taken:
+        """Take, or fail where another thread tells of ends."""
+        if self.errors and not queues:
+            raise self.errors.pop()
+        return super().take(queues, most, ended)
+
+
+def test_the_thread_that_waits_for_news_outlives_any_error(
+    opened: list[Opened], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(waking_module, "REST", 0.01)
+    store = Odd()
+    store.errors = [ValueError("the library's own"), Unavailable("away")]
+    opened.append(Opened(store))
+    assert opened[0].pop(0.2) is None
+
+    wait_for(lambda: store.waits > 2, what="another wait")
+
+    assert [record.levelno for record in caplog.records].count(logging.ERROR) == 1
+    opened[0].push(1)
+    assert opened[0].pop(LONG) is not None
+
+
+def test_the_thread_that_renews_outlives_any_error(opened: list[Opened]) -> None:
+    store = Odd()
+    opened.append(Opened(store))
+    opened[0].push(1, 2)
+    first, second = opened[0].take(), opened[0].take()
+    store.errors = [ValueError("the library's own"), QueueError("for good")]
+    first.delete()
+    wait_for(lambda: not store.errors, what="two errors")
+    held = second.lease.handle[0]
+    until = store._lines["jobs"].reserved[held]
+
+    wait_for(lambda: store._lines["jobs"].reserved[held] > until, what="a renewal")
+
+    assert not second.lease.is_lost
+
+
+def test_jobs_that_a_paused_worker_has_taken_are_left_to_others(
+    store: MemoryStore, opened: list[Opened], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_module, "LEFT", 0.1)
+    opened += [Opened(store, slots=3)]
+    opened[0].push(1, 2, 3)
+    opened[0].take()
+
+    wait_for(lambda: store.sizes("jobs").pending == 2, what="their return")
+
+    assert numbers(store) == [(2, 0), (3, 0)]
+
+
+def test_jobs_of_a_broken_call_stay_with_their_worker(
+    store: MemoryStore, opened: list[Opened], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_module, "LEFT", 0.0)
+    opened += [Opened(store, slots=2)]
+    opened[0].push(1, 2)
+    deliveries = [opened[0].take(), opened[0].take()]
+    for delivery in reversed(deliveries):
+        delivery.singly = True
+        delivery.put_back()
+
+    opened[0].queue._look_after()
+
+    assert [opened[0].pop(), opened[0].pop()] == deliveries
+
+
+def test_a_worker_that_takes_nothing_more_is_not_woken_in_a_circle(
+    opened: list[Opened], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lamplighter.queue.drivers.leasing.held.MOST_HELD", 1)
+    store = Odd()
+    opened.append(Opened(store))
+    opened[0].push(1, 2)
+    delivery = opened[0].take()
+    delivery.failure = ValueError("its own")
+    delivery.release(30.0)
+
+    assert opened[0].pop(0.3) is None
+
+    assert store.waits < 5
+
+
+# what is seen from outside ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_queues_are_not_exhausted_while_a_job_is_in_hand_or_may_come_back(
+    store: MemoryStore, opened: list[Opened]
+) -> None:
+    opened.append(Opened(store, slots=2))
+    opened[0].push(1)
+    delivery = opened[0].take()
+    assert opened[0].pop() is None
+    while_in_hand = opened[0].queue.is_exhausted()
+
+    delivery.release(0.0)
+    while_told = opened[0].queue.is_exhausted()
+    opened[0].queue._look_after()
+    when_told = opened[0].queue.is_exhausted()
+    opened[0].take().delete()
+    assert opened[0].pop() is None
+
+    assert (while_in_hand, while_told, when_told) == (False, False, False)
+    assert opened[0].queue.is_exhausted()
+
+
+def test_what_is_released_by_another_thread_is_popped_when_it_is_due(store: MemoryStore, opened: list[Opened]) -> None:
+    store.look_every = 60.0
+    opened.append(Opened(store, slots=2))
+    opened[0].push(1)
+    delivery = opened[0].take()
+    assert opened[0].pop() is None
+
+    delivery.release(0.05)
+    opened[0].queue._look_after()
+
+    assert opened[0].pop(5.0) is not None
+
+
+def test_a_store_that_is_away_is_not_asked_at_each_turn(store: MemoryStore, opened: list[Opened]) -> None:
+    faulty = FaultyStore(store)
+    opened.append(Opened(faulty))
+    opened[0].push(1)
+    opened[0].take().delete()
+    faulty.faults = ["before"] * 5
+
+    for _ in range(5):
+        assert opened[0].pop() is None
+
+    assert len(faulty.faults) >= 3
+
+
+def test_excuses_are_remembered_without_their_payloads(store: MemoryStore, opened: list[Opened]) -> None:
+    opened.append(Opened(store))
+    opened[0].push(1)
+    for count in range(3):
+        delivery = opened[0].take()
+        assert delivery.excused == count
+        delivery.release(0.0, counted=False)
+
+    assert not any(isinstance(part, bytes) for key in opened[0].queue._held._excused for part in key)
+
+
+FORKS = """
+from queue import SimpleQueue
+from lamplighter.contracts import Message
+from lamplighter.queue.drivers.leasing.queue import LeasingQueue
+from lamplighter.queue.drivers.memory import MemoryStore
+
+store = MemoryStore()
+queue = LeasingQueue("memory", store, default_queue="jobs")
+queue.open(("jobs",), SimpleQueue())
+queue.push(Message(b"{}"), queue="jobs")
+delivery = queue.pop(("jobs",), 5)
+child = os.fork()
+if child == 0:
+    told = []
+    store.take = lambda *arguments: told.append(arguments)
+    delivery.delete()
+    queue.close(timeout=1)
+    os._exit(len(told))
+assert outcome(child) == 0
+delivery.release(0)
+assert queue.pop(("jobs",), 5).retries == 1
+"""
+
+
+def test_a_child_ends_nothing_that_its_parent_has_in_hand() -> None:
+    run(FORKS)
+
+
+@pytest.mark.parametrize("how", How)
+def test_the_end_of_a_lease_that_ran_out_is_told_and_changes_nothing(
+    store: MemoryStore, opened: list[Opened], how: How, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened.append(Opened(store))
+    opened[0].push(1)
+    delivery = opened[0].take()
+    delivery.lease.is_lost = True
+    store._lines["jobs"].reserved[delivery.lease.handle[0]] = 0.0
+    assert numbers(store) == [(1, 1)]
+
+    opened[0].queue.end(delivery, how)
+    opened[0].queue._look_after()
+
+    assert "had run out" in caplog.text
+    assert store.sizes("jobs").reserved == 1
