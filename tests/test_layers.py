@@ -147,6 +147,14 @@ def test_few_modules_know_the_client_of_kafka(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", rooms(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_only_the_suite_of_drivers_needs_pytest(path: Path) -> None:
+    if path.parent == ROOT / "lamplighter/testing/conformance":
+        return
+
+    assert [name for name in imports(path) if name.split(".")[0] in ("pytest", "_pytest")] == []
+
+
+@pytest.mark.parametrize("path", rooms(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_module_is_longer_than_what_is_read_at_once(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400
 

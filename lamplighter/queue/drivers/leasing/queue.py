@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
@@ -13,6 +13,7 @@ from lamplighter.errors import QueueError, Unavailable
 from lamplighter.queue.claims.claims import refuse_claim
 from lamplighter.queue.drivers.leasing.delivery import LeasedDelivery
 from lamplighter.queue.drivers.leasing.held import Held
+from lamplighter.queue.drivers.leasing.pushing import look_at_headers, push_many
 from lamplighter.queue.drivers.leasing.renewing import Renewing
 from lamplighter.queue.drivers.leasing.store import Ended, How, JobStore, Taken
 from lamplighter.queue.drivers.leasing.waking import Waking
@@ -29,10 +30,6 @@ AWAY = 1.0  # seconds until a store that did not answer is asked again
 LAST = 0.2  # seconds between two tries to tell it the last ends
 UNHEARD = 2.0  # seconds in which a store that was away is asked, at the end, for jobs whose start it could not tell
 LEFT = 1.0  # seconds that a job may wait here after it was taken: a worker that is paused or full leaves it to others
-TOGETHER = 500  # messages of one push
-TOGETHER_BYTES = 4 * 1024 * 1024
-
-
 # What no store of these can do yet.
 LACKS = {
     "held": "Its driver counts the jobs that are due later, and can't list them.",
@@ -82,32 +79,13 @@ class LeasingQueue:
 
     def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
         """Return when the store has the message."""
-        self._look_at_headers(message)
+        if message.headers:
+            look_at_headers(self._store, message, connection=self.connection)
         self._store.push(queue, [message], max(0.0, delay))
 
     def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
         """Push many, hundreds in one call."""
-        count = 0
-        for together in _parts(messages):
-            try:
-                for message in together:
-                    self._look_at_headers(message)
-                self._store.push(queue, together, 0.0)
-            except QueueError as error:
-                if count:
-                    error.args = (f"{error} The first {count:,} are on the queue.",)
-                raise
-            count += len(together)
-        return count
-
-    def _look_at_headers(self, message: Message) -> None:
-        """Only the payload travels where the store keeps nothing beside it; a text key is its `id` then."""
-        if message.headers and not self._store.keeps_headers:
-            names = ", ".join(sorted({name for name, _ in message.headers}))
-            raise QueueError(
-                f"The connection {self.connection!r} carries no headers, and the job has some: {names}. Put them into "
-                f"the job's data, or dispatch it on a connection that carries them."
-            )
+        return push_many(self._store, queue, messages, connection=self.connection)
 
     # popping ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -143,12 +121,10 @@ class LeasingQueue:
             now = time.monotonic()
             if now >= until:
                 return None
-            try:
-                left = min(until, self._look_at, self._held.next_due()) - now
+            left = min(until, self._look_at, self._held.next_due()) - now
+            with suppress(Empty):
                 if self._bell.get(timeout=max(0.0, left)) is not ARRIVED:
                     return None
-            except Empty:
-                pass
             delivery = self._next(names)
         return delivery
 
@@ -159,10 +135,8 @@ class LeasingQueue:
 
     def serve(self, wait: float) -> None:
         """Wait until the bell rang: nothing that jobs push is under way."""
-        try:
+        with suppress(Empty):
             self._bell.get(timeout=wait)
-        except Empty:
-            return
 
     def is_exhausted(self) -> bool:
         """Whether the store had no further job when it was last asked, and none is left here, nor may come back."""
@@ -266,7 +240,7 @@ class LeasingQueue:
         if held is not None:
             return held
         if self._paused and self._ready:
-            self._leave_paused()
+            self._leave(lambda delivery: delivery.queue in self._paused)
         is_fresh = False
         if not self._ready and ((self._ended and not self._is_away) or time.monotonic() >= self._look_at):
             self._look(names)
@@ -380,7 +354,7 @@ class LeasingQueue:
             return
         try:
             if self._ready and time.monotonic() - self._taken_at > LEFT:
-                self._leave_to_others()
+                self._leave(lambda delivery: not delivery.singly)  # one of a broken call must not join the next one
             if (self._ended or self._is_away) and (taken := self._take((), 0)) is not None:
                 # What was released may be due, and the last look was before it.
                 self._is_empty = False
@@ -390,21 +364,10 @@ class LeasingQueue:
         finally:
             self._asking.release()
 
-    def _leave_to_others(self) -> None:
-        """The last one first, so that they stand in their order; what was begun in a call stays."""
-        while self._ready:
-            try:
-                delivery = self._ready.pop()
-            except IndexError:  # the thread that pops has just taken it
-                return
-            if delivery.singly or delivery.failure is not None:
-                self._ready.append(delivery)
-                return
-            self.end(delivery, How.GIVEN_BACK)
-
-    def _leave_paused(self) -> None:
-        for delivery in reversed([one for one in self._ready if one.queue in self._paused]):
-            with suppress(ValueError):  # the thread that looks after them has just given it back
+    def _leave(self, may_leave: Callable[[LeasedDelivery], bool]) -> None:
+        """Give back what waits here, the last one first, so that they stand in their order."""
+        for delivery in filter(may_leave, reversed(tuple(self._ready))):
+            with suppress(ValueError):  # another thread has just taken it
                 self._ready.remove(delivery)
                 self._give_back(delivery)
 
@@ -430,16 +393,3 @@ class LeasingQueue:
         """The start of a job counts that its worker has died of, or that has failed and is not recorded."""
         has_run = delivery.has_died or delivery.failure is not None
         self.end(delivery, How.RELEASED if has_run else How.GIVEN_BACK)
-
-
-def _parts(messages: Iterable[Message]) -> Iterable[list[Message]]:
-    part: list[Message] = []
-    size = 0
-    for message in messages:
-        part.append(message)
-        size += len(message.payload)
-        if len(part) >= TOGETHER or size >= TOGETHER_BYTES:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
