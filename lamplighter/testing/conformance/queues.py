@@ -301,6 +301,23 @@ class QueueConformance(Conformance):
 
     # operators ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def test_of_a_paused_queue_nothing_is_taken(self, opened: Open, queues: tuple[str, str]) -> None:
+        hand = opened(slots=3)
+        first, second = queues
+        hand.queue.bulk([message(1), message(2)], queue=first)
+        hand.queue.push(message(3), queue=second)
+        delivery = hand.pop()
+
+        hand.queue.pause([first])
+        while_paused = [number_of(hand.pop().payload), hand.look(0.1)]
+        hand.queue.pause([])
+        resumed = hand.pop()
+
+        assert delivery.queue == resumed.queue == first
+        assert while_paused == [3, None]
+        assert {number_of(one.payload) for one in (delivery, resumed)} == {1, 2}
+        assert attempts_of(resumed.payload, resumed.retries) == 1
+
     @needs("sizes")
     def test_jobs_are_counted(self, opened: Open, queues: tuple[str, str]) -> None:
         hand = opened()

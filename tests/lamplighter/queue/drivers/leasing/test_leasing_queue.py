@@ -273,6 +273,18 @@ def test_jobs_that_a_paused_worker_has_taken_are_left_to_others(
     assert numbers(store) == [(2, 0), (3, 0)]
 
 
+def test_jobs_of_a_queue_that_is_paused_go_back_in_their_order(store: MemoryStore, opened: list[Opened]) -> None:
+    opened += [Opened(store, slots=4)]
+    opened[0].push(1, 2, 3, 4)
+    opened[0].take()
+
+    opened[0].queue.pause(["jobs"])
+    assert opened[0].pop() is None
+    opened[0].queue._look_after()
+
+    assert numbers(store) == [(2, 0), (3, 0), (4, 0)]
+
+
 def test_jobs_of_a_broken_call_stay_with_their_worker(
     store: MemoryStore, opened: list[Opened], monkeypatch: pytest.MonkeyPatch
 ) -> None:
