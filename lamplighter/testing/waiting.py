@@ -6,7 +6,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-LONG = 20.0  # seconds after which a thing that did not happen never will
+LONG = 30.0  # seconds after which a thing that did not happen never will
 LOOK = 0.01
 
 
