@@ -19,6 +19,7 @@ from lamplighter.kafka.queue import KafkaQueue
 from lamplighter.kafka.settings.clients import check_clients
 from lamplighter.kafka.settings.merge import Merge
 from lamplighter.kafka.settings.settings import KafkaSettings, read_settings
+from lamplighter.queue.manager import own_options
 
 
 class LazyDatabases:
@@ -153,7 +154,7 @@ class KafkaConnections:
                 f"config/queue.py and config/kafka.py have no connection {name!r} with the driver kafka; they have "
                 f"{', '.join(sorted(known)) or 'none'}."
             )
-        settings = read_settings(options, where=self._merge.origin(name))
+        settings = read_settings(own_options(options), where=self._merge.origin(name))
         certificates = settings.ssl_ca_location
         if certificates not in ("", "probe"):  # librdkafka's word for the usual places
             # Commands work from any folder; librdkafka would look in the current one.

@@ -7,24 +7,46 @@ from typing import Any
 
 from lamplighter.contracts import Config, Queue
 from lamplighter.errors import ConfigError, LamplighterError
+from lamplighter.queue.dispatching.routes import Routes, Target
 from lamplighter.support.forking import watch
 
 Factory = Callable[[str, Mapping[str, Any]], Queue]
 
+# Keys that every connection may have, and that no driver is told of: what they mean is done above all drivers.
+COMMON = frozenset({"after_commit"})
+
 
 class QueueManager:
-    """Queue connections by name; `extend` adds a driver."""
+    """Queue connections by name; `extend` adds a driver.
+
+    Attributes:
+        routes: where jobs go whose class says nothing; see `route`.
+    """
 
     def __init__(self, config: Config) -> None:
+        self.routes = Routes()
         self._config = config
         self._factories: dict[str, Factory] = {}
         self._connections: dict[str, Queue] = {}
+        self._after_commit: dict[str, bool] = {}
         self._lock = threading.RLock()
         watch(self, in_child=QueueManager._begin_as_child, locks=lambda manager: (manager._lock,))
 
     def extend(self, driver: str, factory: Factory) -> None:
         """Make connections of `driver` by `factory(name, options)`."""
         self._factories[driver] = factory
+
+    def route(self, job: type | Mapping[type, Target], queue: str | None = None, connection: str | None = None) -> None:
+        """Send the jobs of a class, of its subclasses, or of a protocol's shape to a queue, a connection, or both.
+
+        What a dispatch names wins over it, and what the job's class names. Of several routes that of the nearest class
+        counts, then those of protocols in the order in which they were added. A dictionary adds many: of each class
+        the queue, or `(connection, queue)`, either of which may be None.
+
+        Raises:
+            ConfigError: this is no class, or a protocol without `@runtime_checkable`.
+        """
+        self.routes.add(job, queue, connection)
 
     @property
     def default(self) -> str:
@@ -55,6 +77,10 @@ class QueueManager:
                     found.append(name)
         return found
 
+    def waits_for_commit(self, connection: str) -> bool:
+        """Whether what is dispatched on a connection in an open transaction waits until that commits."""
+        return self._after_commit.get(connection, False)
+
     def close(self, *, timeout: float) -> None:
         """Let go of every connection that was made."""
         with self._lock:
@@ -79,4 +105,27 @@ class QueueManager:
                 f"The connection {name!r} in config/queue.py has the driver {driver!r}, which is not built here; "
                 f"there are {known}."
             )
-        return factory(name, options)
+        self._after_commit[name] = says_after_commit(name, options)
+        return factory(name, own_options(options))
+
+
+def own_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a connection that are its driver's own."""
+    return {key: value for key, value in options.items() if key not in COMMON}
+
+
+def says_after_commit(name: str, options: Mapping[str, Any]) -> bool:
+    """What a connection says for `after_commit`; false where it says nothing.
+
+    Raises:
+        ConfigError: it is neither true nor false.
+    """
+    value = options.get("after_commit", False)
+    if isinstance(value, bool):
+        return value
+    if value in ("", "0", "1"):  # as variables of the environment say it
+        return bool(value == "1")
+    given = "null" if value is None else f"a {type(value).__name__}"
+    raise ConfigError(
+        f"config/queue.py (connections.{name}) has {given} for the key 'after_commit', which takes True or False."
+    )

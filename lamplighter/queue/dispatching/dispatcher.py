@@ -52,6 +52,8 @@ class Dispatcher:
     ) -> str:
         """Push a job; the payload's id. The key is the one given, else `job.key()`, else the id.
 
+        Connection and queue are those given, else those of the job's class, else of its route, else the default.
+
         Raises:
             InvalidPayload: no worker could read the job, or none knows its class.
             MessageTooLarge: the payload is larger than the queue takes.
@@ -63,7 +65,11 @@ class Dispatcher:
         key = UNSET if own is None and key is UNSET else own
         id, raw = _id_and_key(key, type(job).__qualname__)
         message = Message(self._payloads.of_job(job, id=id), raw)
-        self._push(message, id, connection or job.connection, queue or job.queue, delay)
+        connection, queue = connection or job.connection, queue or job.queue
+        if (routes := self._queues.routes) and not (connection and queue):
+            route = routes.of(job)
+            connection, queue = connection or route.connection, queue or route.queue
+        self._push(message, id, connection, queue, delay)
         return id
 
     def later(
