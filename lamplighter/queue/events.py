@@ -90,3 +90,12 @@ class JobQueued(msgspec.Struct):
     queue: str
     id: str
     payload: bytes
+
+
+class QueueFailedOver(msgspec.Struct):
+    """The connection `failed` of a failover `connection` did not answer, and a later one has taken the job."""
+
+    connection: str
+    failed: str
+    queue: str
+    error: BaseException

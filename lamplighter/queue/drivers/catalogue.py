@@ -14,6 +14,7 @@ ROOM = "lamplighter.queue.drivers"
 DRIVERS = {
     "sync": f"{ROOM}.sync:connect",
     "null": f"{ROOM}.null:connect",
+    "failover": f"{ROOM}.failover.connecting:connect",
     "memory": f"{ROOM}.memory:connect",
 }
 # What a driver needs beside the framework: the library's module, and the extra of the package that brings it.

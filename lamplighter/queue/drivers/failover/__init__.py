@@ -1,0 +1,1 @@
+"""A connection that pushes onto the first of several that answers."""

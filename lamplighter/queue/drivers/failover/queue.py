@@ -1,0 +1,144 @@
+"""Pushes onto the first connection that answers; jobs are taken from the first of all."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import copy_context
+from typing import TypeVar
+
+from lamplighter.contracts import Events, Message, Queue
+from lamplighter.errors import QueueError, Unavailable
+from lamplighter.logging.context import job_context
+from lamplighter.queue.drivers.failover.breaker import CircuitBreaker
+from lamplighter.queue.drivers.failover.first import WorkedByFirst
+from lamplighter.queue.events import QueueFailedOver
+from lamplighter.queue.failed.trace import message as text_of
+from lamplighter.queue.failed.trace import one_line, tellable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Push = Callable[[Queue, str], T]
+
+TOGETHER = 500  # messages that go to one connection together, and are pushed once more if it does not answer
+TOGETHER_BYTES = 4 * 1024 * 1024
+
+
+class FailoverQueue(WorkedByFirst):
+    """Each of its connections has a circuit breaker, so that an outage costs one timeout and not one a push.
+
+    What is refused for what it is, such as a message that is too large, is refused: no other connection is asked. The
+    name of the first connection's own queue stands for the own queue of each.
+    """
+
+    def __init__(
+        self, connection: str, queues: Sequence[Queue], events: Events, breakers: Sequence[CircuitBreaker]
+    ) -> None:
+        super().__init__(queues[0])
+        self.connection = connection
+        self._members = list(zip(queues, breakers, strict=True))
+        self._events = events
+
+    def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
+        """Return when one of the connections has the message.
+
+        Raises:
+            Unavailable: none answers; the message says why, of each.
+            QueueError: the first that answered can't take it.
+        """
+        self._push(queue, lambda target, name: target.push(message, queue=name, delay=delay))
+
+    def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
+        """Push many, hundreds at a time, each part onto the first connection that answers; the number pushed.
+
+        A part that a connection did not acknowledge as a whole goes to the next as a whole: some of its jobs may run
+        twice, and none is lost.
+        """
+        count = 0
+        stopped: list[Exception] = []
+        for part in _parts(messages, stopped):
+            try:
+                self._push(queue, _bulk_of(part))
+            except QueueError as error:
+                if count:
+                    error.args = (f"{error} The first {count:,} are on the queue.",)
+                raise
+            count += len(part)
+        if stopped:
+            if count:
+                stopped[0].add_note(f"The {count:,} messages before it are on the queue.")
+            raise stopped[0]
+        return count
+
+    def _push(self, queue: str, push: Push[T]) -> T:
+        refusals: list[tuple[str, Unavailable]] = []
+        for target, breaker in self._in_order():
+            # What the first calls its own queue each has by another name.
+            name = target.default_queue if queue == self.default_queue else queue
+            failed = target.connection
+            try:
+                with breaker.call(
+                    on_open=lambda error, failed=failed: self._tell_outage(failed, error),  # type: ignore[misc]
+                    on_close=lambda failed=failed: self._tell_return(failed),  # type: ignore[misc]
+                ):
+                    result = _acknowledged(push, target, name)
+            except Unavailable as error:
+                refusals.append((failed, error))
+                continue
+            self._tell_failed_over(queue, refusals)
+            return result
+        why = "; ".join(f"{failed}: {text_of(error).rstrip('.')}" for failed, error in refusals)
+        raise Unavailable(f"No connection of {self.connection!r} answers. {why}.") from refusals[0][1]
+
+    def _in_order(self) -> Iterator[tuple[Queue, CircuitBreaker]]:
+        """Those that are to be tried; where none of them answers, those that were passed over, too."""
+        passed_over = []
+        for member in self._members:
+            if member[1].admits():
+                yield member
+            else:
+                passed_over.append(member)
+        yield from passed_over
+
+    def _tell_outage(self, failed: str, error: Unavailable) -> None:
+        fields = {"connection": self.connection, "failed": failed, "reason": one_line(error)}
+        log.warning("a queue connection does not answer; for a while jobs go to the next one", extra=fields)
+
+    def _tell_return(self, failed: str) -> None:
+        log.info("a queue connection answers again", extra={"connection": self.connection, "returned": failed})
+
+    def _tell_failed_over(self, queue: str, refusals: Sequence[tuple[str, Unavailable]]) -> None:
+        for failed, error in refusals:
+            try:
+                self._events.dispatch(QueueFailedOver(self.connection, failed, queue, error))
+            except Exception as raised:  # the job is on a queue by now
+                log.error("a listener raised", exc_info=tellable(raised))
+
+
+def _acknowledged(push: Push[T], target: Queue, name: str) -> T:
+    """Push, and wait until it is safe: a job's pushes onto the connection that it came from go ahead else."""
+    if not getattr(target, "served_by", 0):  # the process of a worker, where the target can be worked
+        return push(target, name)
+    context = copy_context()
+    context.run(job_context.set, None)
+    return context.run(push, target, name)
+
+
+def _bulk_of(part: Sequence[Message]) -> Push[int]:
+    return lambda target, name: target.bulk(part, queue=name)
+
+
+def _parts(messages: Iterable[Message], stopped: list[Exception]) -> Iterator[list[Message]]:
+    """Parts of the messages; an error that `messages` raises is put into `stopped`, behind what came before it."""
+    part: list[Message] = []
+    size = 0
+    try:
+        for message in messages:
+            part.append(message)
+            size += len(message.payload)
+            if len(part) >= TOGETHER or size >= TOGETHER_BYTES:
+                yield part
+                part, size = [], 0
+    except Exception as error:
+        stopped.append(error)
+    if part:
+        yield part
