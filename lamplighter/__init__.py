@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lamplighter.contracts import Delivery
     from lamplighter.foundation.application import Application
     from lamplighter.foundation.shortcuts import app, dispatch
+    from lamplighter.queue.dispatching.deferring import deferring
     from lamplighter.queue.dispatching.dispatcher import Dispatcher
     from lamplighter.queue.jobs.job import Job
     from lamplighter.queue.jobs.registry import Registry
@@ -28,6 +29,7 @@ __all__ = [
     "Registry",
     "ServiceProvider",
     "app",
+    "deferring",
     "dispatch",
     "env",
 ]
@@ -42,6 +44,7 @@ _HOMES = {
     "Registry": "queue.jobs.registry",
     "ServiceProvider": "support.provider",
     "app": "foundation.shortcuts",
+    "deferring": "queue.dispatching.deferring",
     "dispatch": "foundation.shortcuts",
     "env": "support.env",
 }

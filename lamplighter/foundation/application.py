@@ -19,7 +19,8 @@ from lamplighter.events import Dispatcher
 from lamplighter.foundation.exceptions import Handler
 from lamplighter.foundation.maintenance import FileMaintenance
 from lamplighter.logging.channels import configure
-from lamplighter.queue.guard.ending import leave
+from lamplighter.queue.dispatching.deferring import deferring
+from lamplighter.queue.guard.ending import exit_after, leave
 from lamplighter.support.environment import Environment, canonical, load_environment
 from lamplighter.support.provider import CommandTable, ServiceProvider
 from lamplighter.support.unrun import name_of, refuse_unrun
@@ -136,7 +137,7 @@ class Application(Container):
         self._leave_within = seconds
 
     def run(self, argv: Sequence[str]) -> int:
-        """Run a console command; the exit code. `argv` is without the program's name.
+        """Run a console command, then what it has deferred; the exit code. `argv` is without the program's name.
 
         It does not return where the command has asked for the end of the process, as `queue:work` does.
         """
@@ -150,7 +151,11 @@ class Application(Container):
         except Exception as error:
             # The top of the main thread: a provider may raise anything, and there is no kernel yet that would tell.
             return Handler(self).render(error, verbosity=options.verbosity)
-        status = Kernel(self, self.make(CommandTable)).run(rest, options)
+        with deferring() as end:
+            status = Kernel(self, self.make(CommandTable)).run(rest, options)
+            end.has_failed = status != 0
+            if self._leave_within is not None and len(end):
+                exit_after(self._leave_within, status)
         if self._leave_within is not None:
             leave(status, seconds=self._leave_within)
         return status

@@ -14,6 +14,7 @@ ROOM = "lamplighter.queue.drivers"
 DRIVERS = {
     "sync": f"{ROOM}.sync:connect",
     "null": f"{ROOM}.null:connect",
+    "deferred": f"{ROOM}.deferred:connect",
     "failover": f"{ROOM}.failover.connecting:connect",
     "memory": f"{ROOM}.memory:connect",
 }

@@ -6,10 +6,10 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lamplighter.contracts import Application, DriverDelivery, Headers, Message
+from lamplighter.contracts import Application, DriverDelivery, Events, Headers, Message
 from lamplighter.errors import SlotTerminated
-from lamplighter.logging.context import job_context
-from lamplighter.queue.delivery import Failed
+from lamplighter.queue.dispatching.deferring import place_here
+from lamplighter.queue.drivers.inline import Inline
 from lamplighter.queue.failed.trace import tellable
 from lamplighter.queue.jobs.registry import Registry
 from lamplighter.queue.jobs.retries import Policy
@@ -30,16 +30,17 @@ class SyncOptions:
 def connect(app: Application, name: str, options: Mapping[str, Any]) -> "SyncQueue":
     """The connection of config/queue.py."""
     parse_options(SyncOptions, options, where=f"config/queue.py (connections.{name})")
-    return SyncQueue(name, Runner(app.make(Registry), app, Policy(tries=1, backoff=(), timeout=0)))
+    runner = Runner(app.make(Registry), app, Policy(tries=1, backoff=(), timeout=0))
+    return SyncQueue(name, runner, app.make(Events))
 
 
 class SyncDelivery:
     """A message that was never anywhere else."""
 
-    position = "sync"
     timestamp_ms = None
 
-    def __init__(self, message: Message, connection: str, queue: str) -> None:
+    def __init__(self, message: Message, connection: str, queue: str, *, position: str = "sync") -> None:
+        self.position = position
         self.payload = message.payload
         self.key = message.key
         self.headers: Headers = message.headers
@@ -83,14 +84,17 @@ class SyncQueue(KeepsNoJobs):
 
     default_queue = "sync"
 
-    def __init__(self, connection: str, runner: Runner) -> None:
+    def __init__(self, connection: str, runner: Runner, events: Events | None = None) -> None:
         self.connection = connection
-        self._runner = runner
+        self._inline = Inline(runner, events, after_error=self._tell_failed)
 
     def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
         """Run the job; what it raises passes through."""
+        place = place_here()
         # In a context of its own: a job that dispatches another must find its own scope again, such as its session.
-        Context().run(self._run, message, queue)
+        error = Context().run(self._inline.run, SyncDelivery(message, self.connection, self.default_queue), place)
+        if error is not None:
+            raise error
 
     def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
         """Run the jobs one after the other; how many there were."""
@@ -100,26 +104,10 @@ class SyncQueue(KeepsNoJobs):
             count += 1
         return count
 
-    def _run(self, message: Message, queue: str) -> None:
-        start = self._runner.start(SyncDelivery(message, self.connection, queue))
-        job_context.set(start)
-        try:
-            self._runner.read(start)
-            self._runner.run(start)
-            wish = start.end()
-            if isinstance(wish, Failed):
-                raise wish.error
-        except SlotTerminated:
-            raise  # the process ends with the job that has dispatched this one
-        except BaseException as error:
-            start.end()
-            self._tell(start, error)
-            raise
-
-    def _tell(self, start: Start, error: BaseException) -> None:
+    def _tell_failed(self, start: Start, error: BaseException) -> None:
         """Call the job's `failed()`; what it raises is logged, since the dispatcher is to get the job's own error."""
         try:
-            self._runner.run_failed(start, error)
+            self._inline.runner.run_failed(start, error)
         except (SlotTerminated, KeyboardInterrupt):
             raise
         except BaseException as raised:

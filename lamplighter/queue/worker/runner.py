@@ -5,13 +5,14 @@ import inspect
 import threading
 from collections.abc import Awaitable, Coroutine
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from lamplighter.contracts import Container, DriverDelivery
 from lamplighter.errors import ConfigError, PayloadError, UnknownJob, UnreadablePayload
 from lamplighter.logging.context import job_context
 from lamplighter.queue.claims.claims import ReadClaim, refuse_claim
-from lamplighter.queue.delivery import Deleted, InHand
+from lamplighter.queue.delivery import Deleted, Failed, InHand, Released
+from lamplighter.queue.dispatching.deferring import Deferred
 from lamplighter.queue.dispatching.pushes import Pushes
 from lamplighter.queue.jobs.definition import path_of
 from lamplighter.queue.jobs.job import Job
@@ -21,9 +22,6 @@ from lamplighter.queue.jobs.retries import Policy, parse_backoff
 from lamplighter.queue.worker.eventloop import KeptLoop
 from lamplighter.support.forking import watch
 from lamplighter.support.unrun import discard, finish, is_awaitable, refuse_lazy, refuse_unrun
-
-if TYPE_CHECKING:
-    from lamplighter.queue.delivery import Failed, Released
 
 UNREADABLE = "unreadable payload"
 
@@ -37,6 +35,7 @@ class Start:
         may_push_ahead: it runs, and whoever runs it settles it only when its pushes are acknowledged.
         is_told: its beginning was told already, when it was begun among others.
         pushes: what it has pushed in that time.
+        deferred: the jobs that it has dispatched to run at its own end; None while there are none.
     """
 
     name = UNREADABLE
@@ -48,6 +47,7 @@ class Start:
     may_push_ahead = False
     is_told = False
     pushes: Pushes | None = None
+    deferred: Deferred | None = None
 
     def __init__(self, delivery: DriverDelivery, policy: Policy) -> None:
         self.delivery = delivery
@@ -180,7 +180,7 @@ class Runner:
         return self._policies.get(entry) or self._policy(entry)
 
     def run(self, start: Start) -> None:
-        """Handle the job; what the handler raises passes through. The scope of the job ends here.
+        """Handle the job; what the handler raises passes through. Its scope ends here; then runs what it has deferred.
 
         It runs in a copy of the caller's context: what it puts into context variables, no other job sees. A plain
         handler that returns a coroutine, as a decorated `async def` may, has not run yet: it is awaited here.
@@ -194,24 +194,36 @@ class Runner:
         if entry.is_async:
             self._await(self.run_async(start), context)
             return
+        is_done = False
         try:
-            result = context.run(entry.handle, start.job, start.in_hand() if entry.wants_delivery else None)
-            if result is not None:
-                self._finish(result, f"{path_of(entry.cls)}.handle", context)
+            try:
+                result = context.run(entry.handle, start.job, start.in_hand() if entry.wants_delivery else None)
+                if result is not None:
+                    self._finish(result, f"{path_of(entry.cls)}.handle", context)
+            finally:
+                if context.get(self._scope):
+                    context.run(self._container.end_scope)
+            is_done = True
         finally:
-            if context.get(self._scope):
-                context.run(self._container.end_scope)
+            if start.deferred is not None:
+                start.deferred.end(has_failed=not is_done or _wants_another_end(start))
 
     async def run_async(self, start: Start) -> None:
         """The same for a handler that is `async def`, in the running event loop and its task's context."""
         entry, job = start.entry, start.job
         assert entry is not None  # read() has filled it
+        is_done = False
         try:
-            work = cast(Awaitable[object], entry.handle(job, start.in_hand() if entry.wants_delivery else None))
-            if (result := await work) is not None:
-                await _rest(result, f"{path_of(entry.cls)}.handle")
+            try:
+                work = cast(Awaitable[object], entry.handle(job, start.in_hand() if entry.wants_delivery else None))
+                if (result := await work) is not None:
+                    await _rest(result, f"{path_of(entry.cls)}.handle")
+            finally:
+                self._container.end_scope()
+            is_done = True
         finally:
-            self._container.end_scope()
+            if start.deferred is not None:
+                await start.deferred.end_async(has_failed=not is_done or _wants_another_end(start))
 
     def _finish(self, result: object, name: str, context: Context) -> None:
         """Do what a method has left to whoever called it; any other value that it returns is ignored."""
@@ -275,6 +287,11 @@ class Runner:
             is_tries_said=entry.tries is not None,
         )
         return policy
+
+
+def _wants_another_end(start: Start) -> bool:
+    """Whether a handler has asked to be run again, or to have failed, though it has returned."""
+    return isinstance(start.wish, Released | Failed)
 
 
 async def _all_of(work: Awaitable[object], name: str) -> None:
