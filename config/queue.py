@@ -10,6 +10,12 @@ config = {
     "connections": {
         "sync": {"driver": "sync"},
         "null": {"driver": "null"},
+        # In this process, at the end of the request, command or job that has dispatched.
+        "deferred": {"driver": "deferred"},
+        # Each job in a process of its own on this host.
+        "background": {"driver": "background"},
+        # On the first of these that answers.
+        "failover": {"driver": "failover", "connections": ["kafka", "database"]},
         "database": {"driver": "database", "table": "jobs", "queue": "default", "retry_after": 90},
         "beanstalkd": {"driver": "beanstalkd", "host": "localhost", "queue": "default", "retry_after": 90},
         "sqs": {

@@ -32,6 +32,7 @@ def find(entries: Mapping[str, CommandEntry], name: str) -> CommandEntry:
     """
     if name in entries:
         return entries[name]
+    entries = {known: entry for known, entry in entries.items() if not entry.is_hidden}
     below = [known for known in entries if known.startswith(f"{name}:")]
     if below:
         raise ConsoleError(f'Command "{name}" is not defined. There are {", ".join(below)}.')
@@ -47,9 +48,10 @@ def show_overview(output: Output, entries: Mapping[str, CommandEntry], prefix: s
     Raises:
         ConsoleError: no command has that prefix.
     """
-    shown = [entry for entry in entries.values() if prefix is None or _prefix(entry) == prefix]
+    listed = [entry for entry in entries.values() if not entry.is_hidden]
+    shown = [entry for entry in listed if prefix is None or _prefix(entry) == prefix]
     if not shown:
-        prefixes = sorted({_prefix(entry) for entry in entries.values()} - {""})
+        prefixes = sorted({_prefix(entry) for entry in listed} - {""})
         raise ConsoleError(f'There are no commands in "{prefix}:". The prefixes are {", ".join(prefixes)}.')
     lines = [f"Lamplighter {output.paint('green', __version__)}", ""]
     lines += section(output, "Usage", ["command [options] [arguments]"])

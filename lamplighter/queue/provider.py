@@ -60,6 +60,12 @@ COMMANDS = (
         )
         for name in ("make:queue-failed-table", "queue:failed-table")
     ),
+    CommandEntry(
+        "queue:background",
+        "Run a job that was dispatched on a background connection",
+        "lamplighter.queue.commands.background:BackgroundCommand",
+        is_hidden=True,
+    ),
     CommandEntry("make:job", "Create a job class", "lamplighter.queue.commands.make_job:MakeJobCommand"),
 )
 

@@ -17,12 +17,14 @@ class CommandEntry:
         target: `package.module:ClassName`.
         is_destructive: what it takes away nothing brings back, so that it is proposed for no other word. One that takes
             away more than it is told by name asks in production (`confirm_in_production`).
+        is_hidden: programs run it, and no list of commands shows it.
     """
 
     name: str
     description: str
     target: str
     is_destructive: bool = False
+    is_hidden: bool = False
 
 
 class CommandTable:

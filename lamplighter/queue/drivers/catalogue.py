@@ -15,6 +15,7 @@ DRIVERS = {
     "sync": f"{ROOM}.sync:connect",
     "null": f"{ROOM}.null:connect",
     "deferred": f"{ROOM}.deferred:connect",
+    "background": f"{ROOM}.background.connecting:connect",
     "failover": f"{ROOM}.failover.connecting:connect",
     "memory": f"{ROOM}.memory:connect",
 }

@@ -63,10 +63,10 @@ class Inline:
             error = raised
         duration = time.monotonic() - start.began
         if error is None:
-            self._tell(JobProcessed(start, duration))
+            self.tell(JobProcessed(start, duration))
             return None
         self._after_error(start, error)
-        self._tell(JobFailed(start, duration, error))
+        self.tell(JobFailed(start, duration, error))
         return error
 
     def give_up(self, delivery: DriverDelivery, error: BaseException) -> None:
@@ -76,9 +76,9 @@ class Inline:
         with suppress(PayloadError):
             self.runner.read(start)
         self._after_error(start, error)
-        self._tell(JobFailed(start, 0.0, error))
+        self.tell(JobFailed(start, 0.0, error))
 
-    def _tell(self, event: object) -> None:
+    def tell(self, event: object) -> None:
         """Tell of what is done already: a listener that raises changes nothing of it."""
         if self._events is None:
             return

@@ -1,0 +1,149 @@
+"""Starts a process for each job."""
+
+import logging
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from contextvars import Context
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from lamplighter.contracts import Message
+from lamplighter.errors import SlotDied, Unavailable
+from lamplighter.queue.drivers.background.handed import Handed
+from lamplighter.queue.drivers.background.slots import Slots
+from lamplighter.queue.drivers.inline import Inline
+from lamplighter.queue.drivers.sync import SyncDelivery
+from lamplighter.queue.failed.naming import name_of
+from lamplighter.queue.keepless import KeepsNoJobs
+
+log = logging.getLogger(__name__)
+
+COMMAND = "queue:background"
+POSITION = "background"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What is started.
+
+    Attributes:
+        folder: the project, with its artisan.py.
+        output: the file that gets what the processes print; None lets them write where their dispatcher does.
+        timeout: seconds that a job may run where nothing else is said; 0 is without end.
+        wait: seconds that a dispatch waits until a process may be started.
+    """
+
+    folder: Path
+    output: Path | None
+    timeout: float
+    wait: float
+
+
+class BackgroundQueue(KeepsNoJobs):
+    """A dispatch returns when the process runs and has the job; nothing but that process keeps it from then on.
+
+    A delay is not waited for, and nothing is tried twice, as on a sync connection.
+    """
+
+    default_queue = "default"
+
+    def __init__(self, connection: str, program: Program, slots: Slots, make_inline: Callable[[], Inline]) -> None:
+        """`make_inline` makes what writes down a job whose process has died before it could do so."""
+        self.connection = connection
+        self._program = program
+        self._slots = slots
+        self._make_inline = make_inline
+
+    def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
+        """Start a process.
+
+        Raises:
+            Unavailable: as many run as may, or the system can't start one.
+        """
+        slot = self._slots.take(self._program.wait)
+        try:
+            process = self._start(message, queue, slot)
+        except OSError as error:
+            why = error.strerror or error
+            raise Unavailable(
+                f"The process of a background job can't be started in {self._program.folder}: {why}."
+            ) from error
+        finally:
+            self._slots.let_go(slot)
+        waiting = threading.Thread(
+            target=self._await, args=(process, message, queue), name="lamplighter-background", daemon=True
+        )
+        try:
+            waiting.start()
+        except RuntimeError as error:  # this program is ending, or has as many threads as it may
+            log.debug("nobody waits for the process of a background job", extra={"reason": str(error)})
+
+    def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
+        """Start a process for each; how many there were."""
+        count = 0
+        for message in messages:
+            self.push(message, queue=queue)
+            count += 1
+        return count
+
+    def _start(self, message: Message, queue: str, slot: int) -> "subprocess.Popen[bytes]":
+        handed = Handed(
+            connection=self.connection,
+            queue=queue,
+            payload=message.payload,
+            key=message.key,
+            headers=tuple(message.headers),
+            slot=slot,
+            timeout=self._program.timeout,
+        )
+        with ExitStack() as files:
+            # A file without a name and not a pipe: nobody waits until the process reads, and it has all of it whatever
+            # becomes of the dispatcher. Nor an argument, which every user of the host can read.
+            given = files.enter_context(tempfile.TemporaryFile())
+            given.write(handed.encode())
+            given.seek(0)
+            output = self._output(files)
+            return subprocess.Popen(
+                [sys.executable, str(self._program.folder / "artisan.py"), COMMAND],
+                cwd=self._program.folder,
+                stdin=given,
+                stdout=output,
+                stderr=output,
+                pass_fds=(slot,),
+                start_new_session=True,
+            )
+
+    def _output(self, files: ExitStack) -> IO[bytes] | None:
+        if self._program.output is None:
+            return None
+        self._program.output.parent.mkdir(parents=True, exist_ok=True)
+        return files.enter_context(self._program.output.open("ab"))
+
+    def _await(self, process: "subprocess.Popen[bytes]", message: Message, queue: str) -> None:
+        status = process.wait()
+        if status == 0:  # it has run the job, or has recorded that it failed
+            return
+        delivery = SyncDelivery(message, self.connection, queue, position=POSITION)
+        error = SlotDied(
+            f"The process of {name_of(message.payload)} ended {_how(status)} before the job's end was written down."
+        )
+        log.error("the process of a background job has died", extra={"reason": str(error)})
+        try:
+            Context().run(self._make_inline().give_up, delivery, error)
+        except Exception:
+            log.exception("a background job whose process has died can't be recorded, and is lost")
+
+
+def _how(status: int) -> str:
+    if status >= 0:
+        return f"with status {status}"
+    try:
+        return f"by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"by signal {-status}"
