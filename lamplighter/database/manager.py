@@ -15,6 +15,7 @@ from lamplighter.database import sqlite
 from lamplighter.database.connections import Connections
 from lamplighter.database.pool import FilePool, ServerPool
 from lamplighter.database.statements import Statements
+from lamplighter.database.transactions import Transactions
 from lamplighter.errors import ConfigError
 from lamplighter.support.forking import Lock, notice_fork, watch
 from lamplighter.support.options import parse_options
@@ -58,6 +59,7 @@ class DatabaseManager:
         self._engines: dict[str, Engine] = {}
         self._statements: dict[str, Statements] = {}
         self._connections: dict[str, Connections] = {}
+        self._session = Session
         self._lock = threading.Lock()
         watch(
             self,
@@ -91,7 +93,11 @@ class DatabaseManager:
 
     def session(self, name: str | None = None) -> Session:
         """A new session; whoever asks for it closes it."""
-        return Session(self.engine(name), expire_on_commit=False)
+        return self._session(self.engine(name), expire_on_commit=False)
+
+    def track(self, transactions: Transactions) -> None:
+        """Let `transactions` know of those of all sessions that are made from now on."""
+        self._session = transactions.watched(Session)
 
     def statements(self, name: str | None = None) -> Statements:
         """Where single statements run, each a transaction by itself."""

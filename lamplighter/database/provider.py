@@ -28,6 +28,7 @@ class DatabaseServiceProvider(ServiceProvider):
         """Bind."""
         self.app.instance(DatabaseErrors, SqlAlchemyErrors())
         self.app.singleton("lamplighter.database.manager:DatabaseManager", self._manager)
+        self.app.singleton("lamplighter.database.transactions:Transactions", self._transactions)
         self.app.bind("sqlalchemy.engine.base:Engine", self._engine)
         self.app.singleton("lamplighter.database.statements:Statements", self._statements)
         self.app.scoped("sqlalchemy.orm.session:Session", self._session, end=lambda session: session.close())
@@ -37,6 +38,11 @@ class DatabaseServiceProvider(ServiceProvider):
         from lamplighter.database.manager import DatabaseManager
 
         return DatabaseManager(self.app.make(Config), self.app.path)
+
+    def _transactions(self) -> Any:
+        from lamplighter.database.transactions import Transactions
+
+        return Transactions()
 
     def _engine(self) -> Any:
         from lamplighter.database.manager import DatabaseManager

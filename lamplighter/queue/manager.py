@@ -21,14 +21,15 @@ class QueueManager:
 
     Attributes:
         routes: where jobs go whose class says nothing; see `route`.
+        after_commit: the connections, of those that were made, whose dispatches wait for an open transaction.
     """
 
     def __init__(self, config: Config) -> None:
         self.routes = Routes()
+        self.after_commit: set[str] = set()
         self._config = config
         self._factories: dict[str, Factory] = {}
         self._connections: dict[str, Queue] = {}
-        self._after_commit: dict[str, bool] = {}
         self._lock = threading.RLock()
         watch(self, in_child=QueueManager._begin_as_child, locks=lambda manager: (manager._lock,))
 
@@ -77,10 +78,6 @@ class QueueManager:
                     found.append(name)
         return found
 
-    def waits_for_commit(self, connection: str) -> bool:
-        """Whether what is dispatched on a connection in an open transaction waits until that commits."""
-        return self._after_commit.get(connection, False)
-
     def close(self, *, timeout: float) -> None:
         """Let go of every connection that was made."""
         with self._lock:
@@ -105,7 +102,8 @@ class QueueManager:
                 f"The connection {name!r} in config/queue.py has the driver {driver!r}, which is not built here; "
                 f"there are {known}."
             )
-        self._after_commit[name] = says_after_commit(name, options)
+        if says_after_commit(name, options):
+            self.after_commit.add(name)
         return factory(name, own_options(options))
 
 

@@ -7,6 +7,9 @@ from lamplighter.contracts import Config
 from lamplighter.queue.manager import QueueManager
 from lamplighter.support.provider import CommandEntry, ServiceProvider
 
+DATABASES = "lamplighter.database.manager:DatabaseManager"
+TRANSACTIONS = "lamplighter.database.transactions:Transactions"
+
 COMMANDS = (
     CommandEntry(
         "queue:work", "Start processing jobs on the queue as a daemon", "lamplighter.queue.commands.work:WorkCommand"
@@ -79,6 +82,7 @@ class QueueServiceProvider(ServiceProvider):
         self.app.singleton("lamplighter.queue.dispatching.dispatcher:Dispatcher", self._dispatcher)
         self.app.singleton("lamplighter.queue.jobs.registry:Registry", self._registry)
         self.app.singleton("lamplighter.queue.failed:FailedJobs", self._failed_jobs)
+        self.app.extend(DATABASES, self._with_transactions)
         self.commands(*COMMANDS)
 
     def _manager(self) -> QueueManager:
@@ -93,7 +97,18 @@ class QueueServiceProvider(ServiceProvider):
         from lamplighter.contracts import Events
         from lamplighter.queue.dispatching.dispatcher import Dispatcher
 
-        return Dispatcher(self.app.make(QueueManager), self.app.make(Events), self._registered)
+        queues, events = self.app.make(QueueManager), self.app.make(Events)
+        transactions: Any = TRANSACTIONS  # the name of a type
+        known = self.app.make(transactions) if self.app.has(TRANSACTIONS) else None
+        return Dispatcher(queues, events, self._registered, transactions=known)
+
+    def _with_transactions(self, databases: Any, _: object) -> Any:
+        """Let dispatches know of open transactions, where a connection wants to; sessions are slower by that."""
+        connections = self.app.make(Config).mapping("queue.connections", {})
+        if any(options.get("after_commit") for options in connections.values() if isinstance(options, dict)):
+            transactions: Any = TRANSACTIONS
+            databases.track(self.app.make(transactions))
+        return databases
 
     def _registered(self) -> Any:
         from lamplighter.queue.jobs.registry import Registry

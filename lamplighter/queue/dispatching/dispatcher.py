@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from lamplighter.contracts import Events, Headers, Message
+from lamplighter.contracts import Events, Headers, Message, Queue
+from lamplighter.database.transactions import Transactions
 from lamplighter.errors import InvalidPayload, MessageTooLarge, QueueError
 from lamplighter.logging.context import job_context
 from lamplighter.queue.dispatching.readable import ReadablePayloads
@@ -33,10 +34,22 @@ Key = str | bytes | Unset | None
 
 
 class Dispatcher:
-    """Dispatches jobs that a worker can read; every method returns only when the queue has them."""
+    """Dispatches jobs that a worker can read; every method returns only when the queue has them.
 
-    def __init__(self, queues: "QueueManager", events: Events, registry: "Callable[[], Registry]") -> None:
+    On a connection with `after_commit` it returns before that, in an open transaction of a session: the job is pushed
+    when the transaction commits, so that what keeps it from being pushed is raised by the commit.
+    """
+
+    def __init__(
+        self,
+        queues: "QueueManager",
+        events: Events,
+        registry: "Callable[[], Registry]",
+        *,
+        transactions: Transactions | None = None,
+    ) -> None:
         """Takes what gives the registry, which is asked for when the first job is dispatched."""
+        self._transactions = transactions
         self._queues = queues
         self._events = events
         self._payloads = ReadablePayloads(registry)
@@ -129,10 +142,13 @@ class Dispatcher:
         """
         _look_for_fork()
         target = self._queues.connection(connection)
+        name = queue or target.default_queue
         refused: list[QueueError] = []
-        count = target.bulk(self._messages(jobs, refused), queue=queue or target.default_queue)
+        push = self._bulk_after_commit if (waits := self._waits_for_commit(target)) else _bulk
+        count = push(target, self._messages(jobs, refused), name)
         if refused:
-            refused[0].args = (f"{refused[0]} The {count} before it in push_many are on the queue.",)
+            where = "wait for the commit" if waits else "are on the queue"
+            refused[0].args = (f"{refused[0]} The {count} before it in push_many {where}.",)
             raise refused[0]
         return count
 
@@ -152,9 +168,38 @@ class Dispatcher:
         check_delay(delay)
         target = self._queues.connection(connection)
         name = queue or target.default_queue
+        if self._queues.after_commit and self._waits_for_commit(target):
+            self._push_after_commit(target, message, id, name, delay)
+            return
         target.push(message, queue=name, delay=delay)
         if self._events.listeners(JobQueued):
             self._events.dispatch(JobQueued(target.connection, name, id, message.payload))
+
+    # after a commit ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _waits_for_commit(self, target: Queue) -> bool:
+        transactions = self._transactions
+        return target.connection in self._queues.after_commit and transactions is not None and transactions.is_open
+
+    def _push_after_commit(self, target: Queue, message: Message, id: str, name: str, delay: float) -> None:
+        def push() -> None:
+            target.push(message, queue=name, delay=delay)
+            self._events.dispatch(JobQueued(target.connection, name, id, message.payload))
+
+        self._after_commit(push, target, queue=name, id=id)
+
+    def _bulk_after_commit(self, target: Queue, messages: Iterable[Message], name: str) -> int:
+        kept = list(messages)
+        self._after_commit(lambda: target.bulk(kept, queue=name), target, queue=name, jobs=len(kept))
+        return len(kept)
+
+    def _after_commit(self, push: Callable[[], object], target: Queue, **fields: object) -> None:
+        assert self._transactions is not None  # it was asked whether one is open
+        self._transactions.after_commit(push, connection=target.connection, **fields)
+
+
+def _bulk(target: Queue, messages: Iterable[Message], name: str) -> int:
+    return target.bulk(messages, queue=name)
 
 
 def _triple(job: object) -> tuple[str, object, Key]:
