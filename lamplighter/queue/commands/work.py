@@ -14,6 +14,7 @@ from lamplighter.console.options import LONGEST
 from lamplighter.contracts import Application, Config, DatabaseErrors, Events, Maintenance, WorkQueue
 from lamplighter.errors import ConfigError, ConsoleError
 from lamplighter.queue.commands.lines import JsonLines, Lines
+from lamplighter.queue.dispatching.deferring import at_once
 from lamplighter.queue.failed import FailedJobs
 from lamplighter.queue.guard.health import Heartbeat
 from lamplighter.queue.guard.process import WorkerProcess
@@ -138,7 +139,8 @@ class WorkCommand(Command):
             flush=self._show(options, as_json=as_json),
             leave_within=self._app.leave_within,
         )
-        return process.run()
+        with at_once():
+            return process.run()
 
     def _worker(self, queue: WorkQueue, runner: Runner, failing: Failing, options: WorkerOptions) -> Worker:
         pool = None

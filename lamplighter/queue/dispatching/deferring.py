@@ -5,7 +5,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from enum import Enum
@@ -156,6 +157,16 @@ def place_here() -> Place:
 def defer_to(place: Place) -> None:
     """Let all that the job at hand defers wait in a place, in this context."""
     _scope.set(Scope(job_context.get(), place))
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """For the loop of a worker: what its listeners defer runs at once, and not when the worker ends."""
+    token = _scope.set(Scope(job_context.get(), NOW))
+    try:
+        yield
+    finally:
+        _scope.reset(token)
 
 
 class Deferring:

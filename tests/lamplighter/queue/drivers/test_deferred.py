@@ -13,7 +13,7 @@ import pytest
 
 from lamplighter.contracts import Delivery, Message
 from lamplighter.errors import QueueError
-from lamplighter.queue.dispatching.deferring import Waiting, deferring, place_here
+from lamplighter.queue.dispatching.deferring import Waiting, at_once, deferring, place_here
 from lamplighter.queue.drivers import deferred as room
 from lamplighter.queue.drivers.deferred import DeferredQueue, Failures
 from lamplighter.queue.drivers.inline import Inline
@@ -331,6 +331,14 @@ def test_what_is_dispatched_by_a_task_that_outlives_its_request_runs_at_once(def
     asyncio.run(serve())
 
     assert Scene.said == ["late"]
+
+
+def test_what_is_not_to_wait_runs_at_once_within_a_block_too(deferral: Deferral) -> None:
+    with deferring(), at_once():
+        deferral.dispatch("at once")
+        Scene.said.append("block")
+
+    assert Scene.said == ["at once", "block"]
 
 
 def test_events_tell_of_deferred_jobs_and_a_listener_that_raises_stops_none(deferral: Deferral) -> None:
