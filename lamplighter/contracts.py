@@ -290,7 +290,7 @@ class WorkQueue(Queue, Protocol):
         ...
 
     def is_exhausted(self) -> bool:
-        """Whether all that was in the queues when this worker came is popped, and nothing waits to run again."""
+        """Whether all that was there when this worker came is popped and done, but for what is paused."""
         ...
 
     def polled_at(self) -> float:

@@ -31,7 +31,6 @@ from lamplighter.support.forking import watch
 
 ARRIVED = object()  # the token of an arrival; any other token makes `pop` return
 LACKS = {
-    "pause": "The driver kafka can't leave a topic alone that its workers have taken.",
     "clear": "A topic keeps its messages until their time is over.",
 }
 AHEAD = 0.002  # seconds between two looks for messages, while acknowledgements are waited for
@@ -60,6 +59,7 @@ class KafkaQueue:
         self.connection = connection
         self.default_queue = settings.queue
         self.lacks: Mapping[str, str] = LACKS
+        self._paused: frozenset[str] = frozenset()
         store = settings.claims
         above, limit = settings.claim_above, settings.max_message_bytes
         self._claims = None if store is None else KafkaClaims(store, group=settings.group, above=above, limit=limit)
@@ -207,6 +207,7 @@ class KafkaQueue:
             changed=self._changed,
             is_gone=self._is_gone,
         )
+        self._heed_pauses()
         self._stall = self._make_stall(self._poller)
         self._poller.start()
         self.served_by = os.getpid()
@@ -235,20 +236,27 @@ class KafkaQueue:
         self._scheduler.look()
 
     def pause(self, names: Collection[str]) -> None:
-        """Refused."""
-        raise QueueError(LACKS["pause"])
+        """Begin nothing of these topics, and fetch no more of them; what is fetched goes on as soon as they do."""
+        self._paused = frozenset(names)
+        self._heed_pauses()
+        self._bell.put(ARRIVED)
+
+    def _heed_pauses(self) -> None:
+        self._scheduler.pause(self._paused)
+        if self._poller is not None:
+            self._poller.paused = self._paused
 
     def read_claim(self, delivery: DriverDelivery) -> bytes:
         """The payload that was put aside for a delivery."""
         return refuse_claim(delivery) if self._claims is None else self._claims.read(delivery)
 
     def is_exhausted(self) -> bool:
-        """Whether each assigned partition is read to an end, and nothing of it is left here."""
+        """Whether each assigned partition that is not paused is read to an end, and nothing of it is left here."""
         poller = self._poller
         if (
             poller is None
             or not poller.has_assignment
-            or not all(partition.intake.at_end for partition in poller.assigned())
+            or not all(one.intake.at_end for one in poller.assigned() if one.topic not in self._paused)
         ):
             return False
         # Looked at last: what has come before a partition was read to its end, is there by now.

@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -20,6 +20,7 @@ class Polling(Protocol):
     """What is looked at of the polling thread."""
 
     polled_at: float
+    paused: Collection[str]
 
     @property
     def ends(self) -> Ends: ...
@@ -47,7 +48,7 @@ class Stall:
     Progress is whatever was handed over, begun, finished or acknowledged as committed. No stall are brokers that take
     no connection, and open transactions of others: the worker says what it waits for, and another one could do no more.
     That a transaction is what holds it up, the brokers have to say: the client knows the end of a log, and not how far
-    it can be read.
+    it can be read. What is paused is not looked at.
     """
 
     def __init__(
@@ -71,7 +72,9 @@ class Stall:
         """What is seen when nothing has gone on for too long; None while all is well."""
         now = time.monotonic()
         # A broker that hangs costs the membership of the group first.
-        partitions = self._polling.assigned() or self._polling.lost
+        paused = self._polling.paused
+        known = self._polling.assigned() or self._polling.lost
+        partitions = [one for one in known if one.topic not in paused] if paused else known
         seen = [_progress(partition) for partition in partitions]
         if is_busy or seen != self._last or self._is_waiting(now):
             self._last, self._since = seen, now

@@ -1,6 +1,6 @@
 """How much waits in memory: bounded, by not polling for a moment, and by pausing when the moment gets long."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from lamplighter.kafka.partitions.partition import Partition
 from lamplighter.kafka.settings.native import Consumer, TopicPartition
@@ -32,14 +32,16 @@ class Flow:
         """
         return self.is_full and now - self._full_since < PATIENCE
 
-    def regulate(self, consumer: Consumer, partitions: Iterable[Partition], now: float) -> None:
-        """Pause what is full, and what may begin nothing new; resume the rest."""
+    def regulate(
+        self, consumer: Consumer, partitions: Iterable[Partition], now: float, *, paused: Collection[str] = ()
+    ) -> None:
+        """Pause what is full, what may begin nothing new, and the topics that are paused; resume the rest."""
         known = list(partitions)
         loads = self._loads(known)
         full = {topic for topic, load in loads.items() if load >= 1}
         half = {topic for topic, load in loads.items() if load >= 0.5}
-        enough = half if self.is_full else full
-        if len(enough) == len(self._topics):
+        going = self._topics if not paused else [topic for topic in self._topics if topic not in paused]
+        if going and (half if self.is_full else full).issuperset(going):
             self._full_since = self._full_since or now
         else:
             self._full_since = 0.0
@@ -48,7 +50,7 @@ class Flow:
         for partition in known:
             crowded = half if partition.is_paused else full
             is_closed = partition.backlog is not None and partition.backlog.is_closed
-            wanted = is_closed or (partition.topic in crowded and not self.may_wait(now))
+            wanted = is_closed or partition.topic in paused or (partition.topic in crowded and not self.may_wait(now))
             if wanted != partition.is_paused:
                 partition.is_paused = wanted
                 (pause if wanted else resume).append(TopicPartition(partition.topic, partition.number))

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -44,6 +44,7 @@ class PollingThread(threading.Thread):
     Attributes:
         failure: why polling has ended for good; None while it goes on.
         polled_at: when the consumer was last polled, on the monotonic clock.
+        paused: the topics of which nothing is to be fetched; any thread may set it.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class PollingThread(threading.Thread):
         super().__init__(name="lamplighter-kafka-poll", daemon=True)
         self.failure: QueueError | None = None
         self.polled_at = time.monotonic()
+        self.paused: Collection[str] = frozenset()
         self._config = dict(config)
         # Left to the client, the end would be taken in a log that was shortened and in an added partition, too.
         self._from_end = config.get("auto.offset.reset") == "latest"
@@ -211,7 +213,7 @@ class PollingThread(threading.Thread):
         now = self.polled_at = time.monotonic()
         self._committer.commit_if_due(consumer, now)
         partitions = self._assignment.partitions.values()
-        self._flow.regulate(consumer, partitions, now)
+        self._flow.regulate(consumer, partitions, now, paused=self.paused)
         self._assignment.ends.look(consumer, partitions, now)
         if self._looks_for_end and now - self._looked_at > LOOK_EVERY:
             self._look_for_end(now)
@@ -246,7 +248,7 @@ class PollingThread(threading.Thread):
             is_careful = partition.marks.careful_until >= 0 and partition.tracker.left
             if is_careful or (partition.reach.told < 0 and partition.intake.has_begun):
                 return CAREFUL
-            if partition.backlog is not None and partition.backlog.unbegun:
+            if partition.backlog is not None and partition.backlog.unbegun and partition.topic not in self.paused:
                 patience = BUSY
         return patience
 

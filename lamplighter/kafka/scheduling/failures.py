@@ -1,5 +1,7 @@
 """What one owner tells the next of a job: how often it was started, and what it has failed with."""
 
+import time
+
 from lamplighter.errors import LamplighterError, OrderBlocked
 from lamplighter.kafka.partitions.offset_map import Mark
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
@@ -41,6 +43,13 @@ def blocked(delivery: KafkaDelivery, limit: float) -> OrderBlocked:
         f"The job at {delivery.position} has made the jobs behind it wait for as long as key_block_limit allows, "
         f"{limit:g} s, and still has to be tried again."
     )
+
+
+def blocks_for_too_long(delivery: KafkaDelivery, delay: float, limit: float) -> bool:
+    """Whether one that waits for `delay` seconds more would make those behind it wait for longer than the limit."""
+    now = time.monotonic()
+    delivery.blocked_since = delivery.blocked_since or now
+    return bool(limit) and delivery.order_key is not None and now + delay - delivery.blocked_since > limit
 
 
 def text_of(error: BaseException) -> str:

@@ -1,11 +1,9 @@
 """Which job runs next: topics by their weights, order keys one job at a time, retries when they are due."""
 
-import heapq
-import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from lamplighter.contracts import HasFurtherStart
 from lamplighter.kafka.partitions.partition import Chunk, Partition
@@ -14,11 +12,11 @@ from lamplighter.kafka.scheduling.careful import CarefulStart
 from lamplighter.kafka.scheduling.clock import Clock, WallClock
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.kafka.scheduling.departures import Copies, Departures
-from lamplighter.kafka.scheduling.failures import blocked, mark_of, take_over
+from lamplighter.kafka.scheduling.failures import blocked, blocks_for_too_long, mark_of, take_over
 from lamplighter.kafka.scheduling.order import Ordering
 from lamplighter.kafka.scheduling.turns import Turns, next_by_weight
+from lamplighter.kafka.scheduling.waiting import NEVER, Waiting
 
-NEVER = float("inf")
 LONGEST = 1e9  # seconds that a mark tells of; a payload may ask for a wait of which there are no milliseconds
 NOTHING: Chunk = []
 
@@ -42,8 +40,11 @@ class Scheduler:
         slots: int = 1,
         clock: Clock | None = None,
     ) -> None:
-        self._topics = [Turns(name, weight) for name, weight in weights.items()]
+        self._topics = self._going = [Turns(name, weight) for name, weight in weights.items()]
         self._by_name = {topic.name: topic for topic in self._topics}
+        self._waiting = Waiting()
+        self._due, self._ready = self._waiting.due, self._waiting.ready  # never bound anew
+        self.next_due = self._waiting.next_due
         self._only = self._topics[0] if len(self._topics) == 1 else None
         self._ordering: Ordering = ordering
         self._block_limit = block_limit
@@ -55,16 +56,17 @@ class Scheduler:
         self._inbox: deque[tuple[Backlog, Chunk, int]] = deque()
         self._backlogs: set[Backlog] = set()
         self._odd: set[Backlog] = set()  # those that are not plain
-        self._due: list[tuple[float, int, KafkaDelivery]] = []
-        self._numbers = itertools.count()
-        self._ready: deque[Backlog] = deque()  # at least once for each job that waited behind another
-        self._kept = 0
-        self._is_others_turn = False
+        self._kept, self._is_others_turn = 0, False
         # The chunk that `pop` takes from without looking at anything else; it is the one that is worked now.
         self._plain: Chunk = NOTHING
         self._source: Backlog | None = None
 
-    # called by the polling thread ──────────────────────────────────────────────────────────────────────────────────
+    # called by other threads ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def pause(self, names: Collection[str]) -> None:
+        """Begin nothing of these topics; of those that were named before begin what there is."""
+        self._waiting.wanted = frozenset(names)
+        self._plain = NOTHING  # after the other: see `_go_on_plainly`
 
     def arrived(self, partition: Partition, chunk: Chunk) -> None:
         """Records of a partition, the oldest last; before the end of the last one nothing else is there."""
@@ -95,20 +97,17 @@ class Scheduler:
                 return KafkaDelivery(source, chunk.pop())  # type: ignore[arg-type]
         return self._pop()
 
-    def next_due(self) -> float:
-        """When the next delivery that waits is due, on the monotonic clock."""
-        return self._due[0][0] if self._due else NEVER
-
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is left here, neither waiting nor in hand."""
-        if self._kept or self._careful or self._inbox:
+        """Whether nothing is left here, neither waiting nor in hand, but for what is paused."""
+        if self._kept or self._careful or self._inbox or self._waiting.wanted is not self._waiting.paused:
             return False
-        if any(topic.has_something for topic in self._topics):
+        if any(topic.has_something for topic in self._going):
             return False
-        if any(delivery.partition.is_open for _, _, delivery in self._due):
+        may_begin = self._waiting.may_begin
+        if any(may_begin(delivery.partition) for _, _, delivery in self._due):
             return False
-        return not any(one.chunks or one.held or one.ready for one in self._backlogs if one.partition.is_open)
+        return not any(one.chunks or one.held or one.ready for one in self._backlogs if may_begin(one.partition))
 
     def _pop(self) -> KafkaDelivery | None:
         self._plain = NOTHING
@@ -131,12 +130,23 @@ class Scheduler:
         return self._start_carefully()
 
     def look(self) -> None:
-        """Take what the polling thread has left word of, and the reports of copies."""
+        """Take what the polling thread has left word of, the reports of copies, and what is paused."""
+        if self._waiting.wanted is not self._waiting.paused:
+            self._heed_pauses()
         inbox = self._inbox
         while inbox:
             self._take_in(*inbox.popleft())
         if self._departures.are_under_way:
             self._departures.take_reports()
+
+    def _heed_pauses(self) -> None:
+        paused = self._waiting.heed()
+        careful = self._careful.waiting
+        if careful is not None and careful.partition.topic in paused:
+            self._careful.let_go(careful)
+            self._waiting.put_aside(careful)
+        self._going = [topic for topic in self._topics if topic.name not in paused]
+        self._only = self._going[0] if len(self._going) == 1 else None
 
     def _take_in(self, backlog: Backlog, chunk: Chunk, until: int) -> None:
         partition = backlog.partition
@@ -179,14 +189,13 @@ class Scheduler:
             return
         if only.backlog.is_plain:
             self._source, self._plain = only.backlog, only.backlog.current
+            if self._waiting.wanted is not self._waiting.paused:  # it was paused meanwhile
+                self._plain = NOTHING
 
     def _next(self) -> KafkaDelivery | None:
         # What is tried again without a wait, and without end, must leave every other turn to others.
         other, self._is_others_turn = self._new() if self._is_others_turn else None, False
-        while other is None and self._due and self._due[0][0] <= time.monotonic():
-            delivery = heapq.heappop(self._due)[2]
-            if not delivery.partition.is_open:
-                continue  # the next owner begins it
+        while other is None and self._due and (delivery := self._waiting.pop_due()) is not None:
             self._backlog_of(delivery.partition).waiting -= 1
             if delivery.leaves_by <= time.monotonic():
                 self._is_others_turn = delivery.retries > 1
@@ -195,12 +204,9 @@ class Scheduler:
         return other or self._new()
 
     def _new(self) -> KafkaDelivery | None:
-        while self._ready:
-            backlog = self._ready.popleft()
-            # Those of a partition that waits for a service come in here once more when that is back.
-            if backlog.ready and backlog.waits_for is None:
-                return backlog.ready.popleft()
-        return self._only.next() if self._only is not None else next_by_weight(self._topics)
+        if self._ready and (delivery := self._waiting.pop_ready()) is not None:
+            return delivery
+        return self._only.next() if self._only is not None else next_by_weight(self._going)
 
     def _may_run(self, delivery: KafkaDelivery, backlog: Backlog) -> bool:
         """Whether a delivery of a partition that is not plain may run now; else it is where it waits."""
@@ -286,7 +292,7 @@ class Scheduler:
         if not counted:
             # What comes next would meet the same service: it is spared the attempt.
             backlog.waits_for = delivery
-        elif delivery.failure is None and self._is_blocked_for_too_long(delivery, delay):
+        elif delivery.failure is None and blocks_for_too_long(delivery, delay, self._block_limit):
             delivery.failure = blocked(delivery, self._block_limit)
             delay = 0
         self._wait(delivery, delay)
@@ -314,7 +320,7 @@ class Scheduler:
     def count_crash(self, delivery: KafkaDelivery) -> bool:
         """The last commit tells the next owner that this one has died of it; False where it has been settled."""
         partition = delivery.partition
-        is_released = delivery.leaves_by > time.monotonic() or any(waiting is delivery for _, _, waiting in self._due)
+        is_released = delivery.leaves_by > time.monotonic() or self._waiting.has(delivery)
         if is_released or partition.lost or partition.tracker.has_finished(delivery.offset):
             return False
         delivery.retries, delivery.has_crashed = delivery.retries + 1, True
@@ -342,7 +348,7 @@ class Scheduler:
     def _wait(self, delivery: KafkaDelivery, delay: float) -> None:
         backlog = self._backlog_of(delivery.partition)
         self._hold(delivery)
-        heapq.heappush(self._due, (time.monotonic() + delay, next(self._numbers), delivery))
+        self._waiting.put(delivery, time.monotonic() + delay)
         backlog.waiting += 1
         self._look_whether_it_has_left(backlog)
 
@@ -392,9 +398,3 @@ class Scheduler:
             if backlog.chunks:
                 self._by_name[backlog.partition.topic].add(backlog, is_next=True)
         self._look_whether_it_has_left(backlog)
-
-    def _is_blocked_for_too_long(self, delivery: KafkaDelivery, delay: float) -> bool:
-        now = time.monotonic()
-        delivery.blocked_since = delivery.blocked_since or now
-        is_ordered = bool(self._block_limit) and delivery.order_key is not None
-        return is_ordered and now + delay - delivery.blocked_since > self._block_limit

@@ -53,6 +53,7 @@ class LeasingQueue:
         self.lacks = {**LACKS, **store.lacks}
         self._store = store
         self._paused: frozenset[str] = frozenset()
+        self._looked_with = self._paused
         self._begin_anew()
         watch(self, in_child=LeasingQueue._begin_anew, locks=lambda queue: (queue._asking,))
 
@@ -131,6 +132,7 @@ class LeasingQueue:
     def pause(self, names: Collection[str]) -> None:
         """Take nothing from these queues, in place of those named before."""
         self._paused = frozenset(names)
+        self._is_empty = False  # not known any more
         self._on_news()
 
     def serve(self, wait: float) -> None:
@@ -140,7 +142,7 @@ class LeasingQueue:
 
     def is_exhausted(self) -> bool:
         """Whether the store had no further job when it was last asked, and none is left here, nor may come back."""
-        return self._is_empty and not (self._in_hand or self._ended)
+        return self._is_empty and self._looked_with is self._paused and not (self._in_hand or self._ended)
 
     def polled_at(self) -> float:
         """When the thread that renews leases was last alive, on the monotonic clock."""
@@ -294,9 +296,9 @@ class LeasingQueue:
     def _look(self, names: Sequence[str]) -> None:
         """Tell the store what has ended, and take what there is for the slots that are free."""
         most = 0 if self._held.is_full else max(1, self._slots - len(self._in_hand) + len(self._held))
-        if self._paused:
+        self._looked_with = self._paused
+        if self._looked_with:
             names = self._going(names)
-            most = most if names else 0
         seen = self._news
         with self._asking:
             if self._is_closing:
@@ -304,7 +306,7 @@ class LeasingQueue:
             taken = self._take(names if most else (), most)
             if taken is None:
                 return
-            self._is_empty = not taken.leases and most > 0 and not self._paused
+            self._is_empty = not taken.leases and most > 0
             if taken.leases or self._news != seen:
                 self._look_at = 0.0
             else:

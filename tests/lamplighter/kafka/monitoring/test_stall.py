@@ -1,7 +1,7 @@
 """What counts as standing still."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +28,7 @@ class Polling:
     brokers: str = "127.0.0.1:1"
     last_commit_error: str = ""
     polled_at: float = 0.0
+    paused: Collection[str] = frozenset()
     has_it: bool = True
 
     def assigned(self) -> list[Partition]:
@@ -104,6 +105,18 @@ def test_a_worker_with_nothing_to_do_may_do_nothing() -> None:
     bench = Bench(lag=0)
 
     assert [bench.look(1), bench.look(600)] == [None, None]
+
+
+def test_a_paused_topic_stands_still_on_purpose_and_has_all_its_time_when_it_goes_on() -> None:
+    bench = Bench()
+    bench.polling.paused = {"store"}
+    paused = [bench.look(1), bench.look(600)]
+    bench.polling.paused = frozenset()
+
+    told = [bench.look(601), bench.look(660), bench.look(661)]
+
+    assert [*paused, *told[:2]] == [None] * 4
+    assert told[2] is not None
 
 
 @pytest.mark.parametrize(

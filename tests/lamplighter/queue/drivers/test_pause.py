@@ -42,10 +42,13 @@ def test_nothing_is_taken_from_a_paused_queue_and_all_from_the_others(queue: Lea
     assert queue.sizes("high").pending == 1
 
 
-def test_a_paused_queue_is_not_exhausted(queue: LeasingQueue) -> None:
+def test_a_connection_is_exhausted_when_only_paused_queues_have_jobs(queue: LeasingQueue) -> None:
+    push(queue, "high")
     queue.pause({"high"})
-
     assert queue.pop(NAMES, 0.1) is None
+    assert queue.is_exhausted()
+
+    queue.pause(())
 
     assert not queue.is_exhausted()
 
