@@ -31,7 +31,7 @@ from lamplighter.support.forking import watch
 
 ARRIVED = object()  # the token of an arrival; any other token makes `pop` return
 LACKS = {
-    "clear": "A topic keeps its messages until their time is over.",
+    "clear_delayed": "Delayed jobs stay, in their table and their topics (`queue:delayed`), and so do dead letters.",
 }
 AHEAD = 0.002  # seconds between two looks for messages, while acknowledgements are waited for
 
@@ -275,8 +275,8 @@ class KafkaQueue:
         return self.counting.sizes(queue)
 
     def clear(self, queue: str) -> int:
-        """Refused."""
-        raise QueueError(LACKS["clear"])
+        """Have the group go on at the end of a topic, as long as no worker is in it; how many jobs it passes over."""
+        return self.counting.pass_over(queue)
 
     def held(self, *, most: int) -> list[HeldJob]:
         """The jobs that are due later, the earliest first."""

@@ -18,6 +18,12 @@ COMMANDS = (
         "queue:restart", "Restart workers after their current job", "lamplighter.queue.commands.restart:RestartCommand"
     ),
     CommandEntry(
+        "queue:clear",
+        "Delete all of the jobs from the specified queue",
+        "lamplighter.queue.commands.clear:ClearCommand",
+        is_destructive=True,
+    ),
+    CommandEntry(
         "queue:health",
         "Tell whether the workers of this host are alive",
         "lamplighter.queue.commands.health:HealthCommand",

@@ -33,6 +33,8 @@ AWAY = (
     KafkaError.OFFSET_NOT_AVAILABLE,  # of a leader that was elected at this moment
 )
 
+HAS_MEMBERS = (KafkaError.UNKNOWN_MEMBER_ID, KafkaError.ILLEGAL_GENERATION, KafkaError.NON_EMPTY_GROUP)
+
 FIRST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 LAST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
@@ -136,6 +138,23 @@ class Brokers:
                     raise KafkaException(tp.error)
         return {place: tp for place, tp in committed.items() if tp.error is None}
 
+    def set_committed(self, group: str, offsets: Mapping[PartitionId, int]) -> None:
+        """Have a group go on at these offsets. Brokers refuse it, by a QueueError, while the group has members."""
+        wanted = [TopicPartition(*place, offset) for place, offset in offsets.items()]
+        asked = ConsumerGroupTopicPartitions(group, wanted)
+        with self._translated(f"the group {group} to go on elsewhere", verb="let"):
+            try:
+                told = self._admin.alter_consumer_group_offsets([asked], request_timeout=TIMEOUT)[group].result(TIMEOUT)
+                for error in (tp.error for tp in told.topic_partitions if tp.error is not None):
+                    raise KafkaException(error)
+            except KafkaException as refusal:
+                if refusal.args[0].code() in HAS_MEMBERS:
+                    raise QueueError(
+                        f"The group {group} has members: its workers would not hear of it. Stop them all, wait until "
+                        f"the brokers have seen that (`kafka:lag` shows the members), and try again."
+                    ) from refusal
+                raise
+
     def describe(self, group: str) -> Any | None:
         """A group as the client tells it; None where the brokers don't know the question, as the embedded one.
 
@@ -153,8 +172,9 @@ class Brokers:
                 raise
 
     @contextmanager
-    def _translated(self, what: str) -> Iterator[None]:
+    def _translated(self, what: str, *, verb: str = "tell") -> Iterator[None]:
         """Raise errors of the client as ours."""
+        right = "describe" if verb == "tell" else "read"
         try:
             yield
         except KafkaException as error:
@@ -162,7 +182,7 @@ class Brokers:
             if reason.code() in AWAY:
                 raise BrokerUnavailable(f"The brokers {self.names} can't be reached: {reason.str()}") from error
             raise QueueError(
-                f"The brokers {self.names} don't tell {what}: {reason.str()}. It needs the right to describe groups "
+                f"The brokers {self.names} don't {verb} {what}: {reason.str()}. It needs the right to {right} groups "
                 f"and topics."
             ) from error
         except TimeoutError as error:

@@ -82,9 +82,20 @@ class Counting:
         return Sizes(
             pending=sum(lag.left for lag in lags),
             delayed=None if delayed.counts is None else delayed.counts[queue],
+            oldest=min((lag.since / 1000 for lag in lags if lag.left and lag.since >= 0), default=None),
             unknown=delayed.unknown,
             notes=tuple(note for lag in lags for note in lag.notes()),
         )
+
+    def pass_over(self, queue: str) -> int:
+        """Have the workers' group go on at the end of a queue; how many jobs it passes over.
+
+        Raises:
+            QueueError: the group has members, there is no such topic, or the brokers refuse.
+            BrokerUnavailable: no broker answers.
+        """
+        with closing(GroupReader(self._settings, self._config())) as reader:
+            return reader.pass_over(queue)
 
     def delayed(self, queues: Collection[str]) -> Delayed:
         """How many jobs come later to each of these queues; one reading counts for all.

@@ -92,6 +92,20 @@ class GroupReader:
         )
         return [lag.with_first(seen[lag.topic, lag.number]) if (lag.topic, lag.number) in seen else lag for lag in lags]
 
+    def pass_over(self, topic: str) -> int:
+        """Have the group, which must have no members, go on at the end of a topic; how many jobs it passes over.
+
+        What an open transaction has written is not there yet, and is not passed over.
+
+        Raises:
+            QueueError: the group has members, the topic is missing, or the brokers refuse.
+            BrokerUnavailable: no broker answers.
+        """
+        behind = [lag for lag in self.lags([topic]) if lag.lag]
+        if behind:
+            self._brokers.set_committed(self._group, {(lag.topic, lag.number): lag.readable_to for lag in behind})
+        return sum(lag.left for lag in behind)
+
     def close(self) -> None:
         """Let go of the clients."""
         self._records.close()

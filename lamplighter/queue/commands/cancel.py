@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from lamplighter.console.command import Command
-from lamplighter.queue.commands.connections import able
 from lamplighter.queue.commands.ids import refuse_empty
+from lamplighter.queue.commands.target import able
 from lamplighter.queue.manager import QueueManager
 
 

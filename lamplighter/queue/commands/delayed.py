@@ -8,7 +8,7 @@ import typer
 
 from lamplighter.console.command import Command
 from lamplighter.contracts import HeldJob
-from lamplighter.queue.commands.connections import able
+from lamplighter.queue.commands.target import able
 from lamplighter.queue.manager import QueueManager
 
 MOST = 1_000_000  # that are listed at once
