@@ -30,6 +30,42 @@ class WorkerIdle(msgspec.Struct):
     queues: tuple[str, ...]
 
 
+class WorkerQueuePaused(msgspec.Struct):
+    """A worker has seen that one of its queues is paused."""
+
+    connection: str
+    queue: str
+
+
+class WorkerQueueResumed(msgspec.Struct):
+    """A worker takes jobs from one of its queues again."""
+
+    connection: str
+    queue: str
+
+
+class QueuePaused(msgspec.Struct):
+    """`queue:pause` has paused a queue; `QueuesPaused` all of them."""
+
+    connection: str
+    queue: str
+
+
+class QueueResumed(msgspec.Struct):
+    """`queue:resume` lets a queue go on; `QueuesResumed` all of them."""
+
+    connection: str
+    queue: str
+
+
+class QueuesPaused(msgspec.Struct):
+    """`queue:pause --all` has paused all queues of all connections."""
+
+
+class QueuesResumed(msgspec.Struct):
+    """`queue:resume --all` lets all queues go on that are not paused by name."""
+
+
 class JobProcessing(msgspec.Struct, gc=False):
     """A job is about to be handled."""
 

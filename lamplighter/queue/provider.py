@@ -18,6 +18,17 @@ COMMANDS = (
         "queue:restart", "Restart workers after their current job", "lamplighter.queue.commands.restart:RestartCommand"
     ),
     CommandEntry(
+        "queue:pause", "Pause job processing for a specific queue", "lamplighter.queue.commands.pause:PauseCommand"
+    ),
+    CommandEntry(
+        "queue:resume", "Resume job processing for a paused queue", "lamplighter.queue.commands.resume:ResumeCommand"
+    ),
+    CommandEntry(
+        "queue:continue",
+        "Resume job processing for a paused queue",
+        "lamplighter.queue.commands.resume:ContinueCommand",
+    ),
+    CommandEntry(
         "queue:clear",
         "Delete all of the jobs from the specified queue",
         "lamplighter.queue.commands.clear:ClearCommand",

@@ -11,7 +11,15 @@ import msgspec
 
 from lamplighter.console.output import Output
 from lamplighter.contracts import Events
-from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing, JobReleased, WorkerIdle
+from lamplighter.queue.events import (
+    JobFailed,
+    JobProcessed,
+    JobProcessing,
+    JobReleased,
+    WorkerIdle,
+    WorkerQueuePaused,
+    WorkerQueueResumed,
+)
 from lamplighter.queue.failed.trace import message
 from lamplighter.queue.worker.runner import Start
 from lamplighter.support.foreign import name_of
@@ -55,6 +63,8 @@ class Lines:
         events.listen(JobReleased, self.on_released)
         events.listen(JobFailed, self.on_failed)
         events.listen(WorkerIdle, lambda _: self.flush())
+        events.listen(WorkerQueuePaused, lambda event: self.on_queue(event.queue, "paused"))
+        events.listen(WorkerQueueResumed, lambda event: self.on_queue(event.queue, "resumed"))
 
     def flush(self) -> None:
         """Write what waits; the watching thread calls this ten times a second."""
@@ -110,6 +120,15 @@ class Lines:
         """A job has failed for good."""
         self._add_end(event.start, event.duration, RED, "FAIL")
 
+    def on_queue(self, queue: str, status: str) -> None:
+        """A queue is paused, or goes on; told by another thread than that of the jobs."""
+        stamp = self._paint(GRAY, datetime.now(self._zone).strftime("%Y-%m-%d %H:%M:%S"))
+        self._add_beside(f"  {stamp} Queue {_shown(queue)} {self._paint(YELLOW, status.upper())}\n")
+
+    def _add_beside(self, line: str) -> None:
+        with self._lock:
+            self._waiting.append(line)
+
     def _add_end(self, start: Start, duration: float, colour: str, word: str) -> None:
         if time.monotonic() >= self._second_ends:
             self._next_second()
@@ -134,7 +153,7 @@ class Lines:
 
     def _with_dots(self, name: str, margin: int) -> str:
         # Anyone may have written the name: it must not steer the terminal, nor look like other lines.
-        shown = "".join(letter if letter.isprintable() else "?" for letter in name[:LONGEST_NAME])
+        shown = _shown(name)
         dots = "." * max(0, self._output.width - len(shown) - margin)
         return f"{shown} {self._paint(GRAY, dots) if dots else dots}"
 
@@ -191,6 +210,11 @@ class JsonLines(Lines):
             "warning", event.start, status="failed", result="deleted", error=event.error, duration=event.duration
         )
 
+    def on_queue(self, queue: str, status: str) -> None:
+        """A queue is paused, or goes on."""
+        stamp = datetime.now(self._zone).isoformat(timespec="microseconds")
+        self._add_beside(_json({"level": "warning", "queue": queue, "status": status, "timestamp": stamp}) + "\n")
+
     def _object(
         self,
         level: str,
@@ -218,6 +242,10 @@ class JsonLines(Lines):
             "duration": round(duration, 6),
         }
         self._add(_json({key: value for key, value in fields.items() if value}) + "\n")
+
+
+def _shown(name: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in name[:LONGEST_NAME])
 
 
 def _json(fields: dict[str, Any]) -> str:

@@ -2,14 +2,8 @@
 
 from lamplighter.cache.repository import Cache
 from lamplighter.console.command import Command
+from lamplighter.queue.commands.reach import warn_of_limits
 from lamplighter.queue.guard.restart import RestartSignal
-
-LIMITED = {
-    "process": "The cache store keeps nothing beyond this process: no worker will see the signal. "
-    "Set CACHE_STORE=redis.",
-    "host": "The cache store is this host's own: workers on other hosts or in other containers will not see the "
-    "signal. Set CACHE_STORE=redis to reach them.",
-}
 
 
 class RestartCommand(Command):
@@ -25,6 +19,4 @@ class RestartCommand(Command):
         """Broadcast the signal, and say how far it reaches."""
         RestartSignal(self._cache).broadcast()
         self.output.info("Broadcasting queue restart signal.")
-        limit = LIMITED.get(self._cache.reach)
-        if limit is not None:
-            self.output.warn(limit)
+        warn_of_limits(self._cache, self.output)

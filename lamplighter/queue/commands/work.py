@@ -17,6 +17,7 @@ from lamplighter.queue.commands.lines import JsonLines, Lines
 from lamplighter.queue.dispatching.deferring import at_once
 from lamplighter.queue.failed import FailedJobs
 from lamplighter.queue.guard.health import Heartbeat
+from lamplighter.queue.guard.pausing import PauseSignals, PauseWatch
 from lamplighter.queue.guard.process import WorkerProcess
 from lamplighter.queue.guard.restart import RestartSignal, RestartWatch, process_began
 from lamplighter.queue.jobs.registry import Registry
@@ -120,7 +121,8 @@ class WorkCommand(Command):
         return self._work(target, options, as_json=json)
 
     def _work(self, queue: WorkQueue, options: WorkerOptions, *, as_json: bool) -> int:
-        signal = RestartSignal(self._caches.store(timeout=1.0))
+        cache = self._caches.store(timeout=1.0)
+        signal = RestartSignal(cache)
         restart = RestartWatch(signal.read, started_at=process_began(), read_exact=signal.read_exact)
         restart.first_read()
         registry = self._app.make(Registry)
@@ -136,6 +138,7 @@ class WorkCommand(Command):
             options=options,
             heartbeat=Heartbeat(self._app.path("storage/framework/workers"), queue.connection, options.queues),
             restart=restart,
+            pauses=PauseWatch(PauseSignals(cache), queue, worker.control, self._events, options.queues),
             flush=self._show(options, as_json=as_json),
             leave_within=self._app.leave_within,
         )

@@ -16,6 +16,7 @@ class StopReason(Enum):
     MEMORY = ("memory", 12)
     RESTART_SIGNAL = ("restart_signal", 0)
     MAINTENANCE = ("maintenance", 0)
+    PAUSED = ("paused", 0)
     EMPTY = ("empty", 0)
     EMPTY_FOR = ("empty_for", 0)
     MAX_TIME = ("max_time", 0)
@@ -37,6 +38,7 @@ class Control:
         stops: gets a word then, for whoever waits for that moment.
         limit: a deadline for whatever is in hand, on the monotonic clock: the end of the grace period.
         is_paused: no further job is taken, since somebody has paused the worker.
+        paused_queues: no further job of these queues is taken; the others go on.
         is_down: no further job is taken, since the application is in maintenance mode.
         between_jobs: what the loop is to do as soon as no job is there, in its own thread.
     """
@@ -49,6 +51,7 @@ class Control:
         self.stops: SimpleQueue[None] = SimpleQueue()
         self.limit = NEVER
         self.is_paused = False
+        self.paused_queues: frozenset[str] = frozenset()
         self.is_down = False
         self.between_jobs: Callable[[], object] | None = None
         self._grace = grace
@@ -87,6 +90,12 @@ class Control:
         """Take no further job while the application is down."""
         if is_down != self.is_down:
             self.is_down = is_down
+            self.bell.put(None)
+
+    def tell_paused(self, queues: frozenset[str]) -> None:
+        """Somebody has paused these queues of the worker, and no others."""
+        if queues != self.paused_queues:
+            self.paused_queues = queues
             self.bell.put(None)
 
     @property

@@ -14,6 +14,7 @@ from lamplighter.queue.guard.control import StopReason
 from lamplighter.queue.guard.ending import Deadline, bounded, within
 from lamplighter.queue.guard.garbage import spare_the_collector
 from lamplighter.queue.guard.health import LATE, Heartbeat
+from lamplighter.queue.guard.pausing import PauseWatch
 from lamplighter.queue.guard.restart import RestartWatch
 from lamplighter.queue.guard.signals import handled
 from lamplighter.queue.guard.stalling import Stalling
@@ -46,6 +47,7 @@ class WorkerProcess:
     options: WorkerOptions
     heartbeat: Heartbeat
     restart: RestartWatch
+    pauses: PauseWatch
     flush: Callable[[], object]
     leave_within: Callable[[float], object]
 
@@ -68,9 +70,11 @@ class WorkerProcess:
         status = 1
         watch = self._watch(deadline, look_for_signals)
         worker.jobs.prepare()
+        self.pauses.look()
         self.queue.open(self.options.queues, control.bell, worker.has_further_start, slots=self.options.slots)
         watch.start()
         spare_the_collector()
+        self.pauses.start()
         self.restart.begin(lambda: control.ask_to_stop(StopReason.RESTART_SIGNAL))
         try:
             with only_in_the_parent():
@@ -78,6 +82,7 @@ class WorkerProcess:
         finally:
             control.begin_to_stop()
             self.restart.end()
+            self.pauses.end()
             watch.end()
             try:
                 is_closed = self._close(deadline)

@@ -121,8 +121,10 @@ class Loop:
         if control.is_paused:
             return None
         if self._jobs.is_empty():
-            return StopReason.EMPTY
-        return StopReason.EMPTY_FOR if has_idled else None
+            return StopReason.PAUSED if control.paused_queues else StopReason.EMPTY
+        if not has_idled:
+            return None
+        return StopReason.PAUSED if control.paused_queues else StopReason.EMPTY_FOR
 
 
 class Worker:

@@ -194,8 +194,8 @@ class ListQueue:
         """Nothing is acknowledged later."""
 
     def is_exhausted(self) -> bool:
-        """Whether the line is empty, and nothing is in hand that may come back."""
-        return not (self.line or self.is_busy())
+        """Whether nothing is in line that may be popped, and nothing is in hand that may come back."""
+        return not ((self.line and self.default_queue not in self.paused) or self.is_busy())
 
     def polled_at(self) -> float:
         """Always alive."""

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from lamplighter.cache.repository import Cache
+from lamplighter.cache.stores.array import ArrayStore
 from lamplighter.queue.guard.health import Heartbeat, read_health
+from lamplighter.queue.guard.pausing import PauseSignals, PauseWatch
 from lamplighter.queue.guard.process import WorkerProcess
 from lamplighter.queue.guard.restart import RestartWatch
 from lamplighter.queue.jobs.retries import Policy
@@ -18,14 +21,16 @@ from tests.lamplighter.queue.conftest import Bench
 def process(bench: Bench, folder: Path, **waits: float) -> WorkerProcess:
     """A worker's process that is not begun."""
     runner = Runner(bench.registry, bench.container, Policy(tries=1, backoff=(), timeout=60))
+    worker = bench.worker()
     return WorkerProcess(
-        worker=bench.worker(),
+        worker=worker,
         queue=bench.queue,
         failing=Failing(bench.failed_jobs, runner),  # type: ignore[arg-type]
         events=bench.events,
         options=WorkerOptions(queues=("jobs",), **waits),  # type: ignore[arg-type]
         heartbeat=Heartbeat(folder, "list", ("jobs",)),
         restart=RestartWatch(lambda: None, started_at=0.0),
+        pauses=PauseWatch(PauseSignals(Cache(ArrayStore())), bench.queue, worker.control, bench.events, ("jobs",)),
         flush=lambda: None,
         leave_within=lambda seconds: None,
     )

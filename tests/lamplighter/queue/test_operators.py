@@ -1,0 +1,176 @@
+"""`queue:pause`, `queue:resume` and `queue:clear`, as operators call them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lamplighter.cache.provider import CacheServiceProvider
+from lamplighter.cache.repository import Cache
+from lamplighter.contracts import Events, Message
+from lamplighter.database.provider import DatabaseServiceProvider
+from lamplighter.foundation.application import Application
+from lamplighter.foundation.provider import FoundationServiceProvider
+from lamplighter.queue.events import QueuePaused, QueueResumed, QueuesPaused, QueuesResumed
+from lamplighter.queue.guard.pausing import PauseSignals
+from lamplighter.queue.manager import QueueManager
+from lamplighter.queue.provider import QueueServiceProvider
+
+CONFIG = """
+config = {
+    "default": "memory",
+    "connections": {"sync": {"driver": "sync"}, "memory": {"driver": "memory"}, "broken": {"driver": "none"}},
+    "failed": {"driver": None},
+}
+"""
+CACHE = """config = {"default": "array", "stores": {"array": {"driver": "array"}}}"""
+Told = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Application:
+    """An application with a connection that keeps jobs, and one that keeps none."""
+    monkeypatch.setenv("APP_ENV", "testing")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/queue.py").write_text(CONFIG)
+    (tmp_path / "config/cache.py").write_text(CACHE)
+    return Application(
+        tmp_path,
+        providers=[FoundationServiceProvider, CacheServiceProvider, DatabaseServiceProvider, QueueServiceProvider],
+    ).bootstrap()
+
+
+@pytest.fixture
+def told(app: Application, capsys: pytest.CaptureFixture[str]) -> Told:
+    """Runs a command; its exit code, and what it has said."""
+
+    def run(*words: str) -> tuple[int, str]:
+        status = app.run(list(words))
+        said = capsys.readouterr()
+        return status, said.out + said.err
+
+    return run
+
+
+def paused(app: Application, *queues: str) -> list[str]:
+    """Which of these queues workers would leave alone."""
+    return sorted(PauseSignals(app.make(Cache)).paused("memory", queues))
+
+
+@pytest.mark.parametrize("words", ["high", "memory:high"])
+@pytest.mark.parametrize("again", ["queue:resume", "queue:continue"])
+def test_a_queue_is_paused_and_goes_on(app: Application, told: Told, words: str, again: str) -> None:
+    status, said = told("queue:pause", words)
+    between = paused(app, "high", "low")
+    last, goes_on = told(again, words)
+
+    assert (status, last) == (0, 0)
+    assert "Job processing on queue [memory:high] has been paused." in said
+    assert "Job processing on queue [memory:high] has been resumed." in goes_on
+    assert (between, paused(app, "high")) == (["high"], [])
+
+
+def test_all_queues_are_paused_and_go_on_but_for_one_that_was_paused_by_name(app: Application, told: Told) -> None:
+    told("queue:pause", "low")
+    status, said = told("queue:pause", "--all")
+    between = paused(app, "high", "low")
+    last, goes_on = told("queue:resume", "--all")
+
+    assert (status, last) == (0, 0)
+    assert "Job processing on all queues across all connections has been paused." in said
+    assert "Job processing on all queues across all connections has been resumed." in goes_on
+    assert (between, paused(app, "high", "low")) == (["high", "low"], ["low"])
+
+
+def test_whoever_ends_one_pause_is_told_of_the_other(told: Told) -> None:
+    told("queue:pause", "--all")
+
+    status, said = told("queue:resume", "high")
+
+    assert status == 0
+    assert "All queues are paused besides" in said
+
+
+def test_listeners_hear_of_pauses(app: Application, told: Told) -> None:
+    heard: list[object] = []
+    for event in (QueuePaused, QueueResumed, QueuesPaused, QueuesResumed):
+        app.make(Events).listen(event, heard.append)
+
+    for words in (
+        ["queue:pause", "high"],
+        ["queue:resume", "high"],
+        ["queue:pause", "--all"],
+        ["queue:resume", "--all"],
+    ):
+        told(*words)
+
+    assert heard == [QueuePaused("memory", "high"), QueueResumed("memory", "high"), QueuesPaused(), QueuesResumed()]
+
+
+@pytest.mark.parametrize("command", ["queue:pause", "queue:resume", "queue:continue"])
+def test_without_a_queue_none_is_paused(told: Told, command: str) -> None:
+    status, said = told(command)
+
+    assert status == 1
+    assert "A queue name is required unless the --all option is used." in said
+
+
+def test_a_connection_that_can_not_be_paused_says_why(app: Application, told: Told) -> None:
+    status, said = told("queue:pause", "sync:high")
+
+    assert status == 1
+    assert "The connection 'sync' can't be paused. Its jobs end where they are dispatched." in said
+
+
+def test_a_connection_that_is_not_there_is_no_silent_pause(told: Told) -> None:
+    status, said = told("queue:pause", "redsi:high")
+
+    assert status == 1
+    assert "no connection 'redsi'" in said
+
+
+def test_how_far_a_pause_reaches_is_said(told: Told) -> None:
+    assert "no worker will see the signal" in told("queue:pause", "high")[1]
+
+
+def test_queues_are_cleared_and_counted(app: Application, told: Told) -> None:
+    queue = app.make(QueueManager).connection("memory")
+    queue.bulk([Message(b"{}")] * 2, queue="high")
+    queue.push(Message(b"{}"), queue="low", delay=60)
+    queue.push(Message(b"{}"), queue="other")
+
+    status, said = told("queue:clear", "memory", "--queue=high, low, high")
+
+    assert status == 0
+    assert "Cleared 2 jobs from the [high] queue." in said
+    assert "Cleared 1 job from the [low] queue." in said
+    assert queue.sizes("other").pending == 1
+
+
+def test_a_connection_that_can_not_be_cleared_says_why(told: Told) -> None:
+    status, said = told("queue:clear", "sync")
+
+    assert status == 1
+    assert "The connection 'sync' can't be cleared. Its jobs end where they are dispatched." in said
+
+
+def test_in_production_nothing_is_cleared_without_a_word(
+    app: Application, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = app.make(QueueManager).connection("memory")
+    queue.push(Message(b"{}"), queue="default")
+    monkeypatch.setattr(type(app), "environment", "production")
+
+    refused, said = told("queue:clear", "-n")
+    forced, _ = told("queue:clear", "--force", "-n")
+
+    assert (refused, forced) == (1, 0)
+    assert "The application is in production." in said
+
+
+def test_a_connection_that_can_not_be_worked_names_those_that_can(told: Told) -> None:
+    status, said = told("queue:work", "sync")
+
+    assert status == 1
+    assert "The connection 'sync' can't be worked. Its jobs end where they are dispatched." in said
+    assert "`queue:work memory`" in said
