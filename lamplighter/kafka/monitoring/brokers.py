@@ -138,8 +138,8 @@ class Brokers:
                     raise KafkaException(tp.error)
         return {place: tp for place, tp in committed.items() if tp.error is None}
 
-    def set_committed(self, group: str, offsets: Mapping[PartitionId, int]) -> None:
-        """Have a group go on at these offsets. Brokers refuse it, by a QueueError, while the group has members."""
+    def set_committed(self, group: str, offsets: Mapping[PartitionId, int]) -> bool:
+        """Have a group go on at these offsets; False where the brokers refuse that since the group has members."""
         wanted = [TopicPartition(*place, offset) for place, offset in offsets.items()]
         asked = ConsumerGroupTopicPartitions(group, wanted)
         with self._translated(f"the group {group} to go on elsewhere", verb="let"):
@@ -149,11 +149,9 @@ class Brokers:
                     raise KafkaException(error)
             except KafkaException as refusal:
                 if refusal.args[0].code() in HAS_MEMBERS:
-                    raise QueueError(
-                        f"The group {group} has members: its workers would not hear of it. Stop them all, wait until "
-                        f"the brokers have seen that (`kafka:lag` shows the members), and try again."
-                    ) from refusal
+                    return False
                 raise
+        return True
 
     def describe(self, group: str) -> Any | None:
         """A group as the client tells it; None where the brokers don't know the question, as the embedded one.

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lamplighter.errors import QueueError
 from lamplighter.kafka.monitoring.brokers import Brokers
 from lamplighter.kafka.monitoring.lag import Log, PartitionLag, measure
+from lamplighter.kafka.monitoring.member import commit_as_member
 from lamplighter.kafka.partitions.partition_id import PartitionId
 from lamplighter.kafka.reading.records import Records
 from lamplighter.kafka.reading.spans import Span
@@ -102,9 +104,19 @@ class GroupReader:
             BrokerUnavailable: no broker answers.
         """
         behind = [lag for lag in self.lags([topic]) if lag.lag]
-        if behind:
-            self._brokers.set_committed(self._group, {(lag.topic, lag.number): lag.readable_to for lag in behind})
+        ends = {(lag.topic, lag.number): lag.readable_to for lag in behind}
+        if ends and not self._set_committed(ends):
+            raise QueueError(
+                f"The group {self._group} has members: its workers would not hear of it. Stop them all, wait until the "
+                f"brokers have seen that, and try again."
+            )
         return sum(lag.left for lag in behind)
+
+    def _set_committed(self, offsets: Mapping[PartitionId, int]) -> bool:
+        if not self._settings.is_embedded:
+            return self._brokers.set_committed(self._group, offsets)
+        config = {**self._settings.consumer_config(), "bootstrap.servers": self._brokers.names, "group.id": self._group}
+        return commit_as_member(config, offsets)
 
     def close(self) -> None:
         """Let go of the clients."""
