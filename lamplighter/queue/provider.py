@@ -15,6 +15,11 @@ COMMANDS = (
         "queue:work", "Start processing jobs on the queue as a daemon", "lamplighter.queue.commands.work:WorkCommand"
     ),
     CommandEntry(
+        "queue:listen",
+        "Listen to a given queue, for development: the worker starts anew when code changes",
+        "lamplighter.queue.commands.listen:ListenCommand",
+    ),
+    CommandEntry(
         "queue:restart", "Restart workers after their current job", "lamplighter.queue.commands.restart:RestartCommand"
     ),
     CommandEntry(
