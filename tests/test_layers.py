@@ -50,6 +50,8 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
 FLOOR_OF = {
     f"{line}/{room}": number for line, floors in FLOORS.items() for number, floor in enumerate(floors) for room in floor
 }
+# What several drivers are made from; apart from these no driver knows another.
+BASES = ("leasing", "sync")
 LINE_OF = {room: number for number, line in enumerate(LINES) for room in line}
 APPLICATION = ("app", "bootstrap", "config", "database")
 KNOW_THE_CLIENT = (
@@ -123,6 +125,18 @@ def test_no_module_imports_from_a_floor_above_or_beside_its_own(path: Path) -> N
     ]
 
     assert climbs == []
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in rooms() if "queue/drivers/" in path.as_posix()], ids=lambda path: path.stem
+)
+def test_no_driver_knows_another(path: Path) -> None:
+    drivers = "lamplighter.queue.drivers."
+    own = name_of(path).removeprefix(drivers).split(".")[0]
+
+    known = {name.removeprefix(drivers).split(".")[0] for name in imports(path) if name.startswith(drivers)}
+
+    assert known <= {own, *(base for base in BASES if own not in BASES)}
 
 
 @pytest.mark.parametrize("line", FLOORS)
