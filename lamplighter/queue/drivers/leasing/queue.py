@@ -19,6 +19,7 @@ from lamplighter.queue.drivers.leasing.store import Ended, How, JobStore, Taken
 from lamplighter.queue.drivers.leasing.waking import Waking
 from lamplighter.queue.failed.trace import one_line
 from lamplighter.queue.guard.ending import within
+from lamplighter.queue.guard.pausing import queue_of
 from lamplighter.queue.worker.outages import Outages
 from lamplighter.support.forking import watch
 
@@ -317,7 +318,7 @@ class LeasingQueue:
 
     def _going(self, names: Sequence[str]) -> Sequence[str]:
         """Those of the queues that are not paused."""
-        return [name for name in names if name not in self._paused]
+        return [name for name in names if queue_of(name) not in self._paused]
 
     def _take(self, names: Sequence[str], most: int) -> Taken | None:
         """Ask the store, by one thread at a time; None where it is away.
