@@ -43,10 +43,10 @@ def test_a_worker_leaves_a_paused_queue_alone_and_works_the_other_and_goes_on_at
     monitored = json.loads(project.artisan("queue:monitor", "store", "--json").stdout)
     project.artisan("queue:resume", "store")
     wait_for(lambda: len(project.numbers("end")) == 12, what="all jobs run")
+    wait_for(lambda: "Queue store RESUMED" in project.log(), what="the line, which is written a moment later")
 
     assert meanwhile == [1, 100]
     assert [(row["pending"], row["paused"]) for row in monitored] == [(10, True)]
-    assert "Queue store RESUMED" in project.log()
     assert stop(worker) == 0
 
 
