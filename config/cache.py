@@ -1,17 +1,6 @@
 """Cache stores; the default one carries the restart signal of workers."""
 
-import re
-import unicodedata
-
-from lamplighter import env
-
-
-def slug(name: str) -> str:
-    """A name as Laravel puts it before its keys; one that is not in Latin letters needs prefixes of its own."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    plain = plain.replace("_", "-").replace("@", "-at-")
-    return re.sub(r"[\s-]+", "-", re.sub(r"[^a-z0-9\s-]", "", plain)).strip("-")
-
+from lamplighter import env, slug
 
 name = slug(str(env("APP_NAME", "Data Store")))
 default = env("CACHE_STORE", env("CACHE_DRIVER", "file"))

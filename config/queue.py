@@ -28,10 +28,11 @@ config = {
         },
         "redis": {
             "driver": "redis",
-            "connection": env("QUEUE_REDIS_CONNECTION", "default"),
-            "queue": "default",
-            "retry_after": 90,
-            "block_for": None,
+            "connection": env("REDIS_QUEUE_CONNECTION", env("QUEUE_REDIS_CONNECTION", "default")),
+            "queue": env("REDIS_QUEUE", "default"),
+            "retry_after": env("REDIS_QUEUE_RETRY_AFTER", 90),  # seconds until a dead worker's job runs again
+            "block_for": None,  # seconds that one wait for a job lasts at most
+            "migration_batch_size": -1,  # jobs that are due and join their queue in one call; -1 is all
         },
     },
     "failed": {

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lamplighter.queue.jobs.registry import Registry
     from lamplighter.support.env import env
     from lamplighter.support.provider import CommandEntry, ServiceProvider
+    from lamplighter.support.strings import slug
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "deferring",
     "dispatch",
     "env",
+    "slug",
 ]
 
 _HOMES = {
@@ -47,6 +49,7 @@ _HOMES = {
     "deferring": "queue.dispatching.deferring",
     "dispatch": "foundation.shortcuts",
     "env": "support.env",
+    "slug": "support.strings",
 }
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from itertools import takewhile
 from typing import Any
@@ -27,6 +28,13 @@ def snake(name: str) -> str:
 def studly(name: str) -> str:
     """`send_mail` as `SendMail`."""
     return "".join(word[:1].upper() + word[1:] for word in re.split(r"[_\-\s]+", name) if word)
+
+
+def slug(name: str) -> str:
+    """`Data Store` as `data-store`, as Laravel puts it before keys; empty where no letter is Latin."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    plain = plain.replace("_", "-").replace("@", "-at-")
+    return re.sub(r"[\s-]+", "-", re.sub(r"[^a-z0-9\s-]", "", plain)).strip("-")
 
 
 def is_utf8(text: str) -> bool:

@@ -18,9 +18,12 @@ DRIVERS = {
     "background": f"{ROOM}.background.connecting:connect",
     "failover": f"{ROOM}.failover.connecting:connect",
     "memory": f"{ROOM}.memory:connect",
+    "redis": f"{ROOM}.redis.store:connect",
 }
 # What a driver needs beside the framework: the library's module, and the extra of the package that brings it.
-EXTRAS: dict[str, tuple[str, str]] = {}
+EXTRAS: dict[str, tuple[str, str]] = {
+    "redis": ("redis", "redis"),
+}
 
 
 def connector(driver: str) -> Callable[[Application, str, Mapping[str, Any]], Queue]:

@@ -1,0 +1,286 @@
+"""Queues in Redis: Laravel's keys and payloads, and a worker's turn in one call."""
+
+import logging
+import random
+import re
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import msgspec
+from redis.exceptions import NoScriptError
+
+from lamplighter.contracts import Application, Config, Message, Sizes
+from lamplighter.errors import QueueError
+from lamplighter.queue.drivers.leasing.queue import LeasingQueue
+from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
+from lamplighter.queue.drivers.redis import scripts
+from lamplighter.queue.drivers.redis.connect import Client, Server, find_server
+from lamplighter.queue.drivers.redis.errors import ERRORS, translate
+from lamplighter.queue.drivers.redis.scripts import Script
+from lamplighter.queue.failed.trace import one_line
+from lamplighter.support.forking import watch
+from lamplighter.support.options import parse_options
+
+T = TypeVar("T", Ended, Lease)
+
+log = logging.getLogger(__name__)
+
+MOVED = 10_000  # jobs that are due and move to their list in one call, where the setting says all
+HOWS = {How.DELETED: "d", How.RELEASED: "r", How.EXCUSED: "e", How.GIVEN_BACK: "g"}
+HASH_TAG = re.compile(r"\{[^}]+\}")
+NONE = "-"  # no note was taken
+GOES_BACK = (How.EXCUSED, How.GIVEN_BACK)  # with the payload that it had before this start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisOptions:
+    """The keys of a connection with `driver: redis`.
+
+    `connection` is one of config/database.py (redis). `retry_after` is the seconds after which a job of a worker that
+    has died runs again. `block_for` is how long one wait for news lasts at most, in seconds; a worker waits for news
+    also where it is None or 0. `migration_batch_size` is how many jobs that are due move to the list in one call; -1
+    is all, 10,000 in one call.
+    """
+
+    driver: Literal["redis"]
+    connection: str = "default"
+    queue: str = "default"
+    retry_after: float = 90.0
+    block_for: float | None = None
+    migration_batch_size: int = -1
+
+
+def connect(app: Application, name: str, options: Mapping[str, Any]) -> LeasingQueue:
+    """The connection of config/queue.py."""
+    settings = parse_options(RedisOptions, options, where=f"config/queue.py (connections.{name})")
+    server = find_server(app.make(Config).mapping("database.redis", {}), settings.connection)
+    return LeasingQueue(name, RedisStore(server, settings), default_queue=settings.queue)
+
+
+class Held(NamedTuple):
+    """What Redis knows a lease by: the call that began it, and its member of `:reserved`."""
+
+    token: int
+    member: bytes
+
+
+class Keys(NamedTuple):
+    """Those of a queue, as Laravel has them."""
+
+    list: bytes
+    delayed: bytes
+    reserved: bytes
+    notify: bytes
+
+
+class Envelope(msgspec.Struct):
+    """What is read of a payload whose job is not begun."""
+
+    created_at: float = msgspec.field(name="createdAt")
+
+
+class RedisStore:
+    """Laravel's queues of one connection.
+
+    A job has no name of its own in Redis but its bytes, and nothing travels beside its payload.
+    """
+
+    look_every = 1.5  # with one wait a second: less than two calls a second of an idle worker
+    keeps_headers = False
+    lacks: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, server: Server, options: RedisOptions) -> None:
+        self.seconds = options.retry_after
+        self._server = server
+        self._client = Client(server)
+        self._moved = options.migration_batch_size if options.migration_batch_size > 0 else MOVED
+        # A wait is over before its connection would be given up.
+        self._longest_wait = min(options.block_for or server.patience, server.patience / 2)
+        self._keys = lru_cache(1000)(self._make_keys)
+        self._begin_anew()
+        watch(self, in_child=RedisStore._begin_anew)
+
+    def _begin_anew(self) -> None:
+        self._lost: tuple[int, Sequence[str]] | None = None  # the token and the queues of a call without an answer
+        self._notes: deque[str] = deque()  # queues of which `wait` has taken a note
+
+    def push(self, queue: str, messages: Sequence[Message], delay: float) -> None:
+        """Put them at the end of the list, or beside it until they are due."""
+        keys = self._keys(queue)
+        # Idle workers would see a short delay too late by themselves.
+        is_soon = int(0 < delay <= self.look_every)
+        payloads = [message.payload for message in messages]
+        self._run(scripts.push, [keys.delayed if delay > 0 else keys.list, keys.notify], [delay, is_soon, *payloads])
+
+    def take(self, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> Taken:
+        """Settle, move what is due, and begin, in one call; in a Cluster in one for each queue."""
+        if not queues or most <= 0:
+            for part in self._together(ended):
+                self._turn((), 0, part)
+            return Taken(())
+        was_lost = self._lost is not None
+        token, _ = self._lost = self._lost or (random.getrandbits(21) or 1, tuple(queues))
+        turn = self._turn_in_cluster if self._server.nodes else self._turn
+        taken = turn(queues, most, ended, token, was_lost)
+        self._lost = None
+        return taken
+
+    def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        """Let their members have new scores."""
+        lost: list[Lease] = []
+        for part in self._together(leases):
+            numbers: dict[str, int] = {}
+            values: list[Any] = [self.seconds]
+            for lease in part:
+                number = numbers.setdefault(lease.queue, len(numbers) + 1)
+                values += (f"{number} {lease.handle.token}", lease.handle.member)
+            keys = [self._keys(queue).reserved for queue in numbers]
+            lost += [part[number - 1] for number in self._run(scripts.renew, keys, values)]
+        return lost
+
+    def wait(self, queues: Sequence[str], seconds: float) -> bool:
+        """Until somebody has left a note that a job has come; in a Cluster of the first queue."""
+        notes = {self._keys(queue).notify: queue for queue in (queues[:1] if self._server.nodes else queues)}
+        if not notes:
+            return False
+        try:
+            found = self._client.redis.blpop(list(notes), timeout=min(seconds, self._longest_wait))
+        except ERRORS as error:
+            raise translate(error, self._server.address) from error
+        if found is None:
+            return False
+        # The next `take` reckons with it: there is to be one note for each job.
+        self._notes.append(notes[found[0]])
+        return True
+
+    def sizes(self, queue: str) -> Sizes:
+        """What is there; what is due counts as pending, although it may not have moved to the list yet."""
+        pending, delayed, reserved, first = self._run(scripts.sizes, self._keys(queue), ())
+        return Sizes(pending, delayed, reserved=reserved, oldest=_created_at(first))
+
+    def clear(self, queue: str) -> int:
+        """Delete its four keys."""
+        return int(self._run(scripts.clear, self._keys(queue), ()))
+
+    def close(self) -> None:
+        """Give back what a lost answer has begun, if Redis answers now, and let go of the connections."""
+        try:
+            if self._lost is not None:
+                self._give_back(*self._lost)
+        except QueueError as error:
+            log.warning(
+                "a job that Redis has begun for this worker did not come here; it runs again when its lease is over",
+                extra={"reason": one_line(error)},
+            )
+        finally:
+            self._begin_anew()
+            self._client.close()
+
+    # one call ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _turn(
+        self, queues: Sequence[str], most: int, ended: Sequence[Ended], token: int = 0, was_lost: bool = False
+    ) -> Taken:
+        numbers = {queue: number for number, queue in enumerate(queues, 1)}
+        count = len(numbers)
+        ends: list[Any] = []
+        for end in ended:
+            lease, how = end.lease, end.how
+            number = numbers.setdefault(lease.queue, len(numbers) + 1)
+            payload = lease.payload if how in GOES_BACK else b""
+            ends += (f"{number} {HOWS[how]} {lease.handle.token} {end.delay:.6f}", lease.handle.member, payload)
+        notes = self._take_notes(numbers) if self._notes and most else NONE
+        head = f"{count} {most} {self.seconds} {token} {was_lost:d} {self._moved} {notes}"
+        keys = [key for queue in numbers for key in self._keys(queue)]
+        number, *answer = self._run(scripts.take, keys, [head, *ends])
+        if number == 0:
+            return Taken((), float(answer[0]) if answer else None)
+        queue = list(numbers)[abs(number) - 1]
+        begin = _recall if number < 0 else _begin
+        return Taken([begin(queue, token, answer[at], answer[at + 1]) for at in range(0, len(answer), 2)])
+
+    def _turn_in_cluster(
+        self, queues: Sequence[str], most: int, ended: Sequence[Ended], token: int, was_lost: bool
+    ) -> Taken:
+        """The keys of two queues may be on two servers, so that each is asked by itself."""
+        for part in self._together(ended):
+            self._turn((), 0, part)
+        dues = []
+        # Before anything else begins under the same token, what the lost call has begun is looked for everywhere.
+        for now, lost in [(0, True), (most, False)] if was_lost else [(most, False)]:
+            for queue in dict.fromkeys(queues):
+                taken = self._turn([queue], now, (), token, lost)
+                if taken.leases:
+                    return taken
+                dues += [] if taken.next_due is None else [taken.next_due]
+        return Taken((), min(dues, default=None))
+
+    def _give_back(self, token: int, queues: Sequence[str]) -> None:
+        for queue in queues:
+            taken = self._turn([queue], 0, (), token, was_lost=True)
+            if taken.leases:
+                self._turn((), 0, [Ended(lease, How.GIVEN_BACK) for lease in taken.leases])
+
+    def _together(self, things: Sequence[T]) -> Sequence[Sequence[T]]:
+        """What one call may be about: all, in a Cluster those of one queue."""
+        if not self._server.nodes:
+            return [things] if things else []
+        parts: dict[str, list[T]] = {}
+        for thing in things:
+            lease = thing.lease if isinstance(thing, Ended) else thing
+            parts.setdefault(lease.queue, []).append(thing)
+        return list(parts.values())
+
+    def _take_notes(self, numbers: Mapping[str, int]) -> str:
+        taken = []
+        while self._notes:
+            number = numbers.get(self._notes.popleft())
+            taken += [] if number is None else [str(number)]
+        return ",".join(taken) or NONE
+
+    def _run(self, script: Script, keys: Sequence[bytes], values: Sequence[Any]) -> Any:
+        client = self._client.redis
+        try:
+            try:
+                return client.evalsha(script.digest, len(keys), *keys, *values)
+            except NoScriptError:
+                return client.eval(script.text, len(keys), *keys, *values)
+        except ERRORS as error:
+            raise translate(error, self._server.address) from error
+
+    def _make_keys(self, queue: str) -> Keys:
+        if self._server.nodes and not HASH_TAG.search(queue):
+            raise QueueError(
+                f"In a Redis Cluster the keys of a queue have to be on one server, so that the name needs braces: "
+                f"{{{queue}}} instead of {queue}."
+            )
+        key = f"{self._server.prefix}queues:{queue}".encode()
+        return Keys(key, key + b":delayed", key + b":reserved", key + b":notify")
+
+
+def _begin(queue: str, token: int, payload: bytes, change: bytes) -> Lease:
+    return Lease(queue, payload, Held(token, _changed(payload, change)))
+
+
+def _recall(queue: str, token: int, member: bytes, change: bytes) -> Lease:
+    return Lease(queue, _changed(member, change), Held(token, member))
+
+
+def _changed(text: bytes, change: bytes) -> bytes:
+    """What a script has made of a text, see `scripts.TAKE`."""
+    edit, _, blanks = change.partition(b"|")
+    if not edit:
+        return text + blanks
+    first, last, instead = edit.split(b" ", 2)
+    return text[: int(first) - 1] + instead + text[int(last) :] + blanks
+
+
+def _created_at(payload: bytes | None) -> float | None:
+    try:
+        return None if payload is None else msgspec.json.decode(payload, type=Envelope).created_at
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None  # it is not for us to say what is wrong with it
