@@ -118,14 +118,20 @@ class RedisStore:
 
     def take(self, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> Taken:
         """Settle, move what is due, and begin, in one call; in a Cluster in one for each queue."""
+        if self._lost is not None:
+            found = self._find_lost(*self._lost, ended)
+            if found and queues and most > 0:
+                self._lost = None
+                return Taken(found)
+            self._give_back(found)
+            self._lost, ended = None, ()
         if not queues or most <= 0:
-            for part in self._together(ended):
-                self._turn((), 0, part)
+            self._tell(ended)
             return Taken(())
-        was_lost = self._lost is not None
-        token, _ = self._lost = self._lost or (random.getrandbits(21) or 1, tuple(queues))
+        token = random.getrandbits(21) or 1
+        self._lost = token, tuple(queues)
         turn = self._turn_in_cluster if self._server.nodes else self._turn
-        taken = turn(queues, most, ended, token, was_lost)
+        taken = turn(queues, most, ended, token)
         self._lost = None
         return taken
 
@@ -170,7 +176,7 @@ class RedisStore:
         """Give back what a lost answer has begun, if Redis answers now, and let go of the connections."""
         try:
             if self._lost is not None:
-                self._give_back(*self._lost)
+                self._give_back(self._find_lost(*self._lost, ()))
         except QueueError as error:
             log.warning(
                 "a job that Redis has begun for this worker did not come here; it runs again when its lease is over",
@@ -203,27 +209,32 @@ class RedisStore:
         begin = _recall if number < 0 else _begin
         return Taken([begin(queue, token, answer[at], answer[at + 1]) for at in range(0, len(answer), 2)])
 
-    def _turn_in_cluster(
-        self, queues: Sequence[str], most: int, ended: Sequence[Ended], token: int, was_lost: bool
-    ) -> Taken:
+    def _turn_in_cluster(self, queues: Sequence[str], most: int, ended: Sequence[Ended], token: int) -> Taken:
         """The keys of two queues may be on two servers, so that each is asked by itself."""
-        for part in self._together(ended):
-            self._turn((), 0, part)
+        self._tell(ended)
         dues = []
-        # Before anything else begins under the same token, what the lost call has begun is looked for everywhere.
-        for now, lost in [(0, True), (most, False)] if was_lost else [(most, False)]:
-            for queue in dict.fromkeys(queues):
-                taken = self._turn([queue], now, (), token, lost)
-                if taken.leases:
-                    return taken
-                dues += [] if taken.next_due is None else [taken.next_due]
+        for queue in queues:
+            taken = self._turn([queue], most, (), token)
+            if taken.leases:
+                return taken
+            dues += [] if taken.next_due is None else [taken.next_due]
         return Taken((), min(dues, default=None))
 
-    def _give_back(self, token: int, queues: Sequence[str]) -> None:
-        for queue in queues:
-            taken = self._turn([queue], 0, (), token, was_lost=True)
+    def _tell(self, ended: Sequence[Ended]) -> None:
+        for part in self._together(ended):
+            self._turn((), 0, part)
+
+    def _find_lost(self, token: int, queues: Sequence[str], ended: Sequence[Ended]) -> Sequence[Lease]:
+        """Tell once more what has ended; the jobs that a call without an answer has begun."""
+        self._tell(ended)
+        for part in [[queue] for queue in queues] if self._server.nodes else [queues]:
+            taken = self._turn(part, 0, (), token, was_lost=True)
             if taken.leases:
-                self._turn((), 0, [Ended(lease, How.GIVEN_BACK) for lease in taken.leases])
+                return taken.leases
+        return ()
+
+    def _give_back(self, leases: Sequence[Lease]) -> None:
+        self._tell([Ended(lease, How.GIVEN_BACK) for lease in leases])
 
     def _together(self, things: Sequence[T]) -> Sequence[Sequence[T]]:
         """What one call may be about: all, in a Cluster those of one queue."""
