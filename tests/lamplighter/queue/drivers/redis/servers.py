@@ -52,7 +52,7 @@ class OwnRedis:
 
     def client(self, **options: Any) -> "redis.Redis":
         """A client of the test's."""
-        return redis.Redis(port=self.port, **options)
+        return redis.Redis(host="127.0.0.1", port=self.port, **options)
 
     def end(self) -> None:
         """Be gone."""

@@ -166,7 +166,9 @@ ATTEMPTS = {
     b'{"attempts":0,"data":["attempts",{"attempts":7}],"x":"attempts"}': (
         b'{"attempts":1,"data":["attempts",{"attempts":7}],"x":"attempts"}'
     ),
-    b'{"a":"\\",\\"attempts\\":3,","attempts" : 4 , "b":"}"}': b'{"a":"\\",\\"attempts\\":3,","attempts" : 5 , "b":"}"}',
+    b'{"a":"\\",\\"attempts\\":3,","attempts" : 4 , "b":"}"}': (
+        b'{"a":"\\",\\"attempts\\":3,","attempts" : 5 , "b":"}"}'
+    ),
     b'{"data":{"x":",\\"attempts\\":3"},"attempts":99,"delay":-5}': (
         b'{"data":{"x":",\\"attempts\\":3"},"attempts":100,"delay":-5}'
     ),
