@@ -158,9 +158,14 @@ class Client:
         return client
 
     def close(self) -> None:
-        """Let go of its connections; it makes new ones when it is used again."""
-        if self._made is not None:
-            self._made.close()
+        """Let go of its connections, but for one that another thread waits on; it makes new ones when it is used."""
+        client = self._made
+        nodes: list[Any] = [client]
+        if isinstance(client, RedisCluster):
+            nodes = [node.redis_connection for node in client.get_nodes()]  # type: ignore[no-untyped-call]
+        for node in nodes:
+            if node is not None:
+                node.connection_pool.disconnect(inuse_connections=False)
 
     def _begin_as_child(self) -> None:
         keep_for_ever(self._made)
