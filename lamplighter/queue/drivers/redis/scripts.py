@@ -194,8 +194,7 @@ local function settle(at)
     end
 end
 
--- The last one first: of jobs that are given back, the first is to be the first again.
-for at = #ARGV - 2, 2, -3 do settle(at) end
+for at = 2, #ARGV, 3 do settle(at) end
 
 local function begun_before(number, reserved)
     local answer, all = {-number}, redis.call('zrange', reserved, 0, -1, 'withscores')

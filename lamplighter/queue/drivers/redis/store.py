@@ -5,7 +5,7 @@ import random
 import re
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -30,6 +30,7 @@ T = TypeVar("T", Ended, Lease)
 log = logging.getLogger(__name__)
 
 MOVED = 10_000  # jobs that are due and move to their list in one call, where the setting says all
+LAST = 1.0  # seconds for the last call
 HOWS = {How.DELETED: "d", How.RELEASED: "r", How.EXCUSED: "e", How.GIVEN_BACK: "g"}
 HASH_TAG = re.compile(r"\{[^}]+\}")
 NONE = "-"  # no note was taken
@@ -129,11 +130,12 @@ class RedisStore:
             self._tell(ended)
             return Taken(())
         token = random.getrandbits(21) or 1
-        self._lost = token, tuple(queues)
         turn = self._turn_in_cluster if self._server.nodes else self._turn
-        taken = turn(queues, most, ended, token)
-        self._lost = None
-        return taken
+        try:
+            return turn(queues, most, ended, token)
+        except BaseException:  # whatever came in between: Redis may have begun jobs
+            self._lost = token, tuple(queues)
+            raise
 
     def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
         """Let their members have new scores."""
@@ -176,6 +178,9 @@ class RedisStore:
         """Give back what a lost answer has begun, if Redis answers now, and let go of the connections."""
         try:
             if self._lost is not None:
+                # Whoever closes has little time.
+                quick = replace(self._server.options, timeout=LAST, read_timeout=LAST)
+                self._client = Client(replace(self._server, options=quick))
                 self._give_back(self._find_lost(*self._lost, ()))
         except QueueError as error:
             log.warning(
@@ -234,7 +239,8 @@ class RedisStore:
         return ()
 
     def _give_back(self, leases: Sequence[Lease]) -> None:
-        self._tell([Ended(lease, How.GIVEN_BACK) for lease in leases])
+        # Each becomes the first one, so that the first is told last.
+        self._tell([Ended(lease, How.GIVEN_BACK) for lease in reversed(leases)])
 
     def _together(self, things: Sequence[T]) -> Sequence[Sequence[T]]:
         """What one call may be about: all, in a Cluster those of one queue."""

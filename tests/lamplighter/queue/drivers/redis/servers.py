@@ -74,6 +74,7 @@ class Cut(threading.Thread):
         self.is_last: Callable[[bytes], bool] = lambda answer: False
         self.cuts = 0
         self._target = target
+        self._ends: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.start()
@@ -85,8 +86,15 @@ class Cut(threading.Thread):
                 near, _ = self._listener.accept()
                 far = socket.create_connection(("127.0.0.1", self._target), timeout=5)
                 far.settimeout(None)
+                self._ends += [near, far]
                 for source, sink, is_answer in ((near, far, False), (far, near, True)):
                     threading.Thread(target=self._forward, args=(source, sink, is_answer), daemon=True).start()
+
+    def cut(self) -> None:
+        """Break all connections; new ones can be made."""
+        while self._ends:
+            with suppress(OSError):
+                self._ends.pop().shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
         """Take no more connections."""

@@ -119,11 +119,11 @@ def test_a_start_that_does_not_count_leaves_the_payload_as_it_was(
         assert [member for member, _ in found["queues:default:delayed"]] == [JOB]
 
 
-def test_jobs_that_are_given_back_are_first_in_their_order(store: RedisStore) -> None:
+def test_each_job_that_is_given_back_becomes_the_first_one(store: RedisStore) -> None:
     store.push("default", [Message(b"%d" % number) for number in range(5)], 0)
     leases = store.take(["default"], 3, []).leases
 
-    store.take((), 0, [Ended(lease, How.GIVEN_BACK) for lease in leases])
+    store.take((), 0, [Ended(lease, How.GIVEN_BACK) for lease in reversed(leases)])
 
     assert [lease.payload for lease in store.take(["default"], 5, []).leases] == [b"0", b"1", b"2", b"3", b"4"]
 
