@@ -11,8 +11,6 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from lamplighter.errors import ConfigError
-from lamplighter.support.forking import watch
-from lamplighter.support.immortal import keep_for_ever
 from lamplighter.support.options import parse_options
 
 FILE = "config/database.py"
@@ -139,37 +137,6 @@ def find_server(section: Mapping[str, Any], name: str) -> Server:
         return Server(where=where, prefix=_prefix(nodes[0], general), options=nodes[0], nodes=nodes)
     known = sorted({key for key in section if key not in AROUND} | set(clusters))
     raise ConfigError(f"{FILE} has no connection {name!r} under redis; it has {', '.join(known) or 'none'}.")
-
-
-class Client:
-    """A client that each process makes for itself, when it first needs one."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._made: redis.Redis | RedisCluster | None = None if server.nodes else server.client()
-        watch(self, in_child=Client._begin_as_child)
-
-    @property
-    def redis(self) -> Any:
-        """The client of this process."""
-        client = self._made
-        if client is None:
-            client = self._made = self._server.client()
-        return client
-
-    def close(self) -> None:
-        """Let go of its connections, but for one that another thread waits on; it makes new ones when it is used."""
-        client = self._made
-        nodes: list[Any] = [client]
-        if isinstance(client, RedisCluster):
-            nodes = [node.redis_connection for node in client.get_nodes()]  # type: ignore[no-untyped-call]
-        for node in nodes:
-            if node is not None:
-                node.connection_pool.disconnect(inuse_connections=False)
-
-    def _begin_as_child(self) -> None:
-        keep_for_ever(self._made)
-        self._made = None
 
 
 def _settings(options: ServerOptions) -> dict[str, Any]:

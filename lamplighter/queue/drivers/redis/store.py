@@ -5,22 +5,20 @@ import random
 import re
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
-from redis.exceptions import NoScriptError
 
 from lamplighter.contracts import Application, Config, Message, Sizes
 from lamplighter.errors import QueueError
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
 from lamplighter.queue.drivers.redis import scripts
-from lamplighter.queue.drivers.redis.connect import Client, Server, find_server
-from lamplighter.queue.drivers.redis.errors import ERRORS, translate
-from lamplighter.queue.drivers.redis.scripts import Script
+from lamplighter.queue.drivers.redis.calls import Calls
+from lamplighter.queue.drivers.redis.connect import Server, find_server
 from lamplighter.queue.failed.trace import one_line
 from lamplighter.support.forking import watch
 from lamplighter.support.options import parse_options
@@ -96,8 +94,9 @@ class RedisStore:
 
     def __init__(self, server: Server, options: RedisOptions) -> None:
         self.seconds = options.retry_after
-        self._server = server
-        self._client = Client(server)
+        self._is_cluster = bool(server.nodes)
+        self._prefix = server.prefix
+        self._calls = Calls(server)
         self._moved = options.migration_batch_size if options.migration_batch_size > 0 else MOVED
         # A wait is over before its connection would be given up.
         self._longest_wait = min(options.block_for or server.patience, server.patience / 2)
@@ -115,7 +114,9 @@ class RedisStore:
         # Idle workers would see a short delay too late by themselves.
         is_soon = int(0 < delay <= self.look_every)
         payloads = [message.payload for message in messages]
-        self._run(scripts.push, [keys.delayed if delay > 0 else keys.list, keys.notify], [delay, is_soon, *payloads])
+        self._calls.run(
+            scripts.push, [keys.delayed if delay > 0 else keys.list, keys.notify], [delay, is_soon, *payloads]
+        )
 
     def take(self, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> Taken:
         """Settle, move what is due, and begin, in one call; in a Cluster in one for each queue."""
@@ -130,7 +131,7 @@ class RedisStore:
             self._tell(ended)
             return Taken(())
         token = random.getrandbits(21) or 1
-        turn = self._turn_in_cluster if self._server.nodes else self._turn
+        turn = self._turn_in_cluster if self._is_cluster else self._turn
         try:
             return turn(queues, most, ended, token)
         except BaseException:  # whatever came in between: Redis may have begun jobs
@@ -147,40 +148,36 @@ class RedisStore:
                 number = numbers.setdefault(lease.queue, len(numbers) + 1)
                 values += (f"{number} {lease.handle.token}", lease.handle.member)
             keys = [self._keys(queue).reserved for queue in numbers]
-            lost += [part[number - 1] for number in self._run(scripts.renew, keys, values)]
+            lost += [part[number - 1] for number in self._calls.run(scripts.renew, keys, values)]
         return lost
 
     def wait(self, queues: Sequence[str], seconds: float) -> bool:
         """Until somebody has left a note that a job has come; in a Cluster of the first queue."""
-        notes = {self._keys(queue).notify: queue for queue in (queues[:1] if self._server.nodes else queues)}
+        notes = {self._keys(queue).notify: queue for queue in (queues[:1] if self._is_cluster else queues)}
         if not notes:
             return False
-        try:
-            found = self._client.redis.blpop(list(notes), timeout=min(seconds, self._longest_wait))
-        except ERRORS as error:
-            raise translate(error, self._server.address) from error
-        if found is None:
+        queue = self._calls.wait(notes, min(seconds, self._longest_wait))
+        if queue is None:
             return False
         # The next `take` reckons with it: there is to be one note for each job.
-        self._notes.append(notes[found[0]])
+        self._notes.append(queue)
         return True
 
     def sizes(self, queue: str) -> Sizes:
         """What is there; what is due counts as pending, although it may not have moved to the list yet."""
-        pending, delayed, reserved, first = self._run(scripts.sizes, self._keys(queue), ())
+        pending, delayed, reserved, first = self._calls.run(scripts.sizes, self._keys(queue), ())
         return Sizes(pending, delayed, reserved=reserved, oldest=_created_at(first))
 
     def clear(self, queue: str) -> int:
         """Delete its four keys."""
-        return int(self._run(scripts.clear, self._keys(queue), ()))
+        return int(self._calls.run(scripts.clear, self._keys(queue), ()))
 
     def close(self) -> None:
         """Give back what a lost answer has begun, if Redis answers now, and let go of the connections."""
         try:
             if self._lost is not None:
-                # Whoever closes has little time.
-                quick = replace(self._server.options, timeout=LAST, read_timeout=LAST)
-                self._client = Client(replace(self._server, options=quick))
+                self._calls.close()
+                self._calls = self._calls.quick(LAST)  # whoever closes has little time
                 self._give_back(self._find_lost(*self._lost, ()))
         except QueueError as error:
             log.warning(
@@ -189,7 +186,7 @@ class RedisStore:
             )
         finally:
             self._begin_anew()
-            self._client.close()
+            self._calls.close()
 
     # one call ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -207,7 +204,7 @@ class RedisStore:
         notes = self._take_notes(numbers) if self._notes and most else NONE
         head = f"{count} {most} {self.seconds} {token} {was_lost:d} {self._moved} {notes}"
         keys = [key for queue in numbers for key in self._keys(queue)]
-        number, *answer = self._run(scripts.take, keys, [head, *ends])
+        number, *answer = self._calls.run_often(scripts.take, keys, [head, *ends])
         if number == 0:
             return Taken((), float(answer[0]) if answer else None)
         queue = list(numbers)[abs(number) - 1]
@@ -232,7 +229,7 @@ class RedisStore:
     def _find_lost(self, token: int, queues: Sequence[str], ended: Sequence[Ended]) -> Sequence[Lease]:
         """Tell once more what has ended; the jobs that a call without an answer has begun."""
         self._tell(ended)
-        for part in [[queue] for queue in queues] if self._server.nodes else [queues]:
+        for part in [[queue] for queue in queues] if self._is_cluster else [queues]:
             taken = self._turn(part, 0, (), token, was_lost=True)
             if taken.leases:
                 return taken.leases
@@ -244,7 +241,7 @@ class RedisStore:
 
     def _together(self, things: Sequence[T]) -> Sequence[Sequence[T]]:
         """What one call may be about: all, in a Cluster those of one queue."""
-        if not self._server.nodes:
+        if not self._is_cluster:
             return [things] if things else []
         parts: dict[str, list[T]] = {}
         for thing in things:
@@ -259,23 +256,13 @@ class RedisStore:
             taken += [] if number is None else [str(number)]
         return ",".join(taken) or NONE
 
-    def _run(self, script: Script, keys: Sequence[bytes], values: Sequence[Any]) -> Any:
-        client = self._client.redis
-        try:
-            try:
-                return client.evalsha(script.digest, len(keys), *keys, *values)
-            except NoScriptError:
-                return client.eval(script.text, len(keys), *keys, *values)
-        except ERRORS as error:
-            raise translate(error, self._server.address) from error
-
     def _make_keys(self, queue: str) -> Keys:
-        if self._server.nodes and not HASH_TAG.search(queue):
+        if self._is_cluster and not HASH_TAG.search(queue):
             raise QueueError(
                 f"In a Redis Cluster the keys of a queue have to be on one server, so that the name needs braces: "
                 f"{{{queue}}} instead of {queue}."
             )
-        key = f"{self._server.prefix}queues:{queue}".encode()
+        key = f"{self._prefix}queues:{queue}".encode()
         return Keys(key, key + b":delayed", key + b":reserved", key + b":notify")
 
 

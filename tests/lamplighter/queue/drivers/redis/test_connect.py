@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from lamplighter.errors import ConfigError
-from lamplighter.queue.drivers.redis.connect import Client, find_server
+from lamplighter.queue.drivers.redis.connect import find_server
 from lamplighter.support.discovery import load_settings
 
 ROOT = Path(__file__).parents[5]
@@ -16,8 +17,9 @@ ROOT = Path(__file__).parents[5]
 
 def settings_of(section: dict[str, Any], name: str = "default") -> dict[str, Any]:
     """What the client is made with."""
-    made: dict[str, Any] = Client(find_server(section, name)).redis.connection_pool.connection_kwargs
-    return made
+    client = find_server(section, name).client()
+    assert isinstance(client, redis.Redis)
+    return dict(client.connection_pool.connection_kwargs)
 
 
 def test_a_connection_is_as_laravel_s() -> None:

@@ -160,7 +160,7 @@ def test_a_call_that_never_arrived_is_made_again(
     lose_answers(line)
     client.client_pause(300)  # the server takes up nothing, and the connection ends before it does
 
-    far_store._client.redis.connection_pool.disconnect()
+    line.cut()
     leases = take(far_store, 1, [Ended(lease, How.DELETED)])
 
     assert [one.payload for one in leases] == [job(2)]

@@ -376,7 +376,7 @@ def test_in_a_cluster_waits_delays_and_clear_work_too(cluster: RedisStore) -> No
 def test_in_a_cluster_a_lost_answer_is_found_again(cluster: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["{high}", "{middle}", "{low}"]
     cluster.push("{middle}", [Message(job(1))], 0)
-    run, lost = cluster._run, 0
+    run, lost = cluster._calls.run, 0
 
     def lose(*arguments: Any) -> Any:
         nonlocal lost
@@ -386,7 +386,7 @@ def test_in_a_cluster_a_lost_answer_is_found_again(cluster: RedisStore, monkeypa
             raise Unavailable("the answer was lost")
         return answer
 
-    monkeypatch.setattr(cluster, "_run", lose)
+    monkeypatch.setattr(cluster._calls, "run", lose)
     with pytest.raises(Unavailable):
         cluster.take(names, 1, [])
     cluster.push("{high}", [Message(job(2))], 0)
