@@ -31,6 +31,7 @@ MOVED = 10_000  # jobs that are due and move to their list in one call, where th
 LAST = 1.0  # seconds for the last call
 HOWS = {How.DELETED: "d", How.RELEASED: "r", How.EXCUSED: "e", How.GIVEN_BACK: "g"}
 HASH_TAG = re.compile(r"\{[^}]+\}")
+NUMBERS = range(1, 1_000_000)  # of the queues of one call
 NONE = "-"  # no note was taken
 GOES_BACK = (How.EXCUSED, How.GIVEN_BACK)  # with the payload that it had before this start
 
@@ -193,7 +194,7 @@ class RedisStore:
     def _turn(
         self, queues: Sequence[str], most: int, ended: Sequence[Ended], token: int = 0, was_lost: bool = False
     ) -> Taken:
-        numbers = {queue: number for number, queue in enumerate(queues, 1)}
+        numbers = dict(zip(dict.fromkeys(queues), NUMBERS, strict=False))
         count = len(numbers)
         ends: list[Any] = []
         for end in ended:

@@ -138,6 +138,15 @@ def test_no_low_job_begins_while_a_high_one_waits(store: RedisStore, make_store:
     assert order.count("high") == order.count("low") == 50
 
 
+def test_a_queue_that_is_named_twice_is_one(store: RedisStore) -> None:
+    store.push("low", [Message(b"1"), Message(b"2")], 0)
+    [first] = store.take(["low", "high", "low"], 1, []).leases
+
+    [second] = store.take(["low", "high", "low"], 1, [Ended(first, How.DELETED)]).leases
+
+    assert (first.queue, second.queue, store.sizes("low").reserved) == ("low", "low", 1)
+
+
 def test_what_is_due_or_lost_is_of_its_queue_s_rank(store: RedisStore, client: "redis.Redis", prefix: str) -> None:
     store.push("low", [Message(b"low")], 0)
     client.zadd(f"{prefix}queues:high:delayed", {b"due": 1})
