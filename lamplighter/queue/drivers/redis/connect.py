@@ -106,12 +106,14 @@ class Server:
             return master
         if options.url:
             try:
-                return redis.Redis.from_url(options.url, **settings)
+                client = redis.Redis.from_url(options.url, **settings)
             except ValueError:
                 # Its text may hold the password.
                 raise ConfigError(
                     f"{self.where} has a url that is no address, such as redis://127.0.0.1:6379/0."
                 ) from None
+            client.connection_pool.connection_kwargs["decode_responses"] = False  # payloads are bytes, whatever it says
+            return client
         if options.host.startswith("/"):
             return redis.Redis(unix_socket_path=options.host, **settings)
         return redis.Redis(host=options.host, port=options.port, **settings)

@@ -47,6 +47,10 @@ def test_a_url_wins_over_host_and_database() -> None:
     assert (settings["username"], settings["password"]) == ("me", "word")
 
 
+def test_answers_are_bytes_whatever_a_url_says() -> None:
+    assert settings_of({"default": {"url": "redis://there?decode_responses=True"}})["decode_responses"] is False
+
+
 def test_no_call_waits_for_ever() -> None:
     settings = settings_of({"default": {"timeout": 0, "read_timeout": "0"}})
 
