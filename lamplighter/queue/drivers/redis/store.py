@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import msgspec
 
 from lamplighter.contracts import Application, Config, Message, Sizes
-from lamplighter.errors import QueueError
+from lamplighter.errors import ConfigError, QueueError
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
 from lamplighter.queue.drivers.redis import scripts
@@ -56,7 +56,10 @@ class RedisOptions:
 
 def connect(app: Application, name: str, options: Mapping[str, Any]) -> LeasingQueue:
     """The connection of config/queue.py."""
-    settings = parse_options(RedisOptions, options, where=f"config/queue.py (connections.{name})")
+    where = f"config/queue.py (connections.{name})"
+    settings = parse_options(RedisOptions, options, where=where)
+    if settings.retry_after <= 0:
+        raise ConfigError(f"{where} has a retry_after of {settings.retry_after:g} s; a lease has to last.")
     server = find_server(app.make(Config).mapping("database.redis", {}), settings.connection)
     return LeasingQueue(name, RedisStore(server, settings), default_queue=settings.queue)
 
@@ -100,7 +103,7 @@ class RedisStore:
         self._calls = Calls(server)
         self._moved = options.migration_batch_size if options.migration_batch_size > 0 else MOVED
         # A wait is over before its connection would be given up.
-        self._longest_wait = min(options.block_for or server.patience, server.patience / 2)
+        self._longest_wait = min(max(0.0, options.block_for or 0.0) or server.patience, server.patience / 2)
         self._keys = lru_cache(1000)(self._make_keys)
         self._begin_anew()
         watch(self, in_child=RedisStore._begin_anew)

@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 import redis
 
+from lamplighter.config import Repository
+from lamplighter.container import Container
+from lamplighter.contracts import Config
 from lamplighter.errors import ConfigError
 from lamplighter.queue.drivers.redis.connect import find_server
+from lamplighter.queue.drivers.redis.store import connect
 from lamplighter.support.discovery import load_settings
 
 ROOT = Path(__file__).parents[5]
@@ -78,6 +82,18 @@ def test_what_is_wrong_is_named(section: dict[str, Any], says: str) -> None:
         find_server(section, "default")
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [({"retry_after": 0}, "has to last"), ({"retry_afer": 5}, "retry_afer"), ({"queue": 5}, "queue")],
+)
+def test_what_is_wrong_in_config_queue_is_named(options: dict[str, Any], says: str) -> None:
+    app = Container()
+    app.instance(Config, Repository({"database": {"redis": {"default": {}}}}))
+
+    with pytest.raises(ConfigError, match=rf"config/queue\.py \(connections\.redis\).*{says}"):
+        connect(app, "redis", {"driver": "redis", **options})  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", ["options", "clusters", "client"])
 def test_what_is_beside_the_connections_is_none(name: str) -> None:
     with pytest.raises(ConfigError, match="no connection"):
@@ -105,6 +121,9 @@ from importlib import machinery
 find = machinery.PathFinder.find_spec
 machinery.PathFinder.find_spec = classmethod(lambda cls, name, *rest: None if name == "redis" else find(name, *rest))
 from lamplighter.queue.drivers.catalogue import connector
+from lamplighter.config import Repository
+from lamplighter.container import Container
+from lamplighter.contracts import Config
 from lamplighter.errors import ConfigError
 try:
     connector("redis")(None, "redis", {"driver": "redis"})
