@@ -47,7 +47,7 @@ def translate(error: Exception, address: str) -> QueueError:
 
 
 def _code(error: Exception, text: str) -> str:
-    """The word that an answer began with; the client drops those of which it makes classes."""
+    """The word that an answer began with, of those that matter; the client drops it where it has a class for it."""
     of_class = {
         redis.BusyLoadingError: "LOADING",
         redis.ReadOnlyError: "READONLY",
@@ -60,6 +60,5 @@ def _code(error: Exception, text: str) -> str:
     for kind, code in of_class.items():
         if isinstance(error, kind):
             return code
-    word = text.removeprefix("-").partition(" ")[0]
-    # An error inside a script: its own text begins with the code, or has it behind that of the line.
-    return word if word.isupper() else next((code for code in WAITS if f"{code} " in text), "")
+    # An error inside a script has the code behind the name of the script and the line.
+    return next((code for code in WAITS if text.startswith(code) or f" {code} " in text), "")

@@ -1,12 +1,15 @@
 """PHP's workers and ours on one queue."""
 
 import json
+import threading
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 import redis
 
 from lamplighter.contracts import Message
+from lamplighter.queue.drivers.leasing.queue import LeasingQueue
 from lamplighter.queue.drivers.leasing.store import Ended, How
 from lamplighter.queue.drivers.redis.store import RedisStore
 from tests.harness import wait_for
@@ -128,3 +131,33 @@ def test_there_is_a_note_for_each_job_whoever_pushes_and_pops(
     store.take(["default"], 1, [])
 
     assert client.llen(notes) == client.llen(f"{prefix}queues:default") == 3
+
+
+def test_a_worker_of_php_s_and_one_of_ours_run_each_job_once(make_store: Stores, laravel: Laravel) -> None:
+    queue = LeasingQueue("redis", make_store(), default_queue="default")
+    queue.open(["default"], SimpleQueue())
+    for number in range(200):
+        payload = b'{"n":%d,"attempts":0}' % number
+        if number % 2:
+            queue.push(Message(payload), queue="default")
+        else:
+            laravel.push("default", payload)
+    ours: list[bytes] = []
+    theirs: list[bytes] = []
+
+    def work_as_php() -> None:
+        while (popped := laravel.pop("default")) is not None:
+            theirs.append(popped[0])
+            laravel.delete("default", popped[1])
+
+    php = threading.Thread(target=work_as_php)
+    php.start()
+    while (delivery := queue.pop(["default"], 0.2)) is not None:
+        ours.append(delivery.payload)
+        delivery.delete()
+    php.join(20)
+
+    assert queue.close(timeout=2)
+    assert sorted(json.loads(payload)["n"] for payload in ours + theirs) == list(range(200))
+    sizes = queue.sizes("default")
+    assert (sizes.pending, sizes.reserved) == (0, 0)
