@@ -152,9 +152,10 @@ def _settings(options: ServerOptions) -> dict[str, Any]:
         # By itself the client tries again, and a start of a job would count twice whose answer was lost.
         "retry": Retry(NoBackoff(), 0),
     }
-    if options.scheme == "tls":
+    url = "" if options.sentinels else options.url or ""  # its scheme wins
+    if options.scheme == "tls" and not url:
         settings["ssl"] = True
-    if options.scheme == "tls" or (options.url or "").startswith("rediss://"):
+    if "ssl" in settings or url.startswith("rediss://"):
         settings |= _certificates(options)
     return settings
 

@@ -51,6 +51,17 @@ def test_a_url_wins_over_host_and_database() -> None:
     assert (settings["username"], settings["password"]) == ("me", "word")
 
 
+@pytest.mark.parametrize(("url", "is_tls"), [("redis://there", False), ("rediss://there", True), (None, True)])
+def test_the_scheme_of_a_url_wins(url: str | None, is_tls: bool) -> None:
+    server = find_server({"default": {"url": url, "scheme": "tls", "context": {"cafile": "ca.pem"}}}, "default")
+    client = server.client()
+
+    assert isinstance(client, redis.Redis)
+    assert issubclass(client.connection_pool.connection_class, redis.SSLConnection) is is_tls
+    assert (client.connection_pool.connection_kwargs.get("ssl_ca_certs") == "ca.pem") is is_tls
+    client.connection_pool.make_connection()  # it takes all of the settings
+
+
 def test_answers_are_bytes_whatever_a_url_says() -> None:
     assert settings_of({"default": {"url": "redis://there?decode_responses=True"}})["decode_responses"] is False
 
