@@ -185,7 +185,7 @@ class RedisStore:
                 self._give_back(self._find_lost(*self._lost, ()))
         except QueueError as error:
             log.warning(
-                "a job that Redis has begun for this worker did not come here; it runs again when its lease is over",
+                "Redis did not say whether it has begun jobs for this worker; if so, they run again after retry_after",
                 extra={"reason": one_line(error)},
             )
         finally:
