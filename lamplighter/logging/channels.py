@@ -10,6 +10,7 @@ from typing import Any, Literal
 from lamplighter.errors import ConfigError
 from lamplighter.logging.files import LogFile
 from lamplighter.logging.formatters import JsonFormatter, LineFormatter
+from lamplighter.logging.streams import LogStream
 from lamplighter.support.forking import Lock, watch
 from lamplighter.support.options import parse_options
 
@@ -58,7 +59,7 @@ def _handler(options: ChannelOptions, path: Callable[[str], Path]) -> logging.Ha
     if options.driver == "null":
         return logging.NullHandler()
     if options.driver == "stderr":
-        return logging.StreamHandler(sys.stderr)
+        return LogStream(sys.stderr)
     return LogFile(path(options.path))
 
 

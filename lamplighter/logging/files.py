@@ -74,7 +74,7 @@ class LogFile(logging.handlers.WatchedFileHandler):
 
 
 def _write_to_stderr(line: str) -> None:
-    with suppress(OSError):
+    with suppress(OSError, ValueError):
         if sys.stderr is not None:  # as where it was closed
             sys.stderr.write(line)
             sys.stderr.flush()

@@ -1,7 +1,5 @@
 """The jobs in a worker's hand, each with its deadline; and the C timer behind them."""
 
-import faulthandler
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +8,7 @@ from typing import Generic, NoReturn, Protocol, TypeVar
 from lamplighter.queue.guard.children import leave
 from lamplighter.queue.guard.control import NEVER
 from lamplighter.queue.guard.ending import DEAD_MAN
+from lamplighter.queue.guard.timers import arm, disarm
 from lamplighter.queue.jobs.retries import Policy
 from lamplighter.support.forking import watch
 
@@ -115,7 +114,7 @@ class Hand(Generic[T]):
                 if self._armed == -NEVER or self._held:
                     return
                 self._armed = -NEVER
-                faulthandler.cancel_dump_traceback_later()
+                disarm()
             # A job that has come since the look found the timer still set, and left it as it was.
             first = self._first()
         if (self._held or first != NEVER) and not self._armed - 1 <= first <= self._armed + 1:
@@ -140,11 +139,12 @@ class Hand(Generic[T]):
             return  # its timer is not set in a child, where stopping it would wait for its thread for ever
         with self._arming:
             self._armed = deadline = min(deadline, self._bound())
-            seconds = max(deadline + DEAD_MAN - time.monotonic(), 0.001)
+            seconds = deadline + DEAD_MAN - time.monotonic()
             if seconds > LONGEST:
-                faulthandler.cancel_dump_traceback_later()
+                disarm()
                 return
-            faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or 2)
+            if not arm(seconds):
+                self._armed = -NEVER  # tried again with the next job, and ten times a second
 
 
 def _handled_by(start: Timed, deadline: float, now: float) -> float:

@@ -1,7 +1,7 @@
 """The end of a worker's process: one deadline from the first word to stop, whatever hangs."""
 
+import _thread
 import atexit
-import faulthandler
 import logging
 import os
 import sys
@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from lamplighter.queue.guard.control import NEVER, Control, StopReason
+from lamplighter.queue.guard.timers import arm, disarm, spawn
 
 log = logging.getLogger(__name__)
 
@@ -101,8 +102,13 @@ class Deadline(threading.Thread):
 
 
 def within(seconds: float, action: Callable[[], object]) -> bool:
-    """Run an action in a thread of its own; whether it came to its end in time, without an error."""
+    """Run an action in a thread of its own; whether it came to its end in time, without an error.
+
+    Without a thread it is not run: nothing would bound it.
+    """
     done: list[bool] = []
+    ended = _thread.allocate_lock()
+    ended.acquire()
 
     def run() -> None:
         try:
@@ -110,31 +116,35 @@ def within(seconds: float, action: Callable[[], object]) -> bool:
             done.append(True)
         except BaseException:
             log.exception("something failed at the end of the worker's process")
+        finally:
+            ended.release()
 
-    thread = threading.Thread(target=run, name="lamplighter-ending", daemon=True)
-    thread.start()
-    thread.join(max(0.0, seconds))
+    if spawn(run):
+        ended.acquire(timeout=max(0.0, seconds))
     return bool(done)
 
 
-def exit_after(seconds: float, status: int) -> None:
-    """End the process then without another word: whoever writes one may hang as everybody else."""
+def exit_after(seconds: float, status: int) -> bool:
+    """End the process then without another word: whoever writes one may hang as everybody else.
+
+    False where nothing can end it; a C timer that ends it with 1 comes before that.
+    """
 
     def end() -> None:
         time.sleep(max(0.0, seconds))
         os._exit(status)
 
-    threading.Thread(target=end, name="lamplighter-exit", daemon=True).start()
+    return spawn(end) or arm(seconds)
 
 
 @contextmanager
 def bounded(seconds: float) -> Iterator[None]:
     """End the process with 1 when the body takes longer; by a C timer, which needs no thread of ours to run."""
-    faulthandler.dump_traceback_later(max(0.001, seconds), exit=True, file=sys.__stderr__ or 2)
+    arm(seconds)
     try:
         yield
     finally:
-        faulthandler.cancel_dump_traceback_later()
+        disarm()
 
 
 def leave(status: int, *, seconds: float = HOOKS) -> NoReturn:
@@ -144,8 +154,9 @@ def leave(status: int, *, seconds: float = HOOKS) -> NoReturn:
     ever.
     """
     seconds = max(0.1, min(HOOKS, seconds))
-    exit_after(seconds, status)
-    faulthandler.dump_traceback_later(seconds + DEAD_MAN, exit=True, file=sys.__stderr__ or 2)
+    if not exit_after(seconds, status):
+        os._exit(status)  # an exit hook that hangs would keep the process for ever
+    arm(seconds + DEAD_MAN)
     with suppress(BaseException):  # each hook tells of its own error
         atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

@@ -128,10 +128,14 @@ class RestartWatch(threading.Thread):
 
     def _is_newer(self, value: int) -> bool:
         """Whether a value was written after the process began."""
-        second = int(self._started_at)
+        second, latest = int(self._started_at), time.time() + 1
+        if value > latest:
+            # A clock was ahead once, and each later value is one more than that. When it was written tells only the
+            # time that our own commands keep beside it.
+            exact = self._read_exact()
+            return exact is not None and self._started_at <= exact <= latest
         if value != second:
-            # One from the future is of a clock that is ahead: nobody knows when it was written.
-            return second < value <= time.time() + 1
+            return value > second
         # The value has no fraction. Where that is not known, one restart too many does less harm than one too few.
         exact = self._read_exact()
         return exact is None or int(exact) != value or exact >= self._started_at

@@ -1,7 +1,6 @@
 """What is done about a worker that stands still: it says so, and ends, so that whoever watches it starts another."""
 
 import logging
-import threading
 import time
 from collections.abc import Sequence
 from typing import Protocol
@@ -9,6 +8,7 @@ from typing import Protocol
 from lamplighter.contracts import Events, WorkQueue
 from lamplighter.queue.events import WorkerStalled
 from lamplighter.queue.guard.control import Control, StopReason
+from lamplighter.queue.guard.timers import spawn
 
 log = logging.getLogger(__name__)
 
@@ -55,4 +55,4 @@ class Stalling:
         self._control.ask_to_stop(StopReason.STALLED)
         # A listener that hangs must not keep this thread from ending the process.
         event = WorkerStalled(self._queue.connection, tuple(self._queues), seen)
-        threading.Thread(target=self._events.dispatch, args=(event,), name="lamplighter-stalled", daemon=True).start()
+        spawn(lambda: self._events.dispatch(event))

@@ -1,7 +1,6 @@
 """Jobs that run beside each other, in the slots of a pool."""
 
 import sys
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +14,7 @@ from lamplighter.queue.guard.children import leave
 from lamplighter.queue.guard.control import NEVER, Control
 from lamplighter.queue.guard.deadlines import Hand, never_return
 from lamplighter.queue.guard.health import LATE
+from lamplighter.queue.guard.timers import spawn
 from lamplighter.queue.pools.gathering import Gathering
 from lamplighter.queue.pools.pool import Outcome, Pool
 from lamplighter.queue.worker.ends import Ends
@@ -159,11 +159,11 @@ class Concurrent:
         self._late.add(start)
         self._overdue.put(start)
         self._control.bell.put(None)
-        timer = threading.Timer(LATE, self._end_if_late, (start,))
-        timer.daemon = True
-        timer.start()
+        if not spawn(lambda: self._end_if_late(start)):
+            self._end_process(start)
 
     def _end_if_late(self, start: Start) -> None:
+        time.sleep(LATE)
         if start in self._late:
             self._end_process(start)
 

@@ -16,6 +16,7 @@ from lamplighter.queue.dispatching.pushes import Pushes
 from lamplighter.queue.events import JobFailed, JobTimedOut
 from lamplighter.queue.guard.control import StopReason
 from lamplighter.queue.guard.ending import exit_after, within
+from lamplighter.queue.guard.timers import spawn
 from lamplighter.queue.worker.failing import Failing
 from lamplighter.queue.worker.many import Many
 from lamplighter.queue.worker.runner import Start
@@ -76,9 +77,10 @@ class Overdue:
         status = StopReason.TIMED_OUT.exit_code if has_timed_out else 1
         has_ended = self._failing.error_of(start) is not None
         waits_for_its_record = has_ended and not self._failing.is_told(start)
-        exit_after(seconds, status)
+        if not exit_after(seconds, status):
+            os._exit(status)  # what follows may hang, and nothing would end it
         # The C timer of the job would cut this short. Only a thread that has waited, and runs again, may set it anew.
-        threading.Thread(target=self._go_on, name="lamplighter-going-on", daemon=True).start()
+        spawn(self._go_on)
         try:
             self._within(LISTENERS, lambda: self._say(start, elapsed, has_ended=has_ended))
             if not isinstance(start, Many):
@@ -167,5 +169,5 @@ class Overdue:
         frame = sys._current_frames().get(self._thread_of(start) or 0)
         if frame is None or sys.stderr is None:
             return
-        with suppress(OSError):  # the disk under it may be full
+        with suppress(OSError, ValueError):  # the disk under it may be full, or a job has closed it
             sys.stderr.write("The job's stack, the newest call last:\n" + "".join(traceback.format_stack(frame)))

@@ -18,6 +18,7 @@ import msgspec
 import psutil
 
 from lamplighter.errors import ConsoleError, Unavailable
+from lamplighter.queue.guard.timers import spawn
 from lamplighter.queue.pools.pool import Ended as EndedCall
 from lamplighter.queue.pools.process.slot import NEVER, Slot, how
 from lamplighter.queue.pools.process.wire import (
@@ -42,6 +43,7 @@ from lamplighter.support.forking import watch
 
 log = logging.getLogger(__name__)
 
+STACK = 0.1  # seconds for writing the stack of a job that is overdue
 KILL_AFTER = 5.0  # seconds from TERM to KILL, at most
 KILL_FAILING_AFTER = 0.5  # seconds where no handler runs that could obey TERM, but the end of a failed job
 BOOT = 60.0  # seconds for booting the application
@@ -286,7 +288,8 @@ class ProcessPool:
         slot.kill_at = time.monotonic() + (KILL_FAILING_AFTER if slot.failing else self._kill_after)
         _send(slot, Stop())
         _signal(slot, signal.SIGUSR1)
-        threading.Timer(0.1, _signal, (slot, signal.SIGTERM)).start()
+        if not spawn(lambda: _terminate(slot)):
+            _signal(slot, signal.SIGTERM)
 
     def _begin_as_child(self) -> None:
         """A slot sees that its worker is gone when nobody has the other end of its socket any more."""
@@ -388,3 +391,8 @@ def _no_slots(status: int) -> str:
 def _signal(slot: Slot, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         slot.process.send_signal(number)
+
+
+def _terminate(slot: Slot) -> None:
+    time.sleep(STACK)
+    _signal(slot, signal.SIGTERM)

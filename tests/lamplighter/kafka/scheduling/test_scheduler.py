@@ -485,6 +485,18 @@ def test_a_retry_that_is_gone_is_forgotten_at_the_end_of_the_log() -> None:
     assert (len(partition.marks), partition.committed[0]) == (0, 4)
 
 
+def test_a_retry_of_a_log_that_was_cut_off_and_is_empty_since_is_forgotten() -> None:
+    bench = Bench()
+    partition = Partition("kafka", "t", 0, offset=0, metadata=OffsetMap(marks={0: Mark(1)}).encode(0))
+    partition.begin_at(0)
+
+    bench.read_to(partition, 1)
+    bench.scheduler.pop()
+    bench.commit(partition)
+
+    assert (len(partition.marks), partition.committed[0]) == (0, 1)
+
+
 def test_a_partition_that_waited_for_a_service_announces_what_lies_behind_a_gap() -> None:
     bench = Bench()
     partition = bench.partition("a")
