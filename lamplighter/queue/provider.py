@@ -91,6 +91,12 @@ COMMANDS = (
         "lamplighter.queue.commands.background:BackgroundCommand",
         is_hidden=True,
     ),
+    *(
+        CommandEntry(
+            name, "Create a migration for the table of jobs", "lamplighter.queue.commands.make_table:MakeTableCommand"
+        )
+        for name in ("make:queue-table", "queue:table")
+    ),
     CommandEntry("make:job", "Create a job class", "lamplighter.queue.commands.make_job:MakeJobCommand"),
 )
 

@@ -24,11 +24,12 @@ def test_what_waits_is_applied_once(engine: Engine) -> None:
 
     counts = [migrator.migrate(lambda name, _: told.append(name)), migrator.migrate(quiet)]
 
-    assert counts == [3, 0]
+    assert counts == [4, 0]
     assert told == [
         "2026_11_24_000000_create_failed_jobs_table",
         "2026_11_24_000100_create_data_store_tables",
         "2026_11_25_000000_create_delayed_jobs_table",
+        "2026_11_30_000000_create_jobs_table",
     ]
     assert {"failed_jobs", "provider", "taxonomy_ref", "delayed_jobs"} <= set(inspect(engine).get_table_names())
 
@@ -84,15 +85,15 @@ def migrate_at_once(engine: Engine) -> list[str]:
 def test_two_at_once_apply_each_revision_once(engine: Engine) -> None:
     told = migrate_at_once(engine)
 
-    assert len(told) == len(set(told)) == 3
+    assert len(told) == len(set(told)) == 4
 
 
 @pytest.mark.mysql
 def test_ours_are_applied_and_undone_on_mysql(mysql: Folder) -> None:
     told = migrate_at_once(mysql.engine)
 
-    assert len(told) == len(set(told)) == 3
-    assert Migrator(mysql.engine, OURS).rollback(quiet) == 3
+    assert len(told) == len(set(told)) == 4
+    assert Migrator(mysql.engine, OURS).rollback(quiet) == 4
     assert set(inspect(mysql.engine).get_table_names()) == {"alembic_version", "migration_batches"}
 
 

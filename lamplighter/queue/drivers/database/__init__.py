@@ -1,0 +1,1 @@
+"""Jobs in Laravel's table `jobs`, on SQLite, PostgreSQL, MariaDB and MySQL; PHP workers may share it."""
