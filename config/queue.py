@@ -16,7 +16,15 @@ config = {
         "background": {"driver": "background"},
         # On the first of these that answers.
         "failover": {"driver": "failover", "connections": ["kafka", "database"]},
-        "database": {"driver": "database", "table": "jobs", "queue": "default", "retry_after": 90},
+        "database": {
+            "driver": "database",
+            "connection": env("DB_QUEUE_CONNECTION"),  # of config/database.py; None is the default one
+            "table": env("DB_QUEUE_TABLE", "jobs"),
+            "queue": env("DB_QUEUE", "default"),
+            "retry_after": env("DB_QUEUE_RETRY_AFTER", 90),  # seconds after which a silent worker has lost its job
+            "after_commit": False,
+            "join_transaction": False,  # a job pushes in the transaction of its session, where that has begun one
+        },
         "beanstalkd": {"driver": "beanstalkd", "host": "localhost", "queue": "default", "retry_after": 90},
         "sqs": {
             "driver": "sqs",

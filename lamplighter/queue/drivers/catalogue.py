@@ -19,6 +19,7 @@ DRIVERS = {
     "failover": f"{ROOM}.failover.connecting:connect",
     "memory": f"{ROOM}.memory:connect",
     "redis": f"{ROOM}.redis.store:connect",
+    "database": f"{ROOM}.database.connecting:connect",
 }
 # What a driver needs beside the framework: the library's module, and the extra of the package that brings it.
 EXTRAS: dict[str, tuple[str, str]] = {

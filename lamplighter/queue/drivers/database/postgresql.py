@@ -1,0 +1,161 @@
+"""The table on PostgreSQL."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from lamplighter.contracts import Message
+from lamplighter.queue.drivers.database.reservation import Reservation, Started
+from lamplighter.queue.drivers.database.rows import Rows
+from lamplighter.queue.drivers.leasing.store import Ended, How
+
+MOMENT = "EXTRACT(EPOCH FROM statement_timestamp())"
+
+
+class PostgresqlRows(Rows):
+    """What has ended is deleted, and what begins is reserved, by one statement."""
+
+    moment = MOMENT
+    now = f"FLOOR({MOMENT})::bigint"
+    soon = f"CEIL({MOMENT})::bigint"
+    due = f"CEIL({MOMENT} + %(delay)s::float8)::bigint"
+    waiting = " FOR UPDATE"
+
+    def __init__(self, table: str, *, seconds: float) -> None:
+        super().__init__(table, seconds=seconds)
+        self._former: tuple[int, str] | None = None
+        self.channel = f"lamplighter_{hashlib.md5(table.encode(), usedforsecurity=False).hexdigest()[:16]}"
+
+    def prepare(self, connection: Any) -> None:
+        """Set what holds for all transactions.
+
+        A crash of the server may undo what was not written to its disk: a start or an end that it forgets lets a job
+        run once more, and a release that it forgets leaves the job reserved until its lease is over. None is lost, and
+        no worker waits for the disk. Nobody pushes by this connection.
+        A plan that was made for a small table must not go through all of a large one.
+        """
+        connection.autocommit = True
+        if self._former is not None:
+            # The server may not know that it is lost, and its transaction would keep rows locked for hours.
+            query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start::text = %s"
+            connection.execute(query, self._former)
+        query = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+        self._former = connection.execute(query).fetchone()
+        connection.execute("SET default_transaction_isolation = 'read committed'")
+        for setting in ("synchronous_commit", "enable_seqscan", "enable_bitmapscan"):
+            connection.execute(f"SET {setting} = off")
+
+    def begin(self, connection: Any) -> None:
+        """By a statement: the connection itself begins none."""
+        connection.execute("BEGIN")
+
+    @contextmanager
+    def taking(
+        self, connection: Any, queues: Sequence[str], most: int, ended: Sequence[Ended]
+    ) -> Iterator[tuple[list[Started], int]]:
+        """Settle and start in one transaction, committed at the end of a `with`; what began, and its number.
+
+        All that is sent in a pipeline before its end is one transaction, without a BEGIN.
+        """
+        reservations = [end.lease.handle for end in ended if end.how is How.DELETED]
+        others = [end for end in ended if end.how is not How.DELETED]
+        values = {
+            "ids": _array(reservation.id for reservation in reservations),
+            "attempts": _array(reservation.attempts for reservation in reservations),
+            "most": most,
+            **{f"q{n}": queue for n, queue in enumerate(queues)},
+        }
+        with connection.pipeline():
+            try:
+                if others:
+                    self.settle(connection, others)
+                rows = connection.execute(self._take_query(len(queues)), values, prepare=True).fetchall()
+                rows.sort(key=_order)
+                yield [Started(*row[:7]) for row in rows], rows[0][8] if rows else 0
+            except BaseException as error:
+                from psycopg import Error  # a worker on another database has no psycopg
+
+                if not isinstance(error, Error):
+                    connection.close()  # no statement has failed, so that the end of the pipeline would commit
+                raise
+
+    def renew(self, connection: Any, reservations: Sequence[Reservation]) -> dict[int, int]:
+        """In one statement."""
+        query = (
+            f"UPDATE {self.table} AS jobs SET reserved_at = {self.soon} "
+            f"FROM unnest(%(ids)s::bigint[], %(attempts)s::int[]) AS held (id, attempts) "
+            f"WHERE jobs.id = held.id AND jobs.attempts = held.attempts AND jobs.reserved_at IS NOT NULL "
+            f"RETURNING jobs.id, jobs.reserved_at"
+        )
+        values = {
+            "ids": _array(reservation.id for reservation in reservations),
+            "attempts": _array(reservation.attempts for reservation in reservations),
+        }
+        return dict(connection.execute(query, values).fetchall())
+
+    def fate(self, connection: Any, number: int) -> bool | None:
+        """Whether a transaction was committed; None while its connection has not ended yet."""
+        status = connection.execute("SELECT txid_status(%s)", [number]).fetchone()[0]
+        return None if status == "in progress" else bool(status == "committed")
+
+    def push(self, connection: Any, queue: str, messages: Sequence[Message], delay: float) -> None:
+        """In one statement."""
+        head = f"INSERT INTO {self.table} (queue, attempts, reserved_at, available_at, created_at, payload) "
+        times = f"0, NULL, {self.available_at(delay)}, {self.now}"
+        values: dict[str, Any] = {"queue": queue, "delay": float(delay)}
+        if len(messages) == 1:
+            values["payload"] = messages[0].payload.decode()
+            connection.exec_driver_sql(f"{head}VALUES (%(queue)s, {times}, %(payload)s)", values)
+            return
+        values["payloads"] = [message.payload.decode() for message in messages]
+        connection.exec_driver_sql(
+            f"{head}SELECT %(queue)s, {times}, payload FROM unnest(%(payloads)s::text[]) "
+            f"WITH ORDINALITY AS pushed (payload, number) ORDER BY number",
+            values,
+        )
+
+    def tell(self, connection: Any, queue: str) -> None:
+        """Notify.
+
+        All that notify wait for each other until their commits are done, so that this has one of its own, which does
+        not wait for the disk.
+        """
+        connection.exec_driver_sql(
+            "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%(channel)s, %(queue)s)",
+            {"channel": self.channel, "queue": queue},
+        )
+
+    def _take_query(self, queues: int) -> str:
+        query = self._queries.get(("take", queues))
+        if query is not None:
+            return query
+        ended = "unnest(%(ids)s::bigint[], %(attempts)s::int[]) AS ended (id, attempts)"
+        # What has ended is deleted before anything is reserved: in this order no two workers wait for each other.
+        ctes = [
+            f"gone AS (DELETE FROM {self.table} AS jobs USING {ended} WHERE jobs.id = ended.id "
+            f"AND jobs.attempts = ended.attempts AND jobs.reserved_at IS NOT NULL RETURNING 1)"
+        ]
+        for n in range(queues):
+            before = "".join(f" AND NOT EXISTS (SELECT 1 FROM next{earlier})" for earlier in range(n))
+            ctes.append(
+                f"next{n} AS MATERIALIZED (SELECT id, reserved_at FROM {self.table} WHERE {self._is_due(f'q{n}')} "
+                f"AND id <> ALL (%(ids)s::bigint[]) AND (SELECT COUNT(*) FROM gone) >= 0{before} "
+                f"ORDER BY available_at, id LIMIT %(most)s FOR UPDATE SKIP LOCKED)"
+            )
+        chosen = " UNION ALL ".join(f"SELECT id, reserved_at FROM next{n}" for n in range(queues))
+        query = self._queries["take", queues] = (
+            f"WITH {', '.join(ctes)} UPDATE {self.table} AS jobs SET reserved_at = {self.soon}, "
+            f"attempts = LEAST(jobs.attempts + 1, {self.most_attempts}) FROM ({chosen}) AS chosen "
+            f"WHERE jobs.id = chosen.id RETURNING jobs.id, jobs.queue, jobs.payload, jobs.attempts, jobs.reserved_at, "
+            f"jobs.created_at, chosen.reserved_at IS NOT NULL, jobs.available_at, txid_current()"
+        )
+        return query
+
+
+def _array(numbers: Any) -> str:
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
+def _order(row: Any) -> tuple[int, int]:
+    return row[7], row[0]

@@ -1,0 +1,379 @@
+"""Jobs in a table: what takes, settles and pushes them."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from lamplighter.contracts import Message, Sizes
+from lamplighter.database.errors import SqlAlchemyErrors
+from lamplighter.database.manager import DatabaseManager
+from lamplighter.database.sqlite import READ_ONLY
+from lamplighter.errors import ConfigError, QueueError, Unavailable
+from lamplighter.queue.drivers.database.bounded import Bounded
+from lamplighter.queue.drivers.database.listening import Listener
+from lamplighter.queue.drivers.database.mysql import MysqlRows
+from lamplighter.queue.drivers.database.own import OwnConnection
+from lamplighter.queue.drivers.database.postgresql import PostgresqlRows
+from lamplighter.queue.drivers.database.refusals import refusal
+from lamplighter.queue.drivers.database.reservation import Started
+from lamplighter.queue.drivers.database.rows import Rows
+from lamplighter.queue.drivers.database.sqlite import SqliteRows
+from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
+from lamplighter.support.forking import watch
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+ANSWER = 30.0  # seconds that a server may take for an answer
+TRIES = 5  # of a transaction that another one stood in the way of
+LEAST_WAIT = 0.05  # seconds until the next look where others are at the jobs that there are
+
+
+class Doubt(NamedTuple):
+    """What was reserved by a commit whose answer did not come; `number` is the transaction's on PostgreSQL, else 0."""
+
+    started: Sequence[Started]
+    number: int
+
+
+class DatabaseStore:
+    """A table with Laravel's columns, on a connection of config/database.py.
+
+    A worker has a connection of its own, and on PostgreSQL a second one to listen; what is pushed goes by those of the
+    engine's pool.
+    """
+
+    look_every = 0.5
+    keeps_headers = False
+    lacks: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(
+        self,
+        databases: DatabaseManager,
+        connection: str,
+        *,
+        database: str | None,
+        table: str,
+        seconds: float,
+        joined: Callable[[Engine], Session | None] = lambda engine: None,
+    ) -> None:
+        """`joined` finds the session whose transaction a push belongs to.
+
+        Raises:
+            ConfigError: there is no such connection to a database, or it can't hold a queue.
+        """
+        self.seconds = seconds
+        self._databases = databases
+        self._connection = connection
+        self._database = database
+        self._table = table
+        self._joined = joined
+        engine = self._engine()
+        kind = engine.dialect.name
+        if kind == "sqlite" and engine.url.database in (None, "", ":memory:"):
+            raise ConfigError(
+                f"The connection {connection!r} in config/queue.py keeps its jobs in an SQLite database in memory, "
+                f"of which each thread has another. Name a file, or take the driver `memory`, for tests."
+            )
+        self._is_file = kind == "sqlite"
+        if kind == "postgresql":
+            self.look_every = 1.0
+        self._known_rows: Rows | None = None
+        self._bounded = Bounded(ANSWER)
+        self._own = OwnConnection(self._engine, lambda opened: self._rows().prepare(opened))
+        self._listener: Listener | None = None
+        self._begin_anew()
+        watch(
+            self,
+            in_child=DatabaseStore._begin_as_child,
+            locks=lambda store: (store._lock,),
+            before=DatabaseStore._before_fork,
+        )
+
+    def _begin_anew(self) -> None:
+        self._lock = threading.Lock()
+        self._doubt: Doubt | None = None
+        self._was_empty = False
+
+    def _begin_as_child(self) -> None:
+        self._begin_anew()
+        self._known_rows = None  # these know the parent's connection
+        self._own.leave_to_parent()
+        if self._listener is not None:
+            self._listener.leave_to_parent()
+
+    def _before_fork(self, until: float) -> None:
+        # SQLite notes in the process's memory which locks of a file it holds, and a child would go by the parent's.
+        if self._own.is_file and not self._own.is_used:
+            self._own.drop()
+
+    # the contract ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def push(self, queue: str, messages: Sequence[Message], delay: float) -> None:
+        """Add rows: in the transaction of the caller where that is wanted, else in one of its own."""
+        engine = self._engine()
+        session = self._joined(engine)
+        if session is not None:
+            with self._explained(None):
+                rows, connection = self._rows(), session.connection()
+                rows.push(connection, queue, messages, delay)
+                if not delay:
+                    rows.tell(connection, queue)
+            return
+        self._repeated(lambda: self._push(queue, messages, delay))
+        if engine.dialect.name == "postgresql" and not delay:
+            self._tell(queue)
+
+    def take(self, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> Taken:
+        """In one transaction."""
+        names = tuple(queues) if most > 0 else ()
+        with self._lock:
+            if self._listener is not None:
+                self._listener.drain()
+            return self._asked(lambda connection: self._take(connection, names, most, ended))
+
+    def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        """By the number of attempts, which nobody else leaves as it is."""
+        with self._lock:
+            if self._listener is not None:
+                self._listener.drain()
+            reserved = self._asked(lambda connection: self._renew(connection, leases))
+            for lease in leases:
+                lease.handle.reserved_at = reserved.get(lease.handle.id, lease.handle.reserved_at)
+        return [lease for lease in leases if lease.handle.id not in reserved]
+
+    def wait(self, queues: Sequence[str], seconds: float) -> bool:
+        """On PostgreSQL until a job of Python was pushed; elsewhere nothing tells."""
+        with self._explained(None):
+            rows = self._rows()
+            if not isinstance(rows, PostgresqlRows):
+                return False
+            if self._listener is None:
+                self._listener = Listener(self._engine, rows.channel)
+            return self._listener.wait(queues, seconds)
+
+    def sizes(self, queue: str) -> Sizes:
+        """Counted by the database."""
+        with self._explained(None), self._engine().connect() as connection, self._within(connection):
+            return self._rows().sizes(connection.execution_options(**self._reading()), queue)
+
+    def clear(self, queue: str) -> int:
+        """Delete what there is, reserved or not, as Laravel does."""
+
+        def clear() -> int:
+            with self._engine().begin() as connection, self._within(connection):
+                return self._rows().clear(connection, queue)
+
+        return self._repeated(clear)
+
+    def close(self) -> None:
+        """Let go of the worker's connections; what a lost answer has left to be found out is given back."""
+        with self._lock:
+            if self._doubt is not None:
+                with suppress(QueueError):  # the lease runs out then
+                    self._asked(lambda connection: self._take(connection, (), 0, ()))
+            self._own.drop()
+        if self._listener is not None:
+            self._listener.close()
+
+    # taking ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _take(self, connection: Any, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> Taken:
+        rows = self._rows()
+        doubt = self._doubt
+        if doubt is not None:
+            found = self._resolve(connection, doubt)
+            if found:
+                return self._give_out(connection, doubt, found, queues, most, ended)
+            self._doubt = None
+        if queues and not ended and self._was_empty:
+            due = rows.peek(connection, queues)
+            if due is None or due > 0:
+                return Taken((), due)
+        if not queues and not ended:
+            return Taken(())
+        started = self._commit(connection, queues, most, ended)
+        if not queues:
+            return Taken(())
+        self._was_empty = not started
+        if started:
+            return Taken([one.lease() for one in started])
+        due = rows.peek(connection, queues)
+        return Taken((), None if due is None else max(LEAST_WAIT, due))
+
+    def _commit(self, connection: Any, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> list[Started]:
+        """Settle and start in one transaction. What it has reserved is known before the commit, which may be lost."""
+        rows = self._rows()
+        if queues and isinstance(rows, PostgresqlRows):
+            with rows.taking(connection, queues, most, ended) as (started, number):
+                self._doubt = Doubt(started, number) if started else None
+        else:
+            rows.begin(connection)
+            rows.settle(connection, ended)
+            started = rows.start(connection, queues, most)
+            self._doubt = Doubt(started, 0) if started else None
+            connection.commit()
+        self._doubt = None
+        return started
+
+    def _resolve(self, connection: Any, doubt: Doubt) -> list[Started]:
+        """What a commit has reserved whose answer was lost."""
+        rows = self._rows()
+        if isinstance(rows, PostgresqlRows):
+            fate = rows.fate(connection, doubt.number)
+            if fate is None:
+                raise Unavailable("A transaction of the queue whose connection was lost has not come to its end yet.")
+            if not fate:
+                return []
+        found = [one for one in doubt.started if rows.is_there(connection, one.lease().handle)]
+        connection.commit()
+        return found
+
+    def _give_out(
+        self,
+        connection: Any,
+        doubt: Doubt,
+        found: Sequence[Started],
+        queues: Sequence[str],
+        most: int,
+        ended: Sequence[Ended],
+    ) -> Taken:
+        """What has begun already; the rest goes back. The ends are told again, which changes nothing."""
+        leases = [one.lease() for one in found if one.queue in queues][:most]
+        kept = {lease.handle.id for lease in leases}
+        back = [Ended(one.lease(), How.GIVEN_BACK) for one in found if one.id not in kept]
+        if ended or back:
+            try:
+                self._commit(connection, (), 0, [*ended, *back])
+            except BaseException:
+                self._doubt = doubt
+                raise
+        self._doubt = None
+        return Taken(leases)
+
+    def _renew(self, connection: Any, leases: Sequence[Lease]) -> dict[int, int]:
+        rows = self._rows()
+        if not isinstance(rows, PostgresqlRows):
+            rows.begin(connection)
+        reserved = rows.renew(connection, [lease.handle for lease in leases])
+        connection.commit()
+        return {id: int(at) for id, at in reserved.items()}
+
+    # pushing ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _push(self, queue: str, messages: Sequence[Message], delay: float) -> None:
+        # A statement by itself is a transaction by itself, but on MySQL each begins one.
+        is_one = len(messages) == 1 or not self._is_file
+        rows = self._rows()
+        opened = self._databases.statements(self._database).connection() if is_one else self._engine().begin()
+        with opened as connection, self._within(connection):
+            rows.push(connection, queue, messages, delay)
+
+    def _tell(self, queue: str) -> None:
+        """Wake those who wait. The jobs are safe already: a worker that does not hear of them looks by itself."""
+        try:
+            with self._databases.statements(self._database).connection() as connection, self._within(connection):
+                self._rows().tell(connection, queue)
+        except SQLAlchemyError as error:
+            log.debug("workers could not be told of a job", extra={"reason": str(getattr(error, "orig", error))})
+
+    # parts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _engine(self) -> Engine:
+        return self._databases.engine(self._database)
+
+    def _rows(self) -> Rows:
+        if self._known_rows is None:
+            self._known_rows = _make_rows(self._engine(), self._table, self.seconds)
+        return self._known_rows
+
+    def _reading(self) -> dict[str, Any]:
+        return dict(READ_ONLY) if self._is_file else {}
+
+    def _asked(self, ask: Callable[[Any], T]) -> T:
+        """Call the database by the worker's connection."""
+
+        def once() -> T:
+            connection = self._own.get()
+            if self._is_file:
+                self._own.is_used = True
+                try:
+                    return ask(connection)
+                finally:
+                    self._own.is_used = False
+            with self._bounded.within(connection):
+                return ask(connection)
+
+        return self._repeated(once, self._own)
+
+    def _repeated(self, act: Callable[[], T], own: OwnConnection | None = None) -> T:
+        """Again, where another transaction stood in the way, which SQLite has waited for already."""
+        for left in reversed(range(1 if self._is_file else TRIES)):
+            try:
+                with self._explained(own):
+                    return act()
+            except Unavailable as error:
+                if not left or not SqlAlchemyErrors().is_deadlock(error):
+                    raise
+                time.sleep(0.001 * 4 ** (TRIES - left))
+        raise AssertionError("unreachable")
+
+    @contextmanager
+    def _explained(self, own: OwnConnection | None) -> Iterator[None]:
+        """Errors as those of the framework. The worker's connection is another one after each."""
+        try:
+            yield
+        except (SQLAlchemyError, self._dbapi_error(), OSError) as error:
+            is_broken = own is not None and not self._is_file and not own.is_open
+            if own is not None:
+                own.drop()
+            raise refusal(
+                error, table=self._table, connection=self._connection, is_broken=is_broken or isinstance(error, OSError)
+            ) from error
+        except UnicodeDecodeError as error:
+            raise QueueError(
+                f"The connection {self._connection!r} takes payloads of UTF-8 only, and this one is none: {error}."
+            ) from error
+        except BaseException:
+            if own is not None:
+                own.drop()  # who knows what was under way
+            raise
+
+    def _dbapi_error(self) -> type[Exception]:
+        dbapi: Any = self._engine().dialect.dbapi
+        error: type[Exception] = dbapi.Error
+        return error
+
+    @contextmanager
+    def _within(self, connection: Connection) -> Iterator[None]:
+        if self._is_file:
+            yield
+            return
+        with self._bounded.within(connection.connection.driver_connection):
+            yield
+
+
+def _make_rows(engine: Engine, table: str, seconds: float) -> Rows:
+    quote = engine.dialect.identifier_preparer.quote
+    parts = table.split(".")
+    quoted = ".".join(quote(part) for part in parts)
+    if engine.dialect.name == "sqlite":
+        return SqliteRows(quoted, seconds=seconds)
+    quoted = quoted.replace("%", "%%")
+    if engine.dialect.name == "postgresql":
+        return PostgresqlRows(quoted, seconds=seconds)
+    with engine.connect():
+        pass  # the engine knows its server from now on
+    version = engine.dialect.server_version_info or ()
+    is_mariadb = getattr(engine.dialect, "is_mariadb", False)
+    can_skip = version >= ((10, 6) if is_mariadb else (8, 0, 1))
+    return MysqlRows(quoted, seconds=seconds, can_skip=can_skip, bare_table=parts[-1])

@@ -1,0 +1,101 @@
+"""Jobs that are pushed in the transaction of the job that pushes them."""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from lamplighter.container import Container
+from lamplighter.contracts import Message
+from lamplighter.database.manager import DatabaseManager
+from lamplighter.queue.drivers.database.joining import session_of
+from lamplighter.queue.drivers.database.store import DatabaseStore
+
+Rows = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def app(databases: DatabaseManager) -> Iterator[Container]:
+    """A container that gives each job its session."""
+    app = Container()
+    app.scoped(Session, databases.session, end=lambda session: session.close())
+    yield app
+    app.end_scope()
+
+
+@pytest.fixture
+def store(databases: DatabaseManager, table: str, app: Container) -> Iterator[DatabaseStore]:
+    """A store that joins the session of the job that runs."""
+    store = DatabaseStore(
+        databases,
+        "database",
+        database=None,
+        table=table,
+        seconds=90,
+        joined=lambda engine: session_of(app, engine),  # type: ignore[arg-type]  # a container is enough
+    )
+    yield store
+    store.close()
+
+
+def begin(app: Container, table: str) -> Session:
+    """A job uses its session."""
+    session: Session = app.make(Session)
+    session.execute(text(f"SELECT COUNT(*) FROM {table}"))
+    return session
+
+
+def test_a_job_is_there_when_the_transaction_is_committed(
+    store: DatabaseStore, app: Container, table: str, rows: Rows
+) -> None:
+    session = begin(app, table)
+    store.push("default", [Message(b"1"), Message(b"2")], 0)
+    store.push("default", [Message(b"3")], 60)
+    seen_here = session.execute(text(f"SELECT COUNT(*) FROM {table}")).scalar()
+
+    session.commit()
+
+    assert seen_here == 3
+    assert [row["payload"] for row in rows()] == ["1", "2", "3"]
+
+
+def test_a_job_is_gone_with_its_transaction_and_the_log_says_so(
+    store: DatabaseStore, app: Container, table: str, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    begin(app, table)
+    store.push("default", [Message(b"1")], 0)
+
+    app.end_scope()
+
+    assert rows() == []
+    [record] = caplog.records
+    assert "not committed" in record.getMessage()
+
+
+def test_what_was_committed_is_not_lamented(
+    store: DatabaseStore, app: Container, table: str, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    session = begin(app, table)
+    store.push("default", [Message(b"1")], 0)
+    session.commit()
+
+    begin(app, table)
+    app.end_scope()
+
+    assert [row["payload"] for row in rows()] == ["1"]
+    assert caplog.records == []
+
+
+def test_without_a_transaction_a_job_is_there_at_once(
+    store: DatabaseStore, app: Container, table: str, rows: Rows
+) -> None:
+    store.push("default", [Message(b"1")], 0)
+    begin(app, table).commit()
+    store.push("default", [Message(b"2")], 0)
+
+    assert [row["payload"] for row in rows()] == ["1", "2"]
