@@ -186,12 +186,17 @@ class Project:
         )
 
     def worker(
-        self, *options: str, log: str = "worker.log", program: str = "artisan.py", **environment: str
+        self,
+        *options: str,
+        log: str = "worker.log",
+        program: str = "artisan.py",
+        connection: str = "kafka",
+        **environment: str,
     ) -> subprocess.Popen[str]:
-        """Start `queue:work kafka` with its output in a file; the project ends it if the test does not."""
+        """Start `queue:work` with its output in a file; the project ends it if the test does not."""
         with (self.folder / log).open("a") as output:
             process = subprocess.Popen(
-                [sys.executable, "-X", "faulthandler", program, "queue:work", "kafka", *options],
+                [sys.executable, "-X", "faulthandler", program, "queue:work", connection, *options],
                 cwd=self.folder,
                 env={**self.environment, **environment},
                 stdin=subprocess.DEVNULL,
