@@ -36,22 +36,20 @@ class Renewing(threading.Thread):
         self._store = store
         self._in_hand = in_hand
         self._look_after = look_after
-        self._every = store.seconds / PART
         self.valid_from = self._tried_at = time.monotonic()
         self._ended = threading.Event()
         self._outages = Outages()
 
     def run(self) -> None:
         """Until `end`."""
-        tick = min(TICK, self._every / 2)
-        while not self._ended.wait(tick):
+        while not self._ended.wait(min(TICK, self._every() / 2)):
             self.look()
 
     def look(self) -> None:
         """Renew what is to be renewed now, and tell what has ended."""
         self.looked_at = time.monotonic()
         # First: what is told may take as long as a lease lasts.
-        if self.looked_at - self._tried_at >= self._every:
+        if self.looked_at - self._tried_at >= self._every():
             self._renew()
         self._tell()
 
@@ -63,6 +61,10 @@ class Renewing(threading.Thread):
         """Wait until nothing is renewed any more."""
         if self.is_alive() and threading.current_thread() is not self:
             self.join(timeout)
+
+    def _every(self) -> float:
+        """Read anew each time: a job of another producer may have brought a shorter lease."""
+        return self._store.seconds / PART
 
     def _tell(self) -> None:
         try:

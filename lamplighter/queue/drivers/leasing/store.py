@@ -72,7 +72,7 @@ class JobStore(Protocol):
     same when it is called twice.
 
     Attributes:
-        seconds: how long a lease lasts, unless it is renewed.
+        seconds: how long a lease lasts, unless it is renewed; where jobs have their own, the shortest one in hand.
         look_every: seconds between two looks for jobs while a worker is idle, beside what `wait` tells.
         keeps_headers: a message's key and headers travel with it. Elsewhere only the payload does, as in Laravel.
         lacks: what it can't do, by the name of the method of `Queue`, with the reason that users are told.
