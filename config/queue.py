@@ -25,7 +25,14 @@ config = {
             "after_commit": False,
             "join_transaction": False,  # a job pushes in the transaction of its session, where that has begun one
         },
-        "beanstalkd": {"driver": "beanstalkd", "host": "localhost", "queue": "default", "retry_after": 90},
+        "beanstalkd": {
+            "driver": "beanstalkd",
+            "host": env("BEANSTALKD_QUEUE_HOST", "localhost"),
+            "port": env("BEANSTALKD_QUEUE_PORT", 11300),
+            "queue": env("BEANSTALKD_QUEUE", "default"),
+            "retry_after": env("BEANSTALKD_QUEUE_RETRY_AFTER", 90),  # seconds; renewed while a job runs
+            "block_for": 0,  # an idle worker looks twice a second; more than 0: the server wakes it at once
+        },
         "sqs": {
             "driver": "sqs",
             "key": env("SQS_KEY", ""),

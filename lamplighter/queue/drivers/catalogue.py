@@ -20,10 +20,12 @@ DRIVERS = {
     "memory": f"{ROOM}.memory:connect",
     "redis": f"{ROOM}.redis.store:connect",
     "database": f"{ROOM}.database.connecting:connect",
+    "beanstalkd": f"{ROOM}.beanstalkd:connect",
 }
 # What a driver needs beside the framework: the library's module, and the extra of the package that brings it.
 EXTRAS: dict[str, tuple[str, str]] = {
     "redis": ("redis", "redis"),
+    "beanstalkd": ("greenstalk", "beanstalkd"),
 }
 
 

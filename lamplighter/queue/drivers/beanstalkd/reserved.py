@@ -1,0 +1,75 @@
+"""What is known of a job that is reserved here."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from lamplighter.queue.drivers.beanstalkd.connection import Connection
+from lamplighter.queue.drivers.leasing.store import Lease
+
+
+@dataclass(slots=True, eq=False)
+class Reserved:
+    """The handle of a lease.
+
+    Attributes:
+        connection: the one that reserved it; the reservation ends with it.
+        priority, ttr: as its producer has put it.
+        until: when the reservation may have run out, on the monotonic clock.
+        is_copied: what is left of its end is to delete it.
+    """
+
+    number: int
+    connection: Connection
+    priority: int
+    ttr: int
+    until: float
+    is_copied: bool = False
+
+    def is_held(self) -> bool:
+        """Whether nobody else can have it."""
+        return self.connection.is_open and time.monotonic() < self.until
+
+
+class LostAnswers:
+    """Starts that the server counts, and nobody was given: the connection broke before its answer was read.
+
+    The server has put such a job back. It is the next one of its tube, unless another worker was faster.
+    """
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._until = 0.0
+
+    def expect(self, count: int, seconds: float) -> None:
+        """Up to `count` reservations were under way; those jobs are back within `seconds`."""
+        self._left += count
+        self._until = time.monotonic() + seconds
+
+    def take_back(self) -> int:
+        """How many starts are not counted of a job that was reserved, and not by a worker that told its end."""
+        if not self._left or time.monotonic() > self._until:
+            self._left = 0
+            return 0
+        self._left -= 1
+        return 1
+
+
+def lease_of(number: int, payload: bytes, stats: Any, connection: Connection, asked: float, lost: LostAnswers) -> Lease:
+    """The lease of a job that was reserved now; `asked` is the time on the monotonic clock."""
+    starts = int(stats["reserves"]) - 1
+    untold = starts - int(stats["releases"]) - int(stats["buries"])
+    if untold > 0:
+        uncounted = lost.take_back()
+        starts -= uncounted
+        untold -= uncounted
+    ttr = int(stats["ttr"])
+    return Lease(
+        queue=str(stats["tube"]),
+        payload=payload,
+        handle=Reserved(number, connection, int(stats["pri"]), ttr, asked + ttr),
+        retries=starts,
+        mark=f"{number}.{connection.server}",
+        timestamp_ms=int((time.time() - int(stats["age"])) * 1000),
+        has_crashed=untold > 0,
+    )

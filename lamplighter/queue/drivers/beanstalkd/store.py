@@ -1,0 +1,311 @@
+"""Jobs in beanstalkd, as a `JobStore`."""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import greenstalk
+
+from lamplighter.contracts import Message
+from lamplighter.errors import MessageTooLarge, QueueError, Unavailable, UnsupportedDelay
+from lamplighter.queue.drivers.beanstalkd.connection import LONGEST_WAIT, MOST, Address, Command, Connection, named
+from lamplighter.queue.drivers.beanstalkd.idle import IdleConnections
+from lamplighter.queue.drivers.beanstalkd.reserved import LostAnswers, Reserved, lease_of
+from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
+from lamplighter.queue.failed.attempts import with_attempts
+from lamplighter.queue.measuring import Sizes
+from lamplighter.support.forking import watch
+
+log = logging.getLogger(__name__)
+
+REST = 0.6  # seconds between two looks of an idle worker
+SELDOM = 30.0
+COPIED = (How.EXCUSED, How.GIVEN_BACK)
+
+
+class BeanstalkdStore:
+    """Reserves, settles and renews on one connection, whose end gives all its jobs back; the others push and ask.
+
+    A job's start is its reservation, which the server counts (`reserves` of `stats-job`), as in Laravel. That count
+    can't be taken back: a job that is given back without it is put anew, and what was there is deleted after that.
+    """
+
+    keeps_headers = False
+    lacks: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, address: Address, *, ttr: int, block_for: int = 0, priority: int = 1024) -> None:
+        self.seconds: float = ttr
+        self.look_every = REST if block_for else SELDOM
+        self._address = address
+        self._ttr = ttr
+        self._block_for = min(block_for, LONGEST_WAIT)
+        self._priority = priority
+        self._others = IdleConnections(address)
+        self._begin_anew()
+        watch(self, in_child=BeanstalkdStore._begin_as_child, locks=lambda store: (store._asking, store._others.lock))
+
+    def _begin_anew(self) -> None:
+        self._asking = threading.Lock()
+        self._reserving: Connection | None = None
+        self._leases: dict[int, Lease] = {}
+        self._lost = LostAnswers()
+
+    def _begin_as_child(self) -> None:
+        if self._reserving is not None:
+            self._reserving.leave_to_parent()
+        self._others.leave_to_parent()
+        self._begin_anew()
+
+    # pushing ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def push(self, queue: str, messages: Sequence[Message], delay: float) -> None:
+        """Put them into the tube, all in one write."""
+        (tube,) = named([queue])
+        seconds = _whole(delay)
+        with self._others.lend() as connection:
+            for message in messages:
+                _look_at_size(message.payload, queue, connection)
+            puts = [
+                connection.put(message.payload, priority=self._priority, delay=seconds, ttr=self._ttr)
+                for message in messages
+            ]
+            for answer in connection.ask([connection.use(tube), *puts]):
+                if isinstance(answer, greenstalk.Error):
+                    raise self._refused(answer, connection)
+
+    def _refused(self, refusal: greenstalk.Error, connection: Connection) -> QueueError:
+        """A server that is full, or about to be stopped, takes jobs later."""
+        if isinstance(refusal, greenstalk.BuriedError) and refusal.id is not None:
+            connection.ask([connection.delete(refusal.id)])
+        if isinstance(refusal, greenstalk.BuriedError | greenstalk.OutOfMemoryError | greenstalk.DrainingError):
+            return Unavailable(f"beanstalkd at {self._address} takes no jobs now: {_name(refusal)}.")
+        return QueueError(f"beanstalkd at {self._address} refuses a job: {_name(refusal)}.")
+
+    # working ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def take(self, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> Taken:
+        """Settle and reserve in one write, then ask how often those jobs were started in another."""
+        tubes = named(queues)
+        with self._asking:
+            connection = self._connect()
+            settling = self._settle(connection, ended)
+            leases = self._reserve(connection, settling, tubes, most)
+            if leases or not tubes or not most or not self._block_for or self._leases:
+                return Taken(leases)
+            # Nothing is in hand that would have to be renewed or settled meanwhile.
+            return Taken(self._begin(connection, [], tubes, 1, seconds=self._block_for), next_due=0.0)
+
+    def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        """Touch them; those of a connection that is gone are lost."""
+        with self._asking:
+            connection = self._reserving
+            alive = connection is not None and connection.is_alive()
+            ours = [lease for lease in leases if alive and lease.handle.connection is connection]
+            lost = [lease for lease in leases if lease not in ours or self._leases.get(_number(lease)) is not lease]
+            ours = [lease for lease in ours if lease not in lost]
+            if connection is None or not ours:
+                return lost
+            asked = time.monotonic()
+            try:
+                answers = connection.ask([connection.touch(_number(lease)) for lease in ours])
+            except Unavailable as error:
+                log.warning("the connection that held the jobs is gone", extra={"reason": str(error)})
+                return leases
+            for lease, answer in zip(ours, answers, strict=True):
+                if isinstance(answer, greenstalk.Error):
+                    lost.append(lease)
+                else:
+                    lease.handle.until = asked + lease.handle.ttr
+            return lost
+
+    def wait(self, queues: Sequence[str], seconds: float) -> bool:
+        """Look once, after a rest; where the server is to wait (`block_for`), `take` does that."""
+        if self._block_for:
+            time.sleep(seconds)
+            return False
+        time.sleep(min(seconds, REST))
+        with self._others.lend() as connection:
+            answers = connection.ask([connection.tube(tube) for tube in named(queues)])
+        return any(not isinstance(answer, greenstalk.Error) and answer["current-jobs-ready"] for answer in answers)
+
+    # counting ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def sizes(self, queue: str) -> Sizes:
+        """As `stats-tube` has it; what is buried is not counted, and told."""
+        (tube,) = named([queue])
+        with self._others.lend() as connection:
+            stats, _, first = connection.ask([connection.tube(tube), connection.use(tube), connection.peek_ready()])
+            if isinstance(stats, greenstalk.Error):
+                return Sizes(0, 0)
+            oldest = None
+            if isinstance(first, greenstalk.Job):
+                (job,) = connection.ask([connection.job(first.id)])
+                oldest = None if isinstance(job, greenstalk.Error) else time.time() - int(job["age"])
+        buried = int(stats["current-jobs-buried"])
+        notes = (f"{buried:,} jobs are buried, which no worker runs; `kick` puts them back.",) if buried else ()
+        return Sizes(
+            int(stats["current-jobs-ready"]),
+            int(stats["current-jobs-delayed"]),
+            reserved=int(stats["current-jobs-reserved"]),
+            oldest=oldest,
+            notes=notes,
+        )
+
+    def clear(self, queue: str) -> int:
+        """Delete what is ready or delayed; what is reserved is its worker's, and what is buried stays."""
+        (tube,) = named([queue])
+        count = 0
+        with self._others.lend() as connection:
+            for peek in (connection.peek_ready(), connection.peek_delayed()):
+                _, found = connection.ask([connection.use(tube), peek])
+                while isinstance(found, greenstalk.Job):
+                    deleted, found = connection.ask([connection.delete(found.id), peek])
+                    count += not isinstance(deleted, greenstalk.Error)
+        return count
+
+    def close(self) -> None:
+        """What is still reserved goes back to its tube."""
+        with self._asking:
+            if self._reserving is not None:
+                self._reserving.close()
+            self._leases.clear()
+        self._others.close()
+
+    # while the lock is held ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _connect(self) -> Connection:
+        if self._reserving is None or not self._reserving.is_alive():
+            self._reserving = Connection(self._address)
+        return self._reserving
+
+    def _settle(self, connection: Connection, ended: Sequence[Ended]) -> list[Command]:
+        """What is left to be asked for these ends."""
+        commands = []
+        for end in ended:
+            command = self._command(connection, end)
+            if command is not None:
+                commands.append(command)
+            self._forget(end.lease)
+        return commands
+
+    def _command(self, connection: Connection, end: Ended) -> Command | None:
+        reserved: Reserved = end.lease.handle
+        number = reserved.number
+        is_done = end.how is How.DELETED or reserved.is_copied
+        if self._leases.get(number, end.lease) is not end.lease:
+            return None  # it ran out, and the job was reserved here once more
+        if reserved.connection is not connection:
+            # The server has put it back. It knows the number still unless it was started anew, and refuses if others
+            # have reserved the job.
+            return connection.delete(number) if is_done and reserved.connection.server == connection.server else None
+        if not reserved.is_held():
+            return None
+        if not is_done and end.how in COPIED and self._copy(connection, end):
+            is_done = True
+        if is_done:
+            return connection.delete(number)
+        return connection.release(number, priority=reserved.priority, delay=min(_ceil(end.delay), MOST))
+
+    def _copy(self, connection: Connection, end: Ended) -> bool:
+        """Put the job once more, with the starts it has had before this one in its payload; whether that was done."""
+        lease, reserved = end.lease, end.lease.handle
+        payload = with_attempts(lease.payload, lease.retries) if lease.retries else lease.payload
+        if payload is None or len(payload) > connection.max_size:
+            return False
+        is_next = end.how is How.GIVEN_BACK
+        put = connection.put(
+            payload,
+            priority=max(0, reserved.priority - is_next),
+            delay=0 if is_next else min(_ceil(end.delay), MOST),
+            ttr=reserved.ttr,
+        )
+        use, answer = connection.ask([connection.use(lease.queue), put])
+        if isinstance(use, greenstalk.Error) or isinstance(answer, greenstalk.Error):
+            log.warning("a job's start could not be taken back: it counts", extra={"reason": _name(answer)})
+            return False
+        reserved.is_copied = True
+        return True
+
+    def _reserve(self, connection: Connection, settling: list[Command], tubes: Sequence[str], most: int) -> list[Lease]:
+        """Ask one tube after the other: within a watch list the server knows no order of tubes."""
+        if not tubes or not most:
+            connection.ask(settling)
+            return []
+        leases: list[Lease] = []
+        for tube in tubes:
+            leases = self._begin(connection, settling, [tube], most)
+            if leases:
+                break
+            settling = []
+        return leases
+
+    def _begin(
+        self, connection: Connection, settling: list[Command], tubes: Sequence[str], most: int, *, seconds: int = 0
+    ) -> list[Lease]:
+        reserves = [connection.reserve(seconds)] * most
+        try:
+            answers = connection.ask([*settling, *connection.watch(tubes), *reserves])
+            jobs = [answer for answer in answers[-most:] if isinstance(answer, greenstalk.Job)]
+            asked = time.monotonic()
+            stats = connection.ask([connection.job(job.id) for job in jobs]) if jobs else []
+        except Unavailable:
+            self._lost.expect(most, 2 * self._ttr)
+            raise
+        self._look_at_refusals(answers[-most:])
+        leases = [
+            lease_of(job.id, job.body, found, connection, asked, self._lost)
+            for job, found in zip(jobs, stats, strict=True)
+            if not isinstance(found, greenstalk.Error)
+        ]
+        for lease in leases:
+            self._leases[_number(lease)] = lease
+            self.seconds = min(self.seconds, lease.handle.ttr)
+        return leases
+
+    def _look_at_refusals(self, answers: Sequence[Any]) -> None:
+        for answer in answers:
+            if isinstance(answer, greenstalk.Error) and not isinstance(
+                answer, greenstalk.TimedOutError | greenstalk.DeadlineSoonError
+            ):
+                raise QueueError(f"beanstalkd at {self._address} gives out no job: {_name(answer)}.")
+
+    def _forget(self, lease: Lease) -> None:
+        if self._leases.get(_number(lease)) is lease:
+            del self._leases[_number(lease)]
+        if not self._leases:
+            self.seconds = self._ttr
+
+
+def _number(lease: Lease) -> int:
+    reserved: Reserved = lease.handle
+    return reserved.number
+
+
+def _name(error: object) -> str:
+    """An answer of the server, as the client names it."""
+    return f"{type(error).__name__} {error}".strip()
+
+
+def _ceil(delay: float) -> int:
+    return max(0, math.ceil(delay))
+
+
+def _whole(delay: float) -> int:
+    if delay > MOST:
+        raise UnsupportedDelay(f"beanstalkd holds a job back for at most {MOST:,} seconds, and not for {delay:,.0f}.")
+    return _ceil(delay)
+
+
+def _look_at_size(payload: bytes, queue: str, connection: Connection) -> None:
+    size, limit = len(payload), connection.max_size
+    if size > limit:
+        raise MessageTooLarge(
+            f"The job has {size:,} bytes, and beanstalkd at {connection.address} takes at most {limit:,} (its option "
+            f"-z), for the queue {queue!r} as for all.",
+            size=size,
+            limit=limit,
+        )

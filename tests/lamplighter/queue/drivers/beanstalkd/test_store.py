@@ -1,0 +1,561 @@
+"""Jobs in a real beanstalkd."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from lamplighter.contracts import Message
+from lamplighter.errors import MessageTooLarge, QueueError, Unavailable, UnsupportedDelay
+from lamplighter.queue.drivers.beanstalkd.connection import Address
+from lamplighter.queue.drivers.beanstalkd.store import BeanstalkdStore
+from lamplighter.queue.drivers.leasing.store import Ended, How, Lease
+from tests.beanstalkd import LARGEST, Server, Stores
+from tests.harness import wait_for
+
+pytestmark = pytest.mark.beanstalkd
+
+
+def payload(number: int, attempts: int = 0) -> bytes:
+    """A payload that is told from others."""
+    return b'{"uuid":"u-%d","job":"probe","data":{},"attempts":%d}' % (number, attempts)
+
+
+def push(store: BeanstalkdStore, tube: str, *numbers: int, delay: float = 0) -> None:
+    """Push jobs."""
+    store.push(tube, [Message(payload(number)) for number in numbers], delay)
+
+
+def take(store: BeanstalkdStore, *tubes: str, most: int = 1, ended: tuple[Ended, ...] = ()) -> list[Lease]:
+    """Take jobs."""
+    return list(store.take(tubes, most, ended).leases)
+
+
+def take_soon(store: BeanstalkdStore, *tubes: str, holder: BeanstalkdStore | None = None) -> Lease:
+    """Take a job that comes, where its holder's reservation runs out, if need be.
+
+    beanstalkd 1.12 misses one end of a TTR in two, until it hears anything on that connection: so the holder asks.
+    """
+    found: list[Lease] = []
+
+    def look() -> bool:
+        if holder is not None:
+            take(holder, f"{tubes[0]}.empty")
+        found.extend(take(store, *tubes))
+        return bool(found)
+
+    wait_for(look)
+    return found[0]
+
+
+def test_an_end_and_the_next_start_go_together(stores: Stores, tube: str) -> None:
+    store = stores()
+    push(store, tube, 1, 2)
+    (first,) = take(store, tube)
+
+    (second,) = take(store, tube, ended=(Ended(first, How.DELETED),))
+
+    assert (first.payload, second.payload) == (payload(1), payload(2))
+    sizes = store.sizes(tube)
+    assert (sizes.pending, sizes.reserved) == (0, 1)
+
+
+def test_it_takes_as_many_as_there_are_slots(stores: Stores, tube: str) -> None:
+    store = stores()
+    push(store, tube, *range(5))
+
+    leases = take(store, tube, most=3)
+
+    assert [lease.payload for lease in leases] == [payload(0), payload(1), payload(2)]
+    assert store.sizes(tube).pending == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"x", b"\r\n", b"\0\xff\r\nOK 3\r\n", "Ünïcödé \U0001f600".encode(), os.urandom(1024 * 1024)],
+    ids=["empty", "one byte", "line end", "hostile", "unicode", "1 MB"],
+)
+def test_any_bytes_travel(stores: Stores, tube: str, body: bytes) -> None:
+    store = stores()
+    store.push(tube, [Message(body)], 0)
+
+    (lease,) = take(store, tube)
+
+    assert lease.payload == body
+
+
+def test_what_is_too_large_is_refused_and_none_of_the_others_is_pushed(stores: Stores, tube: str) -> None:
+    store = stores()
+
+    with pytest.raises(MessageTooLarge, match="2,097,153 bytes") as caught:
+        store.push(tube, [Message(b"small"), Message(b"x" * (LARGEST + 1))], 0)
+
+    assert (caught.value.size, caught.value.limit) == (LARGEST + 1, LARGEST)
+    assert store.sizes(tube).pending == 0
+
+
+@pytest.mark.parametrize("name", ["", "-x", "a b", "a\r\nput", "ü", "x" * 201])
+def test_a_name_that_is_no_tube_is_refused(stores: Stores, name: str) -> None:
+    with pytest.raises(QueueError, match="takes no queue named"):
+        stores().push(name, [Message(b"x")], 0)
+
+
+def test_a_start_counts_where_it_was_released(stores: Stores, tube: str) -> None:
+    store = stores()
+    push(store, tube, 1)
+    (lease,) = take(store, tube)
+
+    (again,) = take(store, tube, ended=(Ended(lease, How.RELEASED),))
+
+    assert (again.payload, again.retries, again.has_crashed) == (payload(1), 1, False)
+
+
+@pytest.mark.parametrize("how", [How.EXCUSED, How.GIVEN_BACK])
+def test_a_start_that_does_not_count_is_taken_back_for_every_worker(stores: Stores, tube: str, how: How) -> None:
+    store, other = stores(), stores()
+    push(store, tube, 1)
+    (lease,) = take(store, tube)
+    (lease,) = take(store, tube, ended=(Ended(lease, How.RELEASED),))
+    assert lease.retries == 1
+
+    take(store, ended=(Ended(lease, how),))
+
+    (again,) = take(other, tube, most=2)
+    assert (again.payload, again.retries, again.has_crashed) == (payload(1, attempts=1), 0, False)
+
+
+def test_what_was_given_back_is_the_next(stores: Stores, tube: str) -> None:
+    store = stores()
+    push(store, tube, 1, 2, 3, 4)
+    leases = take(store, tube, most=2)
+
+    take(store, ended=tuple(Ended(lease, How.GIVEN_BACK) for lease in leases))
+
+    assert [lease.payload for lease in take(store, tube, most=4)] == [payload(number) for number in (1, 2, 3, 4)]
+
+
+def test_bytes_that_are_no_payload_can_be_given_back(stores: Stores, tube: str) -> None:
+    store = stores()
+    store.push(tube, [Message(b"\xff no JSON")], 0)
+    (lease,) = take(store, tube)
+    (lease,) = take(store, tube, ended=(Ended(lease, How.RELEASED),))
+
+    (again,) = take(store, tube, ended=(Ended(lease, How.GIVEN_BACK),))
+
+    assert (again.payload, again.retries) == (b"\xff no JSON", 2)
+
+
+@pytest.mark.parametrize("how", [How.RELEASED, How.EXCUSED])
+def test_a_job_never_comes_before_its_delay_is_over(stores: Stores, tube: str, how: How) -> None:
+    store = stores()
+    push(store, tube, 1)
+    (lease,) = take(store, tube)
+    began = time.monotonic()
+
+    take(store, ended=(Ended(lease, how, 1.2),))
+
+    take_soon(store, tube)
+    assert time.monotonic() - began >= 1.2
+
+
+def test_a_pushed_job_never_comes_before_its_delay_is_over(stores: Stores, tube: str) -> None:
+    store = stores()
+    began = time.monotonic()
+    push(store, tube, 1, delay=0.3)
+    assert store.sizes(tube).delayed == 1
+
+    take_soon(store, tube)
+
+    assert time.monotonic() - began >= 0.3
+
+
+def test_a_delay_beyond_the_protocol_is_refused(stores: Stores, tube: str) -> None:
+    with pytest.raises(UnsupportedDelay, match="4,294,967,295 seconds"):
+        push(stores(), tube, 1, delay=2**32)
+
+
+def test_a_lease_that_is_renewed_outlasts_its_ttr(stores: Stores, tube: str) -> None:
+    store, other = stores(ttr=1), stores()
+    push(store, tube, 1)
+    (lease,) = take(store, tube)
+    until = time.monotonic() + 3
+
+    while time.monotonic() < until:
+        assert store.renew([lease]) == []
+        assert take(other, tube) == []
+        time.sleep(0.1)
+
+    take(store, ended=(Ended(lease, How.DELETED),))
+    assert store.sizes(tube).reserved == 0
+
+
+def test_the_ttr_of_another_producer_decides_how_often_leases_are_renewed(
+    server: Server, stores: Stores, tube: str
+) -> None:
+    store = stores(ttr=30)
+    with server.client(tube) as php:
+        php.put(payload(1), priority=1024, ttr=2)
+
+    (lease,) = take(store, tube)
+
+    assert store.seconds == 2
+    take(store, ended=(Ended(lease, How.DELETED),))
+    assert store.seconds == 30
+
+
+@pytest.mark.parametrize("how", list(How))
+def test_the_end_of_a_lease_that_has_run_out_changes_nothing(stores: Stores, tube: str, how: How) -> None:
+    store, other = stores(ttr=1), stores()
+    push(store, tube, 1)
+    (lease,) = take(store, tube)
+    again = take_soon(other, tube, holder=store)
+    assert (again.retries, again.has_crashed) == (1, True)
+
+    take(store, ended=(Ended(lease, how),))
+
+    assert store.sizes(tube).reserved == 1
+    assert store.renew([lease]) == [lease]
+    assert other.renew([again]) == []
+
+
+@pytest.mark.parametrize("how", list(How))
+def test_the_end_of_a_lease_spares_a_later_one_of_the_same_worker(stores: Stores, tube: str, how: How) -> None:
+    store = stores(ttr=1)
+    push(store, tube, 1)
+    (lease,) = take(store, tube)
+    again = take_soon(store, tube)
+
+    take(store, ended=(Ended(lease, how),))
+
+    assert store.renew([lease, again]) == [lease]
+
+
+def test_a_worker_that_is_gone_gives_its_jobs_back_at_once(stores: Stores, tube: str) -> None:
+    store, other = stores(), stores()
+    push(store, tube, 1)
+    take(store, tube)
+
+    store.close()
+
+    again = take_soon(other, tube)
+    assert (again.retries, again.has_crashed) == (1, True)
+
+
+def test_no_low_job_begins_while_a_high_one_waits(stores: Stores, tube: str) -> None:
+    store = stores()
+    low, high = f"{tube}.low", f"{tube}.high"
+    push(store, low, 1, 2, 3)
+    push(store, high, 11, 12)
+
+    taken = [lease for _ in range(5) for lease in take(store, high, low)]
+
+    assert [lease.queue for lease in taken] == [high, high, low, low, low]
+    push(store, high, 13)
+    push(store, low, 4)
+    assert take(store, high, low)[0].queue == high
+
+
+def test_php_counts_our_starts_and_we_count_its(server: Server, stores: Stores, tube: str) -> None:
+    store = stores()
+    push(store, tube, 1)
+    with server.client(tube) as php:
+        php.release(php.reserve(timeout=5), 1024, 0)
+
+        (lease,) = take(store, tube)
+        take(store, ended=(Ended(lease, How.RELEASED),))
+
+        job = php.reserve(timeout=5)
+        assert (lease.retries, php.stats_job(job)["reserves"], job.body) == (1, 3, payload(1))
+
+
+def test_the_urgent_jobs_of_a_tube_come_first(stores: Stores, tube: str) -> None:
+    usual, urgent = stores(), stores(priority=1)
+    push(usual, tube, 1)
+    push(urgent, tube, 2)
+
+    assert [lease.payload for lease in take(usual, tube, most=2)] == [payload(2), payload(1)]
+
+
+def test_a_released_job_keeps_its_priority(stores: Stores, tube: str) -> None:
+    usual, urgent = stores(), stores(priority=1)
+    push(urgent, tube, 1)
+    (lease,) = take(usual, tube)
+    push(usual, tube, 2)
+
+    (again,) = take(usual, tube, ended=(Ended(lease, How.RELEASED),))
+
+    assert again.payload == payload(1)
+
+
+def test_sizes_and_clear(server: Server, stores: Stores, tube: str) -> None:
+    store = stores()
+    push(store, tube, 1, 2, 3)
+    push(store, tube, 4, 5, delay=100)
+    (lease,) = take(store, tube)
+    with server.client(tube) as php:
+        php.bury(php.reserve(timeout=5))
+    sizes = store.sizes(tube)
+    assert (sizes.pending, sizes.delayed, sizes.reserved) == (1, 2, 1)
+    assert sizes.oldest is not None
+    assert abs(time.time() - sizes.oldest) < 5
+    assert "1 jobs are buried" in sizes.notes[0]
+
+    assert store.clear(tube) == 3
+
+    sizes = store.sizes(tube)
+    assert (sizes.pending, sizes.delayed, sizes.reserved) == (0, 0, 1)
+    assert store.renew([lease]) == []
+
+
+def test_a_tube_that_is_not_there_is_empty(stores: Stores, tube: str) -> None:
+    store = stores()
+
+    assert (store.sizes(tube).pending, store.clear(tube), take(store, tube)) == (0, 0, [])
+
+
+def test_an_idle_worker_sees_that_a_job_has_come(stores: Stores, tube: str) -> None:
+    store = stores()
+    assert not store.wait([tube, f"{tube}-2"], 0.05)
+    push(store, f"{tube}-2", 1)
+
+    assert store.wait([tube, f"{tube}-2"], 1)
+    assert store.sizes(f"{tube}-2").reserved == 0
+
+
+def test_an_idle_worker_is_given_a_job_as_it_comes(stores: Stores, tube: str) -> None:
+    store, other = stores(block_for=5), stores()
+    timer = threading.Timer(0.2, push, (other, f"{tube}-2", 1))
+    timer.start()
+    began = time.monotonic()
+
+    taken = store.take([tube, f"{tube}-2"], 4, [])
+
+    assert 0.2 <= time.monotonic() - began < 0.8
+    assert [(lease.queue, lease.retries) for lease in taken.leases] == [(f"{tube}-2", 0)]
+    timer.join()
+
+
+def test_the_server_is_not_waited_for_while_a_job_is_in_hand(stores: Stores, tube: str) -> None:
+    store = stores(block_for=5)
+    push(store, tube, 1)
+    take(store, tube)
+    began = time.monotonic()
+
+    assert take(store, tube) == []
+
+    assert time.monotonic() - began < 0.5
+
+
+class Line:
+    """Between a store and its server: it is cut when the server's answer holds a word."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.address = Address("127.0.0.1", self._listening.getsockname()[1], 5.0)
+        self.cut_at = b""
+        self.sockets: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """End it."""
+        self._listening.close()
+        self.cut()
+
+    def cut(self) -> None:
+        """Cut what is there."""
+        for one in self.sockets:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self.sockets.clear()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                ours, _ = self._listening.accept()
+            except OSError:
+                return
+            theirs = socket.create_connection(("127.0.0.1", self._server.port))
+            self.sockets += [ours, theirs]
+            for source, target, is_answer in ((ours, theirs, False), (theirs, ours, True)):
+                threading.Thread(target=self._carry, args=(source, target, is_answer), daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
+        try:
+            while data := source.recv(65536):
+                if is_answer and self.cut_at and self.cut_at in data:
+                    self.cut_at = b""
+                    self.cut()
+                    return
+                target.sendall(data)
+        except OSError:
+            pass
+
+
+@pytest.fixture
+def line(server: Server) -> Iterator[Line]:
+    """A line to the server that can be cut."""
+    line = Line(server)
+    yield line
+    line.close()
+
+
+@pytest.mark.parametrize("word", [b"RESERVED", b"reserves:"], ids=["reservation", "count"])
+def test_a_start_whose_answer_was_lost_does_not_count(line: Line, server: Server, tube: str, word: bytes) -> None:
+    store = BeanstalkdStore(line.address, ttr=30)
+    push(store, tube, 1)
+    line.cut_at = word
+    with pytest.raises(Unavailable):
+        take(store, tube)
+
+    lease = take_soon(store, tube)
+
+    assert (lease.retries, lease.has_crashed) == (0, False)
+    with server.client(tube) as php:
+        assert php.stats_job(lease.handle.number)["reserves"] == 2
+    store.close()
+
+
+def test_a_cut_line_costs_the_leases_and_what_is_done_is_still_deleted(line: Line, tube: str) -> None:
+    store = BeanstalkdStore(line.address, ttr=30)
+    push(store, tube, 1, 2)
+    done, other = take(store, tube, most=2)
+    line.cut()
+    wait_for(lambda: store.sizes(tube).pending == 2 if _answers(lambda: store.sizes(tube)) else False)
+
+    lost = store.renew([done, other])
+    (again,) = take(store, tube, most=3, ended=(Ended(done, How.DELETED), Ended(other, How.RELEASED)))
+
+    assert list(lost) == [done, other]
+    assert (again.payload, again.retries) == (payload(2), 1)
+    store.close()
+
+
+def _answers(ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except Unavailable:
+        return False
+    return True
+
+
+def test_a_server_that_answers_nothing_is_away_in_time(own_server: Server, tube: str) -> None:
+    store = own_server.store(timeout=0.3)
+    push(store, tube, 1)
+    own_server.freeze(frozen=True)
+    began = time.monotonic()
+
+    with pytest.raises(Unavailable, match=r"beanstalkd at 127\.0\.0\.1:\d+ does not answer"):
+        push(store, tube, 2)
+
+    assert time.monotonic() - began < 5
+    own_server.freeze(frozen=False)
+    store.close()
+
+
+def test_a_server_that_was_killed_has_what_it_confirmed(own_server: Server, tube: str) -> None:
+    store = own_server.store()
+    push(store, tube, *range(100))
+    (done,) = take(store, tube)
+    (running,) = take(store, tube, ended=(Ended(done, How.DELETED),))
+    own_server.kill()
+    with pytest.raises(Unavailable):
+        push(store, tube, 100)
+    own_server.start()
+
+    assert store.renew([running]) == [running]
+    leases = take(store, tube, most=200, ended=(Ended(running, How.DELETED),))
+
+    assert [lease.payload for lease in leases] == [payload(number) for number in range(1, 100)]
+    store.close()
+
+
+def test_a_number_of_another_life_of_the_server_deletes_nothing(own_server: Server, tube: str) -> None:
+    store = own_server.store()
+    push(store, tube, 1)
+    (lease,) = take(store, tube)
+    own_server.kill()
+    own_server._options = []  # without its folder: it gives out the same numbers anew
+    own_server.start()
+    another = own_server.store()
+    push(another, tube, 2)
+
+    (other,) = take(store, tube, ended=(Ended(lease, How.DELETED),))
+
+    assert other.payload == payload(2)
+    assert other.handle.number == lease.handle.number
+    store.close()
+    another.close()
+
+
+def test_a_server_that_takes_no_more_jobs_is_away_for_pushes(own_server: Server, tube: str) -> None:
+    store = own_server.store()
+    push(store, tube, 1)
+    own_server._process.send_signal(signal.SIGUSR1)
+    with own_server.client(tube) as php:
+        wait_for(lambda: php.stats()["draining"] == "true")
+
+    with pytest.raises(Unavailable, match="takes no jobs now: DrainingError"):
+        push(store, tube, 2)
+
+    assert [lease.payload for lease in take(store, tube)] == [payload(1)]
+    store.close()
+
+
+def test_a_start_that_can_not_be_taken_back_counts_and_the_job_stays(
+    own_server: Server, tube: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = own_server.store()
+    push(store, tube, 1)
+    (lease,) = take(store, tube)
+    own_server._process.send_signal(signal.SIGUSR1)
+    with own_server.client(tube) as php:
+        wait_for(lambda: php.stats()["draining"] == "true")
+
+    (again,) = take(store, tube, ended=(Ended(lease, How.EXCUSED),))
+
+    assert (again.payload, again.retries) == (payload(1), 1)
+    assert "could not be taken back" in caplog.text
+    store.close()
+
+
+def test_what_is_no_beanstalkd_is_told(tube: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def greet() -> None:
+            line, _ = other.accept()
+            line.recv(100)
+            line.sendall(b"-ERR unknown command 'stats'\r\n")
+            line.recv(100)
+            line.close()
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        store = BeanstalkdStore(Address("127.0.0.1", other.getsockname()[1], 5.0), ttr=30)
+
+        with pytest.raises(QueueError, match="is no beanstalkd"):
+            push(store, tube, 1)
+
+        thread.join()
+
+
+def test_a_child_leaves_the_connections_to_its_parent(server: Server, stores: Stores, tube: str) -> None:
+    store = stores()
+    push(store, tube, 1, 2)
+    (lease,) = take(store, tube)
+    child = os.fork()
+    if child == 0:
+        try:
+            mine = take(store, tube, most=5)
+            os._exit(0 if [one.payload for one in mine] == [payload(2)] else 1)
+        finally:
+            os._exit(2)
+
+    assert os.waitpid(child, 0)[1] == 0
+    assert store.renew([lease]) == []
