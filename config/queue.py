@@ -35,11 +35,16 @@ config = {
         },
         "sqs": {
             "driver": "sqs",
-            "key": env("SQS_KEY", ""),
+            "key": env("SQS_KEY", ""),  # empty: the environment's, or the machine's role
             "secret": env("SQS_SECRET", ""),
-            "prefix": env("SQS_PREFIX", ""),
+            "token": env("SQS_TOKEN", ""),  # of temporary credentials
+            "prefix": env("SQS_PREFIX", ""),  # https://sqs.REGION.amazonaws.com/ACCOUNT; empty: SQS is asked
             "queue": env("SQS_QUEUE", "default"),
+            "suffix": env("SQS_SUFFIX", ""),  # the end of each queue's name, before .fifo
             "region": env("SQS_REGION", "us-east-1"),
+            "endpoint": env("SQS_ENDPOINT", ""),  # of a server that is not Amazon's
+            "retry_after": 90,  # seconds; extended while a job runs, up to SQS's twelve hours
+            "block_for": 1,  # seconds of long polling; a signal is heard after that
         },
         "redis": {
             "driver": "redis",

@@ -21,11 +21,13 @@ DRIVERS = {
     "redis": f"{ROOM}.redis.store:connect",
     "database": f"{ROOM}.database.connecting:connect",
     "beanstalkd": f"{ROOM}.beanstalkd:connect",
+    "sqs": f"{ROOM}.sqs:connect",
 }
 # What a driver needs beside the framework: the library's module, and the extra of the package that brings it.
 EXTRAS: dict[str, tuple[str, str]] = {
     "redis": ("redis", "redis"),
     "beanstalkd": ("greenstalk", "beanstalkd"),
+    "sqs": ("boto3", "sqs"),
 }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lamplighter.queue.drivers.beanstalkd.connection import Connection
+from lamplighter.queue.drivers.leasing.lost import LostAnswers
 from lamplighter.queue.drivers.leasing.store import Lease
 
 
@@ -29,30 +30,6 @@ class Reserved:
     def is_held(self) -> bool:
         """Whether nobody else can have it."""
         return self.connection.is_open and time.monotonic() < self.until
-
-
-class LostAnswers:
-    """Starts that the server counts, and nobody was given: the connection broke before its answer was read.
-
-    The server has put such a job back. It is the next one of its tube, unless another worker was faster.
-    """
-
-    def __init__(self) -> None:
-        self._left = 0
-        self._until = 0.0
-
-    def expect(self, count: int, seconds: float) -> None:
-        """Up to `count` reservations were under way; those jobs are back within `seconds`."""
-        self._left += count
-        self._until = time.monotonic() + seconds
-
-    def take_back(self) -> int:
-        """How many starts are not counted of a job that was reserved, and not by a worker that told its end."""
-        if not self._left or time.monotonic() > self._until:
-            self._left = 0
-            return 0
-        self._left -= 1
-        return 1
 
 
 def lease_of(number: int, payload: bytes, stats: Any, connection: Connection, asked: float, lost: LostAnswers) -> Lease:

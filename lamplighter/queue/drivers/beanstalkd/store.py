@@ -14,7 +14,8 @@ from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge, QueueError, Unavailable, UnsupportedDelay
 from lamplighter.queue.drivers.beanstalkd.connection import LONGEST_WAIT, MOST, Address, Command, Connection, named
 from lamplighter.queue.drivers.beanstalkd.idle import IdleConnections
-from lamplighter.queue.drivers.beanstalkd.reserved import LostAnswers, Reserved, lease_of
+from lamplighter.queue.drivers.beanstalkd.reserved import Reserved, lease_of
+from lamplighter.queue.drivers.leasing.lost import LostAnswers
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
 from lamplighter.queue.failed.attempts import with_attempts
 from lamplighter.queue.measuring import Sizes

@@ -1,0 +1,311 @@
+"""Jobs in SQS, as a `JobStore`."""
+
+import logging
+import math
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from types import MappingProxyType
+from typing import Any
+
+from lamplighter.contracts import Message
+from lamplighter.errors import QueueError, Unavailable
+from lamplighter.queue.drivers.leasing.lost import LostAnswers
+from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
+from lamplighter.queue.drivers.sqs.account import FIFO, Account, Refused
+from lamplighter.queue.drivers.sqs.messages import body_of, headers_of, key_of
+from lamplighter.queue.drivers.sqs.sending import LONGEST_DELAY, TOGETHER, Sending
+from lamplighter.queue.failed.attempts import with_attempts
+from lamplighter.queue.measuring import Sizes
+from lamplighter.support.forking import watch
+
+log = logging.getLogger(__name__)
+
+LONGEST_LEASE = 12 * 3600  # seconds from when a message was received, however often its visibility is extended
+REST = 1.0  # seconds between two looks that are not long polls
+MOST_UNCOUNTED = 1000
+UNCOUNTED = (How.EXCUSED, How.GIVEN_BACK)
+NOTE = "SQS counts approximately."
+
+
+@dataclass(slots=True, eq=False)
+class Received:
+    """The handle of a lease.
+
+    Attributes:
+        received: before SQS was asked for it, on the monotonic clock.
+        until: when others may receive it, at the earliest.
+        is_told: SQS has heard of its end, though perhaps not of another one that was told with it.
+        is_copied: what is left of its end is to delete it.
+        is_uncounted: this process remembers that this start does not count.
+    """
+
+    id: str
+    receipt: str
+    attributes: Mapping[str, Any]
+    received: float
+    until: float
+    is_told: bool = False
+    is_copied: bool = False
+    is_uncounted: bool = False
+
+
+class SqsStore:
+    """Receives no more than the worker begins at once: each reception is a start that SQS counts.
+
+    SQS does not take a count back. From a queue that is not FIFO, a job that is given back without its start is sent
+    once more and then deleted; in a FIFO queue that would break its order, so that only this process remembers.
+    """
+
+    look_every = REST
+    keeps_headers = True
+    lacks: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, account: Account, *, seconds: int, block_for: int = 1) -> None:
+        self.seconds: float = seconds
+        self._visibility = seconds
+        self._block_for = block_for
+        self._account = account
+        self._sending = Sending(account)
+        self._begin_anew()
+        watch(self, in_child=SqsStore._begin_anew)
+
+    def _begin_anew(self) -> None:
+        self._leases: dict[str, Lease] = {}
+        self._uncounted: OrderedDict[str, int] = OrderedDict()
+        self._lost = LostAnswers()
+        self._tries: dict[str, str] = {}
+
+    def push(self, queue: str, messages: Sequence[Message], delay: float) -> None:
+        """Send them; delays are whole seconds."""
+        self._sending.send(queue, messages, max(0, math.ceil(delay)))
+
+    def take(self, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> Taken:
+        """Settle, then ask one queue after the other. A single queue is polled long while nothing is in hand."""
+        self._settle(ended)
+        leases: list[Lease] = []
+        is_long = len(queues) == 1 and not self._leases and self._block_for > 0
+        for queue in queues if most else ():
+            leases = self._receive(queue, most, self._block_for if is_long else 0)
+            if leases:
+                break
+        return Taken(leases, next_due=0.0 if is_long and most else None)
+
+    def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        """Extend their visibility timeouts; what was received twelve hours ago is lost."""
+        now = time.monotonic()
+        lost: list[tuple[Lease, int]] = []
+        asked: list[tuple[Lease, int]] = []
+        for lease in leases:
+            left = lease.handle.received + LONGEST_LEASE - now
+            is_ours = self._leases.get(lease.handle.id) is lease and left >= 1
+            (asked if is_ours else lost).append((lease, min(self._visibility, int(left))))
+        refused = self._change(asked)
+        for lease, seconds in asked:
+            if lease not in refused:
+                lease.handle.until = now + seconds
+        return [*(lease for lease, _ in lost), *refused]
+
+    def wait(self, queues: Sequence[str], seconds: float) -> bool:
+        """`take` waits at SQS: what this received would be a start that nobody may come to run."""
+        time.sleep(seconds)
+        return False
+
+    def sizes(self, queue: str) -> Sizes:
+        """SQS's approximate numbers."""
+        names = ("", "Delayed", "NotVisible")
+        wanted = [f"ApproximateNumberOfMessages{name}" for name in names]
+        found = self._account.ask("get_queue_attributes", queue, AttributeNames=wanted)["Attributes"]
+        pending, delayed, reserved = (int(found.get(name, 0)) for name in wanted)
+        return Sizes(pending, delayed, reserved=reserved, notes=(NOTE,))
+
+    def clear(self, queue: str) -> int:
+        """Purge the queue, what is in workers' hands as well; SQS allows that once a minute."""
+        sizes = self.sizes(queue)
+        try:
+            self._account.ask("purge_queue", queue)
+        except Refused as refusal:
+            if "PurgeQueueInProgress" not in refusal.code:
+                raise
+            raise QueueError(
+                f"SQS clears a queue once in 60 seconds, and {queue!r} was cleared before. Wait, and try again."
+            ) from refusal
+        return sizes.pending + (sizes.delayed or 0) + sizes.reserved
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._leases.clear()
+        self._account.close()
+
+    # receiving ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _receive(self, queue: str, most: int, wait: int) -> list[Lease]:
+        leases: list[Lease] = []
+        while len(leases) < most:
+            wanted = min(TOGETHER, most - len(leases))
+            try:
+                received = self._ask(queue, wanted, 0 if leases else wait)
+            except Unavailable:
+                if leases:
+                    break  # they have begun; the next call meets the outage
+                raise
+            leases += received
+            if len(received) < wanted:
+                break
+        return leases
+
+    def _ask(self, queue: str, most: int, wait: int) -> list[Lease]:
+        arguments: dict[str, Any] = {}
+        if queue.endswith(FIFO):
+            # A receive whose answer was lost is asked again under its name, and gives out the same messages.
+            arguments["ReceiveRequestAttemptId"] = self._tries.setdefault(queue, secrets.token_hex(16))
+        now = time.monotonic()
+        try:
+            answer = self._account.ask(
+                "receive_message",
+                queue,
+                MaxNumberOfMessages=most,
+                WaitTimeSeconds=wait,
+                VisibilityTimeout=self._visibility,
+                AttributeNames=["ApproximateReceiveCount", "SentTimestamp", "MessageGroupId", "MessageDeduplicationId"],
+                MessageAttributeNames=["All"],
+                **arguments,
+            )
+        except Unavailable:
+            if not arguments:
+                self._lost.expect(most, 2 * self._visibility)
+            raise
+        self._tries.pop(queue, None)
+        return [self._lease(queue, message, now) for message in answer.get("Messages", ())]
+
+    def _lease(self, queue: str, message: Mapping[str, Any], received: float) -> Lease:
+        id, system = str(message["MessageId"]), message.get("Attributes", {})
+        starts = max(0, int(system.get("ApproximateReceiveCount", 1)) - 1 - self._uncounted.get(id, 0))
+        if starts:
+            starts -= self._lost.take_back()
+        handle = Received(
+            id,
+            str(message["ReceiptHandle"]),
+            message.get("MessageAttributes", {}),
+            received,
+            received + self._visibility,
+        )
+        sent = system.get("SentTimestamp")
+        lease = Lease(
+            queue=queue,
+            payload=str(message["Body"]).encode(),
+            handle=handle,
+            retries=starts,
+            mark=id,
+            timestamp_ms=None if sent is None else int(sent),
+            key=key_of(message),
+            headers=headers_of(message),
+        )
+        self._leases[id] = lease
+        return lease
+
+    # settling ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _settle(self, ended: Sequence[Ended]) -> None:
+        deleted: list[Lease] = []
+        changed: list[tuple[Lease, int]] = []
+        for end in ended:
+            lease, handle = end.lease, end.lease.handle
+            is_ours = self._leases.get(handle.id, lease) is lease and time.monotonic() < handle.until
+            if is_ours and not handle.is_told:
+                if end.how is How.DELETED or handle.is_copied or self._is_copied(end):
+                    deleted.append(lease)
+                else:
+                    changed.append((lease, self._hidden_for(end)))
+        self._change(changed, is_end=True)
+        self._delete(deleted)
+        for end in ended:
+            if self._leases.get(end.lease.handle.id) is end.lease:
+                del self._leases[end.lease.handle.id]
+
+    def _hidden_for(self, end: Ended) -> int:
+        """Whole seconds that a released message is not seen, as long as SQS allows."""
+        if end.how in UNCOUNTED:
+            self._uncount(end.lease.handle)
+        wanted = max(0, math.ceil(end.delay))
+        most = max(0, int(end.lease.handle.received + LONGEST_LEASE - time.monotonic()))
+        if wanted > most:
+            log.warning(
+                "SQS holds a job back for 12 hours at most; it runs again earlier than it was to",
+                extra={"queue": end.lease.queue, "delay": wanted, "most": most},
+            )
+        return min(wanted, most)
+
+    def _uncount(self, handle: Received) -> None:
+        """Once, also where the end has to be told again."""
+        if handle.is_uncounted:
+            return
+        handle.is_uncounted = True
+        self._uncounted[handle.id] = self._uncounted.get(handle.id, 0) + 1
+        if len(self._uncounted) > MOST_UNCOUNTED:
+            self._uncounted.popitem(last=False)
+
+    def _is_copied(self, end: Ended) -> bool:
+        """Send a job again whose start is not to count, with the starts before it in its payload; whether that is done.
+
+        Not in a FIFO queue, whose order that would break; nor for longer than a message can be delayed.
+        """
+        lease, delay = end.lease, max(0, math.ceil(end.delay))
+        if end.how not in UNCOUNTED or lease.queue.endswith(FIFO) or delay > LONGEST_DELAY:
+            return False
+        payload = with_attempts(lease.payload, lease.retries) if lease.retries else lease.payload
+        if payload is None:
+            return False
+        attributes = {
+            name: {key: value for key, value in attribute.items() if key in ("DataType", "StringValue", "BinaryValue")}
+            for name, attribute in lease.handle.attributes.items()
+        }
+        try:
+            entry = {"MessageBody": body_of(payload), "DelaySeconds": delay}
+            self._sending.send_copy(lease.queue, {**entry, "MessageAttributes": attributes} if attributes else entry)
+        except Unavailable:
+            raise
+        except QueueError as error:
+            log.warning("a job's start could not be taken back: it counts", extra={"reason": str(error)})
+            return False
+        lease.handle.is_copied = True
+        return True
+
+    def _delete(self, leases: Sequence[Lease]) -> None:
+        entries = [(lease, {"ReceiptHandle": lease.handle.receipt}) for lease in leases]
+        self._batched("delete_message_batch", entries, is_end=True)
+
+    def _change(self, wanted: Sequence[tuple[Lease, int]], *, is_end: bool = False) -> list[Lease]:
+        """Let messages be seen again in so many seconds; those that SQS refuses this for."""
+        entries = [
+            (lease, {"ReceiptHandle": lease.handle.receipt, "VisibilityTimeout": seconds}) for lease, seconds in wanted
+        ]
+        return self._batched("change_message_visibility_batch", entries, is_end=is_end)
+
+    def _batched(self, operation: str, entries: Sequence[tuple[Lease, dict[str, Any]]], *, is_end: bool) -> list[Lease]:
+        """Ask for ten at a time; those that SQS refuses for good, which is that their leases have run out.
+
+        Raises:
+            Unavailable: some of them have to be asked for again.
+        """
+        refused: list[Lease] = []
+        for queue, pairs in groupby(sorted(entries, key=_queue), key=_queue):
+            of_queue = list(pairs)
+            for first in range(0, len(of_queue), TOGETHER):
+                part = of_queue[first : first + TOGETHER]
+                asked = [{"Id": str(number), **entry} for number, (_, entry) in enumerate(part)]
+                answer = self._account.ask(operation, queue, Entries=asked)
+                failed = {int(one["Id"]): bool(one.get("SenderFault", True)) for one in answer.get("Failed", ())}
+                for number, (lease, _) in enumerate(part):
+                    lease.handle.is_told = is_end and failed.get(number, True)
+                refused += [part[number][0] for number, is_for_good in failed.items() if is_for_good]
+                if not all(failed.values()):
+                    raise Unavailable(f"SQS could not do {operation} for all jobs of the queue {queue!r}.")
+        return refused
+
+
+def _queue(pair: tuple[Lease, dict[str, Any]]) -> str:
+    return pair[0].queue
