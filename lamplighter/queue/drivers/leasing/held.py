@@ -5,6 +5,7 @@ import itertools
 from collections import OrderedDict
 
 from lamplighter.queue.drivers.leasing.delivery import LeasedDelivery
+from lamplighter.queue.failed.attempts import without_attempts
 
 NEVER = float("inf")
 MOST_HELD = 100  # failed jobs that wait for their records; a worker that has so many takes no further job
@@ -41,16 +42,21 @@ class Held:
 
     def excuse(self, delivery: LeasedDelivery) -> None:
         """It was released once more without counting its start."""
-        self._excused[delivery.queue, hash(delivery.payload)] = delivery.excused + 1
+        self._excused[_job(delivery)] = delivery.excused + 1
         if len(self._excused) > MOST_EXCUSED:
             self._excused.popitem(last=False)
 
     def recall(self, delivery: LeasedDelivery) -> None:
         """Tell a delivery how often it was excused, since this worker had it first."""
         if self._excused:
-            delivery.excused = self._excused.get((delivery.queue, hash(delivery.payload)), 0)
+            delivery.excused = self._excused.get(_job(delivery), 0)
 
     def forget(self, delivery: LeasedDelivery) -> None:
         """It has come to an end."""
         if self._excused:
-            self._excused.pop((delivery.queue, hash(delivery.payload)), None)
+            self._excused.pop(_job(delivery), None)
+
+
+def _job(delivery: LeasedDelivery) -> tuple[str, int]:
+    """What knows a job again, also where its store has written the starts before into its payload."""
+    return delivery.queue, hash(without_attempts(delivery.payload))
