@@ -5,7 +5,9 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import greenstalk
@@ -15,7 +17,7 @@ from lamplighter.queue.drivers.beanstalkd.connection import Address
 from lamplighter.queue.drivers.beanstalkd.store import BeanstalkdStore
 from tests.harness import free_ports, wait_for
 
-LARGEST = 2 * 1024 * 1024
+LARGEST = 4 * 1024 * 1024
 Stores = Callable[..., BeanstalkdStore]
 
 
@@ -59,6 +61,53 @@ class Server:
         except OSError:
             return False
         return True
+
+
+class Line:
+    """Between a store and its server: it is cut when the server's answer holds a word."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.address = Address("127.0.0.1", self._listening.getsockname()[1], 5.0)
+        self.cut_at = b""
+        self.sockets: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """End it."""
+        self._listening.close()
+        self.cut()
+
+    def cut(self) -> None:
+        """Cut what is there."""
+        for one in self.sockets:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+        self.sockets.clear()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                ours, _ = self._listening.accept()
+            except OSError:
+                return
+            theirs = socket.create_connection(("127.0.0.1", self._server.port))
+            self.sockets += [ours, theirs]
+            for source, target, is_answer in ((ours, theirs, False), (theirs, ours, True)):
+                threading.Thread(target=self._carry, args=(source, target, is_answer), daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
+        try:
+            while data := source.recv(65536):
+                if is_answer and self.cut_at and self.cut_at in data:
+                    self.cut_at = b""
+                    self.cut()
+                    return
+                target.sendall(data)
+        except OSError:
+            pass
 
 
 def look_for_beanstalkd() -> None:

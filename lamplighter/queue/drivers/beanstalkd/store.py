@@ -10,7 +10,7 @@ from typing import Any
 
 import greenstalk
 
-from lamplighter.contracts import Message
+from lamplighter.contracts import Message, Sizes
 from lamplighter.errors import MessageTooLarge, QueueError, Unavailable, UnsupportedDelay
 from lamplighter.queue.drivers.beanstalkd.connection import LONGEST_WAIT, MOST, Address, Command, Connection, named
 from lamplighter.queue.drivers.beanstalkd.idle import IdleConnections
@@ -18,7 +18,6 @@ from lamplighter.queue.drivers.beanstalkd.reserved import Reserved, lease_of
 from lamplighter.queue.drivers.leasing.lost import LostAnswers
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
 from lamplighter.queue.failed.attempts import with_attempts
-from lamplighter.queue.measuring import Sizes
 from lamplighter.support.forking import watch
 
 log = logging.getLogger(__name__)
@@ -186,7 +185,8 @@ class BeanstalkdStore:
     def _settle(self, connection: Connection, ended: Sequence[Ended]) -> list[Command]:
         """What is left to be asked for these ends."""
         commands = []
-        for end in ended:
+        # Backwards: of those that are given back, each is the next one, before those that were given back before it.
+        for end in reversed(ended):
             command = self._command(connection, end)
             if command is not None:
                 commands.append(command)

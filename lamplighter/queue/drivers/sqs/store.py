@@ -11,7 +11,7 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Any
 
-from lamplighter.contracts import Message
+from lamplighter.contracts import Message, Sizes
 from lamplighter.errors import QueueError, Unavailable
 from lamplighter.queue.drivers.leasing.lost import LostAnswers
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
@@ -19,7 +19,6 @@ from lamplighter.queue.drivers.sqs.account import FIFO, Account, Refused
 from lamplighter.queue.drivers.sqs.messages import body_of, headers_of, key_of
 from lamplighter.queue.drivers.sqs.sending import LONGEST_DELAY, TOGETHER, Sending
 from lamplighter.queue.failed.attempts import with_attempts
-from lamplighter.queue.measuring import Sizes
 from lamplighter.support.forking import watch
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 import pytest
 
@@ -15,7 +14,7 @@ from lamplighter.errors import MessageTooLarge, QueueError, Unavailable, Unsuppo
 from lamplighter.queue.drivers.beanstalkd.connection import Address
 from lamplighter.queue.drivers.beanstalkd.store import BeanstalkdStore
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease
-from tests.beanstalkd import LARGEST, Server, Stores
+from tests.beanstalkd import LARGEST, Line, Server, Stores
 from tests.harness import wait_for
 
 pytestmark = pytest.mark.beanstalkd
@@ -92,7 +91,7 @@ def test_any_bytes_travel(stores: Stores, tube: str, body: bytes) -> None:
 def test_what_is_too_large_is_refused_and_none_of_the_others_is_pushed(stores: Stores, tube: str) -> None:
     store = stores()
 
-    with pytest.raises(MessageTooLarge, match="2,097,153 bytes") as caught:
+    with pytest.raises(MessageTooLarge, match="4,194,305 bytes") as caught:
         store.push(tube, [Message(b"small"), Message(b"x" * (LARGEST + 1))], 0)
 
     assert (caught.value.size, caught.value.limit) == (LARGEST + 1, LARGEST)
@@ -134,7 +133,7 @@ def test_what_was_given_back_is_the_next(stores: Stores, tube: str) -> None:
     push(store, tube, 1, 2, 3, 4)
     leases = take(store, tube, most=2)
 
-    take(store, ended=tuple(Ended(lease, How.GIVEN_BACK) for lease in leases))
+    take(store, ended=tuple(Ended(lease, How.GIVEN_BACK) for lease in reversed(leases)))
 
     assert [lease.payload for lease in take(store, tube, most=4)] == [payload(number) for number in (1, 2, 3, 4)]
 
@@ -349,53 +348,6 @@ def test_the_server_is_not_waited_for_while_a_job_is_in_hand(stores: Stores, tub
     assert take(store, tube) == []
 
     assert time.monotonic() - began < 0.5
-
-
-class Line:
-    """Between a store and its server: it is cut when the server's answer holds a word."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.address = Address("127.0.0.1", self._listening.getsockname()[1], 5.0)
-        self.cut_at = b""
-        self.sockets: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        """End it."""
-        self._listening.close()
-        self.cut()
-
-    def cut(self) -> None:
-        """Cut what is there."""
-        for one in self.sockets:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
-        self.sockets.clear()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                ours, _ = self._listening.accept()
-            except OSError:
-                return
-            theirs = socket.create_connection(("127.0.0.1", self._server.port))
-            self.sockets += [ours, theirs]
-            for source, target, is_answer in ((ours, theirs, False), (theirs, ours, True)):
-                threading.Thread(target=self._carry, args=(source, target, is_answer), daemon=True).start()
-
-    def _carry(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
-        try:
-            while data := source.recv(65536):
-                if is_answer and self.cut_at and self.cut_at in data:
-                    self.cut_at = b""
-                    self.cut()
-                    return
-                target.sendall(data)
-        except OSError:
-            pass
 
 
 @pytest.fixture
