@@ -1,12 +1,16 @@
 """What is known of a job that is reserved here."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from lamplighter.queue.drivers.beanstalkd.connection import Connection
 from lamplighter.queue.drivers.leasing.lost import LostAnswers
 from lamplighter.queue.drivers.leasing.store import Lease
+
+MOST_EXPECTED = 16
 
 
 @dataclass(slots=True, eq=False)
@@ -30,6 +34,24 @@ class Reserved:
     def is_held(self) -> bool:
         """Whether nobody else can have it."""
         return self.connection.is_open and time.monotonic() < self.until
+
+
+class Numbers:
+    """The numbers of the jobs that came last, as far as they rise one by one."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._is_steady = False
+
+    def expected(self, count: int) -> list[int]:
+        """Those that come next, if all goes on as it did."""
+        return list(range(self._last + 1, self._last + 1 + min(count, MOST_EXPECTED))) if self._is_steady else []
+
+    def note(self, numbers: Sequence[int]) -> None:
+        """These came."""
+        if numbers:
+            self._is_steady = all(after == before + 1 for before, after in pairwise([self._last, *numbers]))
+            self._last = numbers[-1]
 
 
 def lease_of(number: int, payload: bytes, stats: Any, connection: Connection, asked: float, lost: LostAnswers) -> Lease:

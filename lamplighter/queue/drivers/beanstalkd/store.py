@@ -14,7 +14,7 @@ from lamplighter.contracts import Message, Sizes
 from lamplighter.errors import MessageTooLarge, QueueError, Unavailable, UnsupportedDelay
 from lamplighter.queue.drivers.beanstalkd.connection import LONGEST_WAIT, MOST, Address, Command, Connection, named
 from lamplighter.queue.drivers.beanstalkd.idle import IdleConnections
-from lamplighter.queue.drivers.beanstalkd.reserved import Reserved, lease_of
+from lamplighter.queue.drivers.beanstalkd.reserved import Numbers, Reserved, lease_of
 from lamplighter.queue.drivers.leasing.lost import LostAnswers
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
 from lamplighter.queue.failed.attempts import with_attempts
@@ -53,6 +53,7 @@ class BeanstalkdStore:
         self._reserving: Connection | None = None
         self._leases: dict[int, Lease] = {}
         self._lost = LostAnswers()
+        self._numbers = Numbers()
 
     def _begin_as_child(self) -> None:
         if self._reserving is not None:
@@ -88,7 +89,7 @@ class BeanstalkdStore:
     # working ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def take(self, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> Taken:
-        """Settle and reserve in one write, then ask how often those jobs were started in another."""
+        """Settle and reserve in one write; how often those jobs were started is asked in it, or in another."""
         tubes = named(queues)
         with self._asking:
             connection = self._connect()
@@ -247,21 +248,29 @@ class BeanstalkdStore:
     def _begin(
         self, connection: Connection, settling: list[Command], tubes: Sequence[str], most: int, *, seconds: int = 0
     ) -> list[Lease]:
-        reserves = [connection.reserve(seconds)] * most
+        asked = time.monotonic()
+        # Jobs have rising numbers: those that are expected are asked about in the same write, which saves the second.
+        expected = [] if seconds else self._numbers.expected(most)
+        commands = [*settling, *connection.watch(tubes), *[connection.reserve(seconds)] * most]
+        count = len(commands)
         try:
-            answers = connection.ask([*settling, *connection.watch(tubes), *reserves])
-            jobs = [answer for answer in answers[-most:] if isinstance(answer, greenstalk.Job)]
-            asked = time.monotonic()
-            stats = connection.ask([connection.job(job.id) for job in jobs]) if jobs else []
+            answers = connection.ask([*commands, *map(connection.job, expected)])
+            reserved, known = answers[count - most : count], dict(zip(expected, answers[count:], strict=True))
+            jobs = [answer for answer in reserved if isinstance(answer, greenstalk.Job)]
+            others = [job.id for job in jobs if job.id not in known]
+            if others:
+                asked = time.monotonic()
+                known.update(zip(others, connection.ask([*map(connection.job, others)]), strict=True))
         except Unavailable:
             self._lost.expect(most, 2 * self._ttr)
             raise
-        self._look_at_refusals(answers[-most:])
-        leases = [
-            lease_of(job.id, job.body, found, connection, asked, self._lost)
-            for job, found in zip(jobs, stats, strict=True)
-            if not isinstance(found, greenstalk.Error)
-        ]
+        if not jobs:
+            self._look_at_refusals(reserved)
+        if any(isinstance(known[job.id], greenstalk.Error) for job in jobs):
+            connection.close()  # gives them back: nobody would settle them
+            raise Unavailable(f"beanstalkd at {self._address} does not know a job that it has given out.")
+        self._numbers.note([job.id for job in jobs])
+        leases = [lease_of(job.id, job.body, known[job.id], connection, asked, self._lost) for job in jobs]
         for lease in leases:
             self._leases[_number(lease)] = lease
             self.seconds = min(self.seconds, lease.handle.ttr)

@@ -87,9 +87,9 @@ def key_of(received: Mapping[str, Any]) -> bytes | None:
 def headers_of(received: Mapping[str, Any]) -> Headers:
     """The other attributes, by their names."""
     attributes = received.get("MessageAttributes", {})
-    headers = [(name, _value(attributes[name])) for name in sorted(attributes) if name != KEY]
+    headers = tuple((name, _value(attributes[name])) for name in sorted(attributes) if name != KEY)
     sent_as = received.get("Attributes", {}).get("MessageDeduplicationId")
-    return [*headers, (SENT_AS, str(sent_as).encode())] if sent_as is not None else headers
+    return headers if sent_as is None else (*headers, (SENT_AS, str(sent_as).encode()))
 
 
 def _attributes(key: bytes | None, headers: Headers) -> dict[str, Any]:

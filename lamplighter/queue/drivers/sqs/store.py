@@ -100,7 +100,8 @@ class SqsStore:
         asked: list[tuple[Lease, int]] = []
         for lease in leases:
             left = lease.handle.received + LONGEST_LEASE - now
-            is_ours = self._leases.get(lease.handle.id) is lease and left >= 1
+            # By our clock: SQS may take the receipt of a reception that was not the last one.
+            is_ours = self._leases.get(lease.handle.id) is lease and left >= 1 and now < lease.handle.until
             (asked if is_ours else lost).append((lease, min(self._visibility, int(left))))
         refused = self._change(asked)
         for lease, seconds in asked:
@@ -129,6 +130,8 @@ class SqsStore:
         except Refused as refusal:
             if "PurgeQueueInProgress" not in refusal.code:
                 raise
+            if not (sizes.pending or sizes.delayed or sizes.reserved):
+                return 0
             raise QueueError(
                 f"SQS clears a queue once in 60 seconds, and {queue!r} was cleared before. Wait, and try again."
             ) from refusal
@@ -174,8 +177,7 @@ class SqsStore:
                 **arguments,
             )
         except Unavailable:
-            if not arguments:
-                self._lost.expect(most, 2 * self._visibility)
+            self._lost.expect(most, 2 * self._visibility)
             raise
         self._tries.pop(queue, None)
         return [self._lease(queue, message, now) for message in answer.get("Messages", ())]

@@ -128,6 +128,29 @@ def test_a_start_that_does_not_count_is_taken_back_for_every_worker(stores: Stor
     assert (again.payload, again.retries, again.has_crashed) == (payload(1, attempts=1), 0, False)
 
 
+def test_starts_are_counted_whether_their_numbers_were_expected_or_not(
+    server: Server, stores: Stores, tube: str
+) -> None:
+    store = stores()
+    push(store, tube, 1, 2, 3)
+    with server.client(tube) as php:
+        taken = [php.reserve(timeout=5) for _ in range(3)]
+        for job in taken[1:]:
+            php.release(job, 1024)
+        php.release(taken[0], 2048)
+    push(store, tube, 4, 5)
+
+    leases = [lease for _ in range(5) for lease in take(store, tube)]
+
+    assert [(lease.payload, lease.retries) for lease in leases] == [
+        (payload(2), 1),
+        (payload(3), 1),
+        (payload(4), 0),
+        (payload(5), 0),
+        (payload(1), 1),
+    ]
+
+
 def test_what_was_given_back_is_the_next(stores: Stores, tube: str) -> None:
     store = stores()
     push(store, tube, 1, 2, 3, 4)

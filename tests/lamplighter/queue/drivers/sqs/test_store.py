@@ -213,7 +213,7 @@ def test_a_message_of_laravel_is_taken(moto: Moto, stores: Stores) -> None:
 
     (lease,) = take(stores(), queue)
 
-    assert (lease.payload, lease.key, lease.headers, lease.retries) == (b'{"job":"probe"}', None, [], 0)
+    assert (lease.payload, lease.key, lease.headers, lease.retries) == (b'{"job":"probe"}', None, (), 0)
     assert lease.timestamp_ms is not None
     assert abs(lease.timestamp_ms / 1000 - time.time()) < 60
 
