@@ -291,10 +291,10 @@ def test_a_release_beyond_sqs_comes_as_late_as_it_can(
 
 
 def test_a_lease_that_is_renewed_outlasts_its_visibility_timeout(moto: Moto, stores: Stores) -> None:
-    store, other, queue = stores(1), stores(), moto.queue()
+    store, other, queue = stores(2), stores(), moto.queue()
     push(store, queue, 1)
     (lease,) = take(store, queue)
-    until = time.monotonic() + 3
+    until = time.monotonic() + 6
 
     while time.monotonic() < until:
         assert store.renew([lease]) == []
