@@ -74,8 +74,7 @@ class Scheduler:
 
     def look_at(self, partition: Partition) -> None:
         """A commit of a partition was acknowledged, it was read to its end, is to be given away, or is lost."""
-        if partition.backlog is not None or (partition.marks and partition.intake.has_begun):
-            # Marks may be without records: their log was cut off, and retention has deleted them since.
+        if partition.backlog is not None or (partition.marks and partition.intake.has_begun):  # their records are gone
             self._inbox.append((self._backlog_of(partition), NOTHING, partition.intake.expected))
         elif not partition.is_open:
             partition.has_left = True  # nothing of it was ever here
