@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from lamplighter.contracts import Databases, Headers
 from lamplighter.database.errors import SqlAlchemyErrors, is_missing_table
-from lamplighter.database.sqlite import READ_ONLY
+from lamplighter.database.sqlite import ANY_TEXT, READ_ONLY
 from lamplighter.errors import MigrationError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,11 @@ class Rows:
         self._kept = kept
         self._or_else = or_else
 
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether a value of any type may stand in any column."""
+        return bool(self._databases.engine(self._database).dialect.name == "sqlite")
+
     def is_there(self) -> bool:
         """Whether the table is there; looking makes no SQLite file."""
         engine = self._databases.engine(self._database)
@@ -54,12 +59,13 @@ class Rows:
     def read(self, query: Any) -> list[Any]:
         """What a query finds, each row by the names of its columns."""
         with self._explained(), self._databases.engine(self._database).connect() as connection:
-            return list(connection.execution_options(**READ_ONLY).execute(query).mappings())
+            return list(connection.execution_options(**READ_ONLY, **ANY_TEXT).execute(query).mappings())
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A transaction, committed at its end."""
-        with self._explained(), self._databases.engine(self._database).begin() as connection:
+        engine = self._databases.engine(self._database)
+        with self._explained(), engine.connect().execution_options(**ANY_TEXT) as connection, connection.begin():
             yield connection
 
     @contextmanager

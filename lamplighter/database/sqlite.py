@@ -10,6 +10,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.characteristics import ConnectionCharacteristic
 
+from lamplighter.database.odd_values import any_text
 from lamplighter.errors import ForkError
 
 DRIVER = "sqlite+lamplighter"
@@ -20,6 +21,9 @@ READ_ONLY = {"sqlite_begin": "DEFERRED"}
 # What makes a table anew must not take the rows along that refer to it.
 FOREIGN_KEYS_OFF = {"sqlite_foreign_keys": "OFF"}
 
+
+# Text that is not UTF-8 is read as well, and does not stop the rows beside it.
+ANY_TEXT = {"sqlite_text": "ANY"}
 
 NOT_KNOWN = (-1, -1)  # which file is open
 
@@ -133,6 +137,24 @@ class ForeignKeys(ConnectionCharacteristic):
         return "ON" if dbapi_conn.execute("PRAGMA foreign_keys").fetchone()[0] else "OFF"
 
 
+class TextFactory(ConnectionCharacteristic):
+    """The execution option `sqlite_text`: ANY, until the pool has the connection back."""
+
+    transactional = False
+
+    def set_characteristic(self, dialect: Dialect, dbapi_conn: Any, value: str) -> None:
+        """Read text of any bytes, or none but UTF-8."""
+        dbapi_conn.text_factory = any_text if value == "ANY" else str
+
+    def reset_characteristic(self, dialect: Dialect, dbapi_conn: Any) -> None:
+        """Read UTF-8."""
+        dbapi_conn.text_factory = str
+
+    def get_characteristic(self, dialect: Dialect, dbapi_conn: Any) -> str:
+        """Which text is read, ANY or UTF-8."""
+        return "ANY" if dbapi_conn.text_factory is any_text else "UTF-8"
+
+
 class SqliteDialect(SQLiteDialect_pysqlite):
     """Says BEGIN itself, in place of the driver.
 
@@ -141,7 +163,7 @@ class SqliteDialect(SQLiteDialect_pysqlite):
 
     supports_statement_cache = True
     connection_characteristics = SQLiteDialect_pysqlite.connection_characteristics.union(
-        {"sqlite_begin": Begin(), "sqlite_foreign_keys": ForeignKeys()}
+        {"sqlite_begin": Begin(), "sqlite_foreign_keys": ForeignKeys(), "sqlite_text": TextFactory()}
     )
 
     def do_begin(self, dbapi_connection: Any) -> None:
