@@ -7,7 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, LargeBinary, cast, or_
 from sqlalchemy.types import TypeDecorator
 
-A_NAME = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.:@+-]*")  # what can be typed in a shell, and is no option
+A_NAME = re.compile(
+    r"(?!all\Z)[0-9A-Za-z_][0-9A-Za-z_.:@+-]*"
+)  # what can be typed in a shell, and is no option nor the word for all rows
 MOST = 255  # characters that are told of a value
 A_BLOB = re.compile(r"x'((?:[0-9A-Fa-f]{2})*)'")  # as SQL writes bytes
 

@@ -23,9 +23,11 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from lamplighter.contracts import Databases
-from lamplighter.database.rows import Rows, dump_headers, load_headers
+from lamplighter.database.odd_values import AsStored, has_id, id_of
+from lamplighter.database.rows import Rows, dump_headers
 from lamplighter.queue.failed import FailedJob, FailedJobs, FailedRecord, Failure
-from lamplighter.queue.failed.naming import chosen_id, name_of
+from lamplighter.queue.failed.naming import chosen_id
+from lamplighter.queue.failed.row import message_of, payload_of, record_of
 from lamplighter.queue.failed.trace import format_trace
 
 T = TypeVar("T")
@@ -43,7 +45,7 @@ class RowVersion:
     """
 
     number: int
-    failed_at: datetime
+    failed_at: Any  # as it is stored
 
 
 class DatabaseFailedJobs(FailedJobs):
@@ -90,12 +92,12 @@ class DatabaseFailedJobs(FailedJobs):
             query = query.where(columns.failed_at <= until.astimezone(UTC).replace(tzinfo=None))
         if ids is None:
             return [_record(row) for row in self._rows.read(query)]
-        found = {
-            row["uuid"]: row
-            for part in _parts(ids, CHUNK)
-            for row in self._rows.read(query.where(columns.uuid.in_(part)))
-        }
-        return [_record(found[id]) for id in dict.fromkeys(ids) if id in found]
+        found: dict[Any, FailedRecord] = {}
+        for part in _parts(ids, CHUNK):
+            for row in self._rows.read(query.where(has_id(columns.uuid, part, is_sqlite=self._rows.is_sqlite))):
+                record = _record(row)
+                found |= {row["uuid"]: record, record.id: record}
+        return list({found[id].version: found[id] for id in ids if id in found}.values())
 
     def read(self, records: Sequence[FailedRecord]) -> Iterator[FailedJob]:
         """The jobs of these records, in their order, read a page at a time; rows that are new or gone are left out."""
@@ -158,16 +160,16 @@ def _table(name: str) -> Table:
         name,
         MetaData(),
         Column("id", BigInteger, primary_key=True),
-        Column("uuid", String(255), unique=True),
-        Column("connection", String(255)),
-        Column("queue", String(255)),
-        Column("payload", Text),
-        Column("exception", Text),
-        Column("failed_at", DateTime),
-        Column("key", LargeBinary),
-        Column("headers", Text),
-        Column("origin", String(512)),
-        Column("payload_bytes", LargeBinary),
+        Column("uuid", AsStored(String(255)), unique=True),
+        Column("connection", AsStored(String(255))),
+        Column("queue", AsStored(String(255))),
+        Column("payload", AsStored(Text())),
+        Column("exception", AsStored(Text())),
+        Column("failed_at", AsStored(DateTime())),
+        Column("key", AsStored(LargeBinary())),
+        Column("headers", AsStored(Text())),
+        Column("origin", AsStored(String(512))),
+        Column("payload_bytes", AsStored(LargeBinary())),
     )
 
 
@@ -177,7 +179,7 @@ def _parts(of: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 
 def _is_of(row: Any, failure: Failure) -> bool:
     """Whether a row is of this very message."""
-    return (row["connection"], row["queue"], row["origin"], row["key"], _payload(row)) == (
+    return (row["connection"], row["queue"], row["origin"], row["key"], payload_of(row)) == (
         failure.connection,
         failure.queue,
         failure.origin,
@@ -187,7 +189,7 @@ def _is_of(row: Any, failure: Failure) -> bool:
 
 
 def _is_as_read(row: Any, record: FailedRecord) -> bool:
-    return bool(row["uuid"] == record.id and row["failed_at"] == record.version.failed_at)
+    return id_of(row["uuid"]) == record.id and _version(row) == record.version
 
 
 def _as_text(payload: bytes) -> tuple[str, bool]:
@@ -198,34 +200,13 @@ def _as_text(payload: bytes) -> tuple[str, bool]:
     return text.replace("\x00", "\\x00"), "\x00" not in text
 
 
-def _payload(row: Any) -> bytes:
-    kept: bytes | None = row["payload_bytes"]
-    text: str = row["payload"]
-    return text.encode("utf-8") if kept is None else kept
-
-
 def _record(row: Any) -> FailedRecord:
-    return FailedRecord(**_told(row))
+    return FailedRecord(**record_of(row), version=_version(row))
 
 
 def _job(row: Any) -> FailedJob:
-    payload = _payload(row)
-    return FailedJob(
-        **_told(row),
-        name=name_of(payload),
-        payload=payload,
-        key=row["key"],
-        headers=load_headers(row["headers"]),
-        exception=row["exception"],
-    )
+    return FailedJob(**record_of(row), version=_version(row), **message_of(row))
 
 
-def _told(row: Any) -> dict[str, Any]:
-    return {
-        "id": row["uuid"],
-        "connection": row["connection"],
-        "queue": row["queue"],
-        "origin": row["origin"],
-        "failed_at": row["failed_at"].replace(tzinfo=UTC),
-        "version": RowVersion(row["id"], row["failed_at"]),
-    }
+def _version(row: Any) -> RowVersion:
+    return RowVersion(row["id"], row["failed_at"])
