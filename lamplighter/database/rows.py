@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Table, inspect
 from sqlalchemy.exc import DBAPIError
 
 from lamplighter.contracts import Databases, Headers
+from lamplighter.database.bounds import begun
 from lamplighter.database.errors import SqlAlchemyErrors, is_missing_table
 from lamplighter.database.sqlite import ANY_TEXT, READ_ONLY
 from lamplighter.errors import MigrationError, Unavailable
@@ -62,10 +63,14 @@ class Rows:
             return list(connection.execution_options(**READ_ONLY, **ANY_TEXT).execute(query).mappings())
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """A transaction, committed at its end."""
+    def transaction(self, *, timeout: float | None = None) -> Iterator[Connection]:
+        """A transaction, committed at its end; no statement of it waits for others longer than `timeout` seconds."""
         engine = self._databases.engine(self._database)
-        with self._explained(), engine.connect().execution_options(**ANY_TEXT) as connection, connection.begin():
+        with (
+            self._explained(),
+            engine.connect().execution_options(**ANY_TEXT) as connection,
+            begun(connection, timeout=timeout),
+        ):
             yield connection
 
     @contextmanager

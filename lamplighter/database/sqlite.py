@@ -12,6 +12,7 @@ from sqlalchemy.engine.characteristics import ConnectionCharacteristic
 
 from lamplighter.database.odd_values import any_text
 from lamplighter.errors import ForkError
+from lamplighter.support.clock import ceil_ms
 
 DRIVER = "sqlite+lamplighter"
 BUSY_TIMEOUT = 30  # seconds that a writer waits for another
@@ -137,6 +138,24 @@ class ForeignKeys(ConnectionCharacteristic):
         return "ON" if dbapi_conn.execute("PRAGMA foreign_keys").fetchone()[0] else "OFF"
 
 
+class BusyTimeout(ConnectionCharacteristic):
+    """The execution option `sqlite_busy_timeout`: how many seconds a writer waits, until the pool has it back."""
+
+    transactional = False
+
+    def set_characteristic(self, dialect: Dialect, dbapi_conn: Any, value: float) -> None:
+        """Wait so long."""
+        dbapi_conn.execute(f"PRAGMA busy_timeout = {ceil_ms(value)}")
+
+    def reset_characteristic(self, dialect: Dialect, dbapi_conn: Any) -> None:
+        """Wait as long as all do."""
+        self.set_characteristic(dialect, dbapi_conn, BUSY_TIMEOUT)
+
+    def get_characteristic(self, dialect: Dialect, dbapi_conn: Any) -> float:
+        """How long it waits."""
+        return float(dbapi_conn.execute("PRAGMA busy_timeout").fetchone()[0]) / 1000
+
+
 class TextFactory(ConnectionCharacteristic):
     """The execution option `sqlite_text`: ANY, until the pool has the connection back."""
 
@@ -163,7 +182,12 @@ class SqliteDialect(SQLiteDialect_pysqlite):
 
     supports_statement_cache = True
     connection_characteristics = SQLiteDialect_pysqlite.connection_characteristics.union(
-        {"sqlite_begin": Begin(), "sqlite_foreign_keys": ForeignKeys(), "sqlite_text": TextFactory()}
+        {
+            "sqlite_begin": Begin(),
+            "sqlite_busy_timeout": BusyTimeout(),
+            "sqlite_foreign_keys": ForeignKeys(),
+            "sqlite_text": TextFactory(),
+        }
     )
 
     def do_begin(self, dbapi_connection: Any) -> None:

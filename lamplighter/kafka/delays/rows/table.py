@@ -1,6 +1,6 @@
 """The table of jobs with a long delay."""
 
-import sqlite3
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from lamplighter.contracts import Databases, Message
-from lamplighter.database.errors import SqlAlchemyErrors
+from lamplighter.database.errors import is_timeout
 from lamplighter.database.odd_values import AsStored, any_text, has_id, is_one_of, told
 from lamplighter.database.rows import Rows, dump_headers, load_headers
 from lamplighter.errors import QueueError
@@ -42,7 +42,7 @@ class DelayedJobs:
     """The rows of one connection.
 
     Every method raises MigrationError while the table is not there, Unavailable while no database answers, and
-    QueueError where another transaction keeps an SQLite file locked.
+    QueueError where another transaction keeps the table or its SQLite file locked.
     """
 
     def __init__(self, databases: Databases, *, connection: str, database: str | None, table: str) -> None:
@@ -55,8 +55,8 @@ class DelayedJobs:
         """Whether there is such a table."""
         return self._rows.is_there()
 
-    def put(self, message: Message, queue: str, due: float) -> str:
-        """Keep a job until it is due; the row's id."""
+    def put(self, message: Message, queue: str, due: float, *, timeout: float | None = None) -> str:
+        """Keep a job until it is due; the row's id. Others' locks are waited for so many seconds."""
         id = uuid.uuid4().hex
         job_id, name = id_and_name(message.payload)
         row = {
@@ -71,7 +71,7 @@ class DelayedJobs:
             "due_at": ceil_ms(due),
             "leased_until": 0,
         }
-        with self._transaction() as connection:
+        with self._transaction(timeout) as connection:
             connection.execute(self._table.insert().values(row))
         return id
 
@@ -151,7 +151,7 @@ class DelayedJobs:
         found = self._rows.read(query.where(columns.connection != self._connection))
         return {told(row["connection"]): row["jobs"] for row in found}
 
-    def cancel(self, id: str, now: float) -> int:
+    def cancel(self, id: str, now: float, *, timeout: float | None = None) -> int:
         """Delete by the row's id or the job's; how many were deleted. What is on its way already stays."""
         columns = self._table.c
         query = delete(self._table).where(
@@ -159,7 +159,7 @@ class DelayedJobs:
             or_(has_id(columns.id, [id], is_sqlite=self._rows.is_sqlite), columns.job_id == id),
             or_(self._is_free(now), columns.lease.is_(None)),
         )
-        with self._transaction() as connection:
+        with self._transaction(timeout) as connection:
             return int(connection.execute(query).rowcount)
 
     def _is_free(self, now: float) -> Any:
@@ -171,19 +171,22 @@ class DelayedJobs:
         return select(self._table).where(self._table.c.connection == self._connection)
 
     @contextmanager
-    def _transaction(self) -> Iterator[Any]:
+    def _transaction(self, timeout: float | None = None) -> Iterator[Any]:
+        began = time.monotonic()
         try:
-            with self._rows.transaction() as connection:
+            with self._rows.transaction(timeout=timeout) as connection:
                 yield connection
         except DBAPIError as error:
-            if isinstance(error.orig, sqlite3.Error) and SqlAlchemyErrors().is_deadlock(error):
-                # Not its cause: a job would be run again for it without end, and lock out its own row each time.
-                raise QueueError(
-                    "The SQLite file that keeps the delayed jobs is locked. A job that has used its session must "
-                    "commit before it dispatches with a long delay; or set delay_store of the connection "
-                    f"{self._connection!r} to kafka (KAFKA_DELAY_STORE)."
-                ) from None
-            raise
+            if not is_timeout(error):
+                raise
+            waited = f"{time.monotonic() - began:.1f} s"
+            # Not its cause: a job would be run again for it without end, and lock out its own row each time.
+            raise QueueError(
+                f"Another transaction has kept the table {self._table.name} of the delayed jobs locked for {waited}. "
+                "Nothing was changed. It may be of another process, or of the job itself: on SQLite, a job that has "
+                "used its session must commit before it dispatches with a long delay. Or set delay_store of the "
+                f"connection {self._connection!r} to kafka (KAFKA_DELAY_STORE)."
+            ) from None
 
 
 def _table(name: str) -> Table:
