@@ -59,6 +59,12 @@ class SqlAlchemyErrors:
         return any(_is_deadlock(step) for step in chain_of(error))
 
 
+def is_timeout(error: BaseException) -> bool:
+    """Whether a statement has waited for its time: for a lock, or for whatever a server's limit ended."""
+    cause = _driver_error(error)
+    return _is_deadlock(error) or (cause is not None and _signs(cause)[0] == "57014")
+
+
 def is_missing_table(error: BaseException) -> bool:
     """Whether a statement named a table that is not there."""
     cause = _driver_error(error)

@@ -5,7 +5,10 @@ from typing import Any
 
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection, QueuePool
 
+from lamplighter.database.sqlite import FileMovedError, SqliteConnection
 from lamplighter.errors import ForkError
+
+TRIES = 50  # to connect to a file that others replace again and again; a pool has fewer connections
 
 
 class FilePool(QueuePool):
@@ -24,7 +27,7 @@ class FilePool(QueuePool):
         self.is_shared = False
 
     def connect(self) -> PoolProxiedConnection:
-        """A connection; whoever asks for it closes it.
+        """A connection to the file that stands at the path now; whoever asks for it closes it.
 
         Raises:
             ForkError: one of the parent's was in use when this process was forked.
@@ -36,9 +39,18 @@ class FilePool(QueuePool):
                     "write could be lost. Close sessions and connections before you fork, or start the child by "
                     "`spawn`. PostgreSQL and MySQL have no such limit."
                 )
-            connection = super().connect()
+            connection = self._connect()
         connection.taken_by = threading.get_ident()  # type: ignore[attr-defined]
         return connection
+
+    def _connect(self) -> PoolProxiedConnection:
+        """Of those that are open, one whose file was not moved, else a new one."""
+        for _ in range(TRIES):
+            connection = super().connect()
+            if not has_moved(connection.driver_connection):
+                return connection
+            connection.invalidate()
+        raise FileMovedError("The SQLite file was replaced again and again while it was being opened.")
 
 
 class ServerPool(QueuePool):
@@ -59,6 +71,11 @@ class ServerPool(QueuePool):
             connection = super().connect()
         self._has_connected = True
         return connection
+
+
+def has_moved(connection: Any) -> bool:
+    """Whether this is a connection to a file that is not at its path any more."""
+    return isinstance(connection, SqliteConnection) and connection.has_moved
 
 
 def user_of(entry: ConnectionPoolEntry) -> Any:

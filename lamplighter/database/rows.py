@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Table, inspect
 from sqlalchemy.exc import DBAPIError
 
 from lamplighter.contracts import Databases, Headers
+from lamplighter.database.bounds import begun
 from lamplighter.database.errors import SqlAlchemyErrors, is_missing_table
-from lamplighter.database.sqlite import READ_ONLY
+from lamplighter.database.sqlite import ANY_TEXT, READ_ONLY
 from lamplighter.errors import MigrationError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,11 @@ class Rows:
         self._kept = kept
         self._or_else = or_else
 
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether a value of any type may stand in any column."""
+        return bool(self._databases.engine(self._database).dialect.name == "sqlite")
+
     def is_there(self) -> bool:
         """Whether the table is there; looking makes no SQLite file."""
         engine = self._databases.engine(self._database)
@@ -54,12 +60,17 @@ class Rows:
     def read(self, query: Any) -> list[Any]:
         """What a query finds, each row by the names of its columns."""
         with self._explained(), self._databases.engine(self._database).connect() as connection:
-            return list(connection.execution_options(**READ_ONLY).execute(query).mappings())
+            return list(connection.execution_options(**READ_ONLY, **ANY_TEXT).execute(query).mappings())
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """A transaction, committed at its end."""
-        with self._explained(), self._databases.engine(self._database).begin() as connection:
+    def transaction(self, *, timeout: float | None = None) -> Iterator[Connection]:
+        """A transaction, committed at its end; no statement of it waits for others longer than `timeout` seconds."""
+        engine = self._databases.engine(self._database)
+        with (
+            self._explained(),
+            engine.connect().execution_options(**ANY_TEXT) as connection,
+            begun(connection, timeout=timeout),
+        ):
             yield connection
 
     @contextmanager

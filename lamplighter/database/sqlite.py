@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.dialects import registry
@@ -9,7 +10,9 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.engine.characteristics import ConnectionCharacteristic
 
+from lamplighter.database.odd_values import any_text
 from lamplighter.errors import ForkError
+from lamplighter.support.clock import ceil_ms
 
 DRIVER = "sqlite+lamplighter"
 BUSY_TIMEOUT = 30  # seconds that a writer waits for another
@@ -20,8 +23,18 @@ READ_ONLY = {"sqlite_begin": "DEFERRED"}
 FOREIGN_KEYS_OFF = {"sqlite_foreign_keys": "OFF"}
 
 
+# Text that is not UTF-8 is read as well, and does not stop the rows beside it.
+ANY_TEXT = {"sqlite_text": "ANY"}
+
+NOT_KNOWN = (-1, -1)  # which file is open
+
+
+class FileMovedError(sqlite3.OperationalError):
+    """The file of a connection was moved, replaced or removed: who opens its path next finds another, or none."""
+
+
 class SqliteConnection(sqlite3.Connection):
-    """A connection that knows how its transactions begin: as a statement, or not at all.
+    """A connection that knows how its transactions begin, as a statement or not at all, and which file it has open.
 
     A transaction that reads first and writes then can't wait for another writer: it fails with "database is locked".
     One that begins as a writer waits its turn.
@@ -30,6 +43,45 @@ class SqliteConnection(sqlite3.Connection):
     WRITER = "BEGIN IMMEDIATE"
 
     begin = WRITER
+
+    def __init__(self, database: str, *arguments: Any, **options: Any) -> None:
+        self._path = None if database == ":memory:" else Path(database)
+        before = self._at_path()
+        super().__init__(database, *arguments, **options)
+        # Where the file was made or replaced meanwhile, nobody can say which one is open.
+        self._file = before if before == self._at_path() else NOT_KNOWN
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether another file than the open one stands at the path, or none; it costs one `stat`.
+
+        SQLite writes into an open file whatever became of its name, and where that is gone, the file is gone with its
+        last user. No new file has the number of one that is open.
+        """
+        return self._path is not None and self._file != self._at_path()
+
+    def commit(self) -> None:
+        """End a transaction, or the one that a statement was by itself.
+
+        Raises:
+            FileMovedError: the file is not that of the path any more. Looked at behind the commit: what was written
+                before the file was moved went with it, and nothing is told as kept that was written later.
+        """
+        super().commit()
+        if self.has_moved:
+            raise FileMovedError(
+                f"The SQLite file {self._path} was moved, replaced or removed while it was in use; what was written "
+                "into the former file is not in the present one."
+            )
+
+    def _at_path(self) -> tuple[int, int] | None:
+        if self._path is None:
+            return None
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
 
 class ParentsConnection(sqlite3.Connection):
@@ -86,6 +138,42 @@ class ForeignKeys(ConnectionCharacteristic):
         return "ON" if dbapi_conn.execute("PRAGMA foreign_keys").fetchone()[0] else "OFF"
 
 
+class BusyTimeout(ConnectionCharacteristic):
+    """The execution option `sqlite_busy_timeout`: how many seconds a writer waits, until the pool has it back."""
+
+    transactional = False
+
+    def set_characteristic(self, dialect: Dialect, dbapi_conn: Any, value: float) -> None:
+        """Wait so long."""
+        dbapi_conn.execute(f"PRAGMA busy_timeout = {ceil_ms(value)}")
+
+    def reset_characteristic(self, dialect: Dialect, dbapi_conn: Any) -> None:
+        """Wait as long as all do."""
+        self.set_characteristic(dialect, dbapi_conn, BUSY_TIMEOUT)
+
+    def get_characteristic(self, dialect: Dialect, dbapi_conn: Any) -> float:
+        """How long it waits."""
+        return float(dbapi_conn.execute("PRAGMA busy_timeout").fetchone()[0]) / 1000
+
+
+class TextFactory(ConnectionCharacteristic):
+    """The execution option `sqlite_text`: ANY, until the pool has the connection back."""
+
+    transactional = False
+
+    def set_characteristic(self, dialect: Dialect, dbapi_conn: Any, value: str) -> None:
+        """Read text of any bytes, or none but UTF-8."""
+        dbapi_conn.text_factory = any_text if value == "ANY" else str
+
+    def reset_characteristic(self, dialect: Dialect, dbapi_conn: Any) -> None:
+        """Read UTF-8."""
+        dbapi_conn.text_factory = str
+
+    def get_characteristic(self, dialect: Dialect, dbapi_conn: Any) -> str:
+        """Which text is read, ANY or UTF-8."""
+        return "ANY" if dbapi_conn.text_factory is any_text else "UTF-8"
+
+
 class SqliteDialect(SQLiteDialect_pysqlite):
     """Says BEGIN itself, in place of the driver.
 
@@ -94,7 +182,12 @@ class SqliteDialect(SQLiteDialect_pysqlite):
 
     supports_statement_cache = True
     connection_characteristics = SQLiteDialect_pysqlite.connection_characteristics.union(
-        {"sqlite_begin": Begin(), "sqlite_foreign_keys": ForeignKeys()}
+        {
+            "sqlite_begin": Begin(),
+            "sqlite_busy_timeout": BusyTimeout(),
+            "sqlite_foreign_keys": ForeignKeys(),
+            "sqlite_text": TextFactory(),
+        }
     )
 
     def do_begin(self, dbapi_connection: Any) -> None:
@@ -102,6 +195,10 @@ class SqliteDialect(SQLiteDialect_pysqlite):
         connection = dbapi_connection.driver_connection
         if connection.begin:
             connection.execute(connection.begin)
+
+    def is_disconnect(self, e: Any, connection: Any, cursor: Any) -> bool:
+        """Whether a connection is of no more use."""
+        return isinstance(e, FileMovedError) or super().is_disconnect(e, connection, cursor)
 
     def get_isolation_level_values(self, dbapi_conn: Any) -> Sequence[Any]:
         """What `isolation_level` may be."""

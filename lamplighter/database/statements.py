@@ -1,13 +1,15 @@
 """Single statements, each of which is a transaction by itself."""
 
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 
 from lamplighter.contracts import Databases
-from lamplighter.database.pool import FilePool
+from lamplighter.database.pool import FilePool, has_moved
 from lamplighter.support.immortal import keep_for_ever
 
 # Those that are told so without a round trip.
@@ -40,9 +42,9 @@ class Statements:
         if engine.dialect.name not in AUTOCOMMITTING:
             return engine.begin()
         if threading.get_ident() != threading.main_thread().ident:
-            return _open(engine)
+            return _opened(engine)
         kept = self._kept
-        if kept is None or kept.engine is not engine or kept.is_over:
+        if kept is None or kept.engine is not engine or kept.is_over or kept.has_moved:
             self.close()
             kept = self._kept = Kept(engine)
         return kept
@@ -77,6 +79,12 @@ class Kept:
         self._is_used = False
         self._has_to_go = False
         self._connection = _open(engine)
+        self._driver_connection = self._connection.connection.driver_connection
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether it is to a file that is not at its path any more."""
+        return has_moved(self._driver_connection)
 
     def __enter__(self) -> Connection:
         self._is_used = True
@@ -89,11 +97,19 @@ class Kept:
     ) -> None:
         try:
             if error is None:
-                self._connection.commit()  # the statement is; this ends the transaction that SQLAlchemy sees
+                self._commit()
             else:
                 self.close()
         finally:
             self._is_used = False
+
+    def _commit(self) -> None:
+        """Each statement is committed; this ends the transaction that SQLAlchemy sees, and looks after a file."""
+        try:
+            self._connection.commit()
+        except DBAPIError:
+            self.close()
+            raise
 
     def let_go(self) -> None:
         """Close the connection to a file, unless it is in use; it is opened again when it is needed."""
@@ -109,6 +125,7 @@ class Kept:
             self._has_to_go = False
             self._connection.close()
             self._connection = _open(self.engine)
+            self._driver_connection = self._connection.connection.driver_connection
 
     def close(self) -> None:
         """Give it back to the pool, which looks whether it still works."""
@@ -118,3 +135,10 @@ class Kept:
 
 def _open(engine: Engine) -> Connection:
     return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+
+@contextmanager
+def _opened(engine: Engine) -> Iterator[Connection]:
+    with _open(engine) as connection:
+        yield connection
+        connection.commit()

@@ -134,7 +134,9 @@ class Delays:
     def cancel(self, id: str) -> int:
         """Delete rows; what waits in a topic can't be taken back."""
         table = self.rows()
-        return table.cancel(id, self.holding.now()) if table is not None else 0
+        if table is None:
+            return 0
+        return table.cancel(id, self.holding.now(), timeout=self._settings.dispatch_timeout)
 
     def copies(self, changed: Callable[[], object]) -> Copies:
         """What lets retries travel; `changed` is called when a report has come, from any thread."""

@@ -24,12 +24,13 @@ log = logging.getLogger(__name__)
 DAY = 86_400.0
 ASK_AGAIN = 60.0  # seconds until brokers that did not tell their time are asked again
 ASK = 2.0  # seconds that their answer is waited for
+LEAST = 0.1  # seconds that a database has, however long they took for it
 
 
 class Rows(Protocol):
     """The table of long delays, as far as jobs are put into it."""
 
-    def put(self, message: Message, queue: str, due: float) -> str: ...
+    def put(self, message: Message, queue: str, due: float, *, timeout: float) -> str: ...
 
 
 class Holding:
@@ -81,17 +82,20 @@ class Holding:
         return delay > self._settings.delay_short and self._settings.delay_store == "database"
 
     def put(self, message: Message, queue: str, delay: float) -> None:
-        """Write it as a row, which is committed when this returns.
+        """Write it as a row, which is committed when this returns, within `dispatch_timeout`.
 
         Raises:
-            QueueError: no topic can have the queue's name, so that it could never be moved there.
+            QueueError: no topic can have the queue's name, so that it could never be moved there; or others have
+                locked the table for so long.
             Unavailable: the database does not answer.
             MigrationError: the table is not there.
         """
         if NO_TOPIC.search(queue):
             raise QueueError(f"No topic is called {queue!r}. {TOPIC_NAMES}")
+        until = time.monotonic() + self._settings.dispatch_timeout
         self._ask_unless_fresh()
-        self._rows().put(message, queue, self._clock.latest() + delay)
+        timeout = max(LEAST, until - time.monotonic())
+        self._rows().put(message, queue, self._clock.latest() + delay, timeout=timeout)
 
     def record(self, message: Message, queue: str, delay: float) -> tuple[str, Message]:
         """The delay topic for its first wait, and the message to produce there.

@@ -32,6 +32,8 @@ class Row(Protocol):
     def queue(self) -> str: ...
     @property
     def due(self) -> float: ...
+    @property
+    def fault(self) -> str: ...
 
 
 class Rows(Protocol):
@@ -128,7 +130,8 @@ class Counting:
         for position, delayed in self._waiting.all():
             yield _held(position, delayed)
         for row in self._held_rows(most):
-            yield HeldJob(row.id, row.job_id, row.name, row.queue, row.due, can_cancel=True)
+            name = f"{row.name} (can't be moved: {row.fault})" if row.fault else row.name
+            yield HeldJob(row.id, row.job_id, name, row.queue, row.due, can_cancel=True)
 
     def _held_rows(self, most: int) -> Iterable[Row]:
         try:

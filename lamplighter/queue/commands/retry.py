@@ -120,6 +120,10 @@ class RetryCommand(Command):
         return max(code, int(bool(left)))
 
     def _pushes(self, job: FailedJob) -> bool:
+        if job.fault:
+            self.output.two_column(job.id, "FAIL", style="red")
+            self.output.error(f"The failed job [{job.id}] can't be retried: {job.fault}. Mend its row, or forget it.")
+            return False
         try:
             self._push(job)
         except (ConfigError, QueueError) as error:  # its connection may be gone from the configuration by now

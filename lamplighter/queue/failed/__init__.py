@@ -62,13 +62,18 @@ class FailedRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedJob(FailedRecord):
-    """A failed job with its message; `payload`, `key` and `headers` are the message's own bytes."""
+    """A failed job with its message; `payload`, `key` and `headers` are the message's own bytes.
+
+    Attributes:
+        fault: why it can't be retried, where others have changed what is kept of it.
+    """
 
     name: str
     payload: bytes
     key: bytes | None
     headers: Headers
     exception: str
+    fault: str = ""
 
     def without_message(self) -> FailedRecord:
         """Its record alone, which takes little memory."""

@@ -25,10 +25,12 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from lamplighter.contracts import Databases
-from lamplighter.database.rows import Rows, dump_headers, load_headers
+from lamplighter.database.odd_values import AsStored, has_id
+from lamplighter.database.rows import Rows, dump_headers
 from lamplighter.queue.failed import CHUNK, EVERY, PAGE, FailedJob, FailedJobs, FailedRecord, Failure, Wanted, parts
 from lamplighter.queue.failed.attempts import without_attempts
-from lamplighter.queue.failed.naming import chosen_id, name_of
+from lamplighter.queue.failed.naming import chosen_id
+from lamplighter.queue.failed.row import message_of, payload_of, record_of
 from lamplighter.queue.failed.text import as_text
 from lamplighter.queue.failed.trace import format_trace
 
@@ -43,9 +45,9 @@ class RowVersion(NamedTuple):
     """
 
     number: int
-    uuid: str
-    origin: str | None
-    failed_at: datetime
+    uuid: Any  # these as they are stored
+    origin: Any
+    failed_at: Any
 
 
 class DatabaseFailedJobs(FailedJobs):
@@ -123,14 +125,21 @@ class DatabaseFailedJobs(FailedJobs):
             page = self._rows.read(query.where(columns.id < page[-1]["id"]))
 
     def _named(self, ids: Sequence[str]) -> Iterator[FailedRecord]:
-        for part in parts(dict.fromkeys(ids), CHUNK):
-            found = {record.id: record for record in self._with_ids(part)}
-            yield from (found[id] for id in part if id in found)
+        for part in parts(list(dict.fromkeys(ids)), CHUNK):
+            found = self._with_ids(part)
+            yield from {found[id].version: found[id] for id in part if id in found}.values()
 
-    def _with_ids(self, ids: Sequence[str]) -> list[FailedRecord]:
-        column = self._table.c.id if self.has_numbers else self._table.c.uuid
-        keys = [int(id) for id in ids if A_NUMBER.fullmatch(id)] if self.has_numbers else list(ids)
-        return [self._record(row) for row in self._rows.read(self._brief().where(column.in_(keys)))] if keys else []
+    def _with_ids(self, ids: Sequence[str]) -> dict[Any, FailedRecord]:
+        """Records by their ids, and by what is stored as such."""
+        columns = self._table.c
+        clause = has_id(columns.uuid, ids, is_sqlite=self._rows.is_sqlite)
+        if self.has_numbers:
+            clause = columns.id.in_([int(id) for id in ids if A_NUMBER.fullmatch(id)])
+        found: dict[Any, FailedRecord] = {}
+        for row in self._rows.read(self._brief().where(clause)):
+            record = self._record(row)
+            found |= {record.id: record} if self.has_numbers else {row["uuid"]: record, record.id: record}
+        return found
 
     def _brief(self) -> Select[Any]:
         """A row without its message."""
@@ -181,25 +190,11 @@ class DatabaseFailedJobs(FailedJobs):
         return FailedRecord(**self._told(row))
 
     def _job(self, row: Any) -> FailedJob:
-        payload = _payload(row)
-        return FailedJob(
-            **self._told(row),
-            name=name_of(payload),
-            payload=payload,
-            key=row["key"],
-            headers=load_headers(row["headers"]),
-            exception=row["exception"],
-        )
+        return FailedJob(**self._told(row), **message_of(row))
 
     def _told(self, row: Any) -> dict[str, Any]:
-        return {
-            "id": str(row["id"]) if self.has_numbers else row["uuid"],
-            "connection": row["connection"],
-            "queue": row["queue"],
-            "origin": row["origin"],
-            "failed_at": row["failed_at"].replace(tzinfo=UTC),
-            "version": _version(row),
-        }
+        told = {**record_of(row), "version": _version(row)}
+        return {**told, "id": str(row["id"])} if self.has_numbers else told
 
 
 def _table(name: str) -> Table:
@@ -208,22 +203,25 @@ def _table(name: str) -> Table:
         name,
         MetaData(),
         Column("id", BigInteger, primary_key=True),
-        Column("uuid", String(255), unique=True),
-        Column("connection", String(255)),
-        Column("queue", String(255)),
-        Column("payload", Text),
-        Column("exception", Text),
-        Column("failed_at", DateTime),
-        Column("key", LargeBinary),
-        Column("headers", Text),
-        Column("origin", String(512)),
-        Column("payload_bytes", LargeBinary),
+        Column("uuid", AsStored(String(255)), unique=True),
+        Column("connection", AsStored(String(255))),
+        Column("queue", AsStored(String(255))),
+        Column("payload", AsStored(Text())),
+        Column("exception", AsStored(Text())),
+        Column("failed_at", AsStored(DateTime())),
+        Column("key", AsStored(LargeBinary())),
+        Column("headers", AsStored(Text())),
+        Column("origin", AsStored(String(512))),
+        Column("payload_bytes", AsStored(LargeBinary())),
     )
 
 
 def _is_of(row: Any, failure: Failure) -> bool:
     """Whether a row is of this very message."""
-    return (row["connection"], row["queue"], row["origin"], row["key"], without_attempts(_payload(row))) == (
+    payload = payload_of(row)
+    if payload is None:
+        return False
+    return (row["connection"], row["queue"], row["origin"], row["key"], without_attempts(payload)) == (
         failure.connection,
         failure.queue,
         failure.origin,
@@ -234,9 +232,3 @@ def _is_of(row: Any, failure: Failure) -> bool:
 
 def _version(row: Any) -> RowVersion:
     return RowVersion(row["id"], row["uuid"], row["origin"], row["failed_at"])
-
-
-def _payload(row: Any) -> bytes:
-    kept: bytes | None = row["payload_bytes"]
-    text: str = row["payload"]
-    return text.encode("utf-8") if kept is None else kept

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from lamplighter.contracts import Message
 from lamplighter.errors import BrokerUnavailable, LamplighterError, MessageTooLarge, QueueError, Unavailable
 from lamplighter.kafka.delays.clock import BrokerClock
-from lamplighter.kafka.delays.rows.table import LEASE, DelayedJob, DelayedJobs
+from lamplighter.kafka.delays.rows.delayed_job import DelayedJob
+from lamplighter.kafka.delays.rows.table import LEASE, DelayedJobs
 from lamplighter.kafka.producing.partitioner import Partitioner
 from lamplighter.queue.failed.trace import one_line
 
@@ -75,6 +76,8 @@ class RowMover(threading.Thread):
         self._stopping = threading.Event()
         self._leave_by = float("inf")
         self._told = ""
+        self._told_of: set[str] = set()  # ids of rows that can't be read
+        self._look_for_odd_at = 0.0
 
     def ask_to_stop(self, *, timeout: float) -> None:
         """End behind what is being moved."""
@@ -122,10 +125,17 @@ class RowMover(threading.Thread):
     def _move(self, table: DelayedJobs) -> float:
         """Move one lease; seconds until the next look."""
         lease, jobs = table.claim(self._clock.now(), most=MOST)
-        for queue, run in groupby(sorted(jobs, key=_queue), key=_queue):
+        odd = [job for job in jobs if job.fault]
+        if odd:
+            self._tell_odd(odd)
+            table.set_aside(lease, [job.key for job in odd])
+        for queue, run in groupby(sorted((job for job in jobs if not job.fault), key=_queue), key=_queue):
             self._move_to(queue, list(run), table, lease)
         if len(jobs) == MOST:
             return 0.0
+        if time.monotonic() >= self._look_for_odd_at:
+            self._look_for_odd_at = time.monotonic() + LOOK_EVERY
+            self._tell_odd(table.without_time(most=MOST))
         due = table.next_due(self._clock.now())
         if due is None:
             return self._look_every
@@ -137,13 +147,13 @@ class RowMover(threading.Thread):
         for job in [job for job in jobs if len(jobs) > 1 and isinstance(refused.get(job.id), MessageTooLarge)]:
             del refused[job.id]
             refused.update(self._send(queue, [job]))
-        table.forget(lease, [job.id for job in jobs if job.id not in refused])
+        table.forget(lease, [job.key for job in jobs if job.id not in refused])
         for error in refused.values():
             if isinstance(error, Unavailable):
                 table.give_back(lease)
                 raise error
         if refused:
-            table.set_aside(lease, list(refused))
+            table.set_aside(lease, [job.key for job in jobs if job.id in refused])
             log.error(
                 "delayed jobs can't be moved; they stay in the table, and are tried again",
                 extra={"queue": queue, "jobs": len(refused), "reason": str(next(iter(refused.values())))},
@@ -160,6 +170,8 @@ class RowMover(threading.Thread):
                     sender.send_soon(queue, job.message, self._partitioner(queue, job.message), _report(told, job.id))
             except MessageTooLarge as too_large:
                 told[job.id] = too_large
+            except (TypeError, ValueError, OverflowError) as its_own:  # a client refuses to write what it holds
+                told[job.id] = QueueError(f"The job of the row {job.id} can't be written: {one_line(its_own)}")
             except QueueError as met:
                 error = met  # the others would meet it, too
             if error is not None:
@@ -170,6 +182,17 @@ class RowMover(threading.Thread):
         late = BrokerUnavailable(f"The brokers acknowledged nothing within {PATIENCE:g} s.")
         outcomes = {job.id: told.get(job.id, late) for job in jobs}
         return {id: error for id, error in outcomes.items() if error is not None}
+
+    def _tell_odd(self, jobs: Sequence[DelayedJob]) -> None:
+        """Tell of each row once that nobody can move."""
+        for job in jobs:
+            if job.id not in self._told_of:
+                self._told_of.add(job.id)
+                log.error(
+                    "a row of the delayed jobs can't be moved; it stays: mend it in the table, or cancel it with "
+                    "queue:cancel",
+                    extra={"id": job.id, "queue": job.queue, "reason": job.fault},
+                )
 
     def _tell(self, error: Exception) -> None:
         reason = one_line(error)

@@ -59,7 +59,7 @@ def test_a_row_is_due_by_a_time_that_the_brokers_have_not_passed() -> None:
     clock.learn(sent + 1_000_000, sent - 0.2)
 
     class Kept:
-        def put(self, message: Message, queue: str, due_at: float) -> str:
+        def put(self, message: Message, queue: str, due_at: float, *, timeout: float) -> str:
             due.append(due_at)
             return ""
 

@@ -1,10 +1,12 @@
 """The table of long delays, on SQLite, and on the servers that are there."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from lamplighter.config import Repository
 from lamplighter.contracts import Message
@@ -209,6 +211,44 @@ def test_a_job_that_locks_its_own_row_out_is_told_what_to_do(databases: Database
             table.put(job(), "orders", NOW)
 
     assert not SqlAlchemyErrors().is_deadlock(told.value)
+
+
+@pytest.mark.parametrize("act", ["put", "cancel"])
+def test_a_user_waits_for_the_locks_of_others_as_long_as_is_said(
+    databases: DatabaseManager, table: DelayedJobs, act: str
+) -> None:
+    calls: dict[str, Callable[[], object]] = {
+        "put": lambda: table.put(job(), "orders", NOW, timeout=0.2),
+        "cancel": lambda: table.cancel("7", NOW, timeout=0.2),
+    }
+    with databases.engine().begin() as other:
+        if other.dialect.name == "postgresql":
+            other.execute(text("LOCK TABLE delayed_jobs IN ACCESS EXCLUSIVE MODE"))
+        elif other.dialect.name != "sqlite":
+            other.execute(text("LOCK TABLES delayed_jobs WRITE"))
+        began = time.monotonic()
+
+        with pytest.raises(QueueError, match=r"locked for \d\.\d s.*may be of another process") as told:
+            calls[act]()
+        took = time.monotonic() - began
+
+    assert 0.2 <= took < 5
+    assert not SqlAlchemyErrors().is_deadlock(told.value)
+
+
+def test_the_next_user_of_a_connection_waits_as_long_as_all_do(databases: DatabaseManager, table: DelayedJobs) -> None:
+    question = {
+        "sqlite": "PRAGMA busy_timeout",
+        "postgresql": "SHOW statement_timeout",
+        "mysql": "SELECT @@innodb_lock_wait_timeout",
+    }
+    with databases.engine().connect() as connection:
+        before = connection.exec_driver_sql(question[connection.dialect.name]).scalar()
+
+    table.put(job(), "orders", NOW, timeout=0.2)
+
+    with databases.engine().connect() as connection:
+        assert connection.exec_driver_sql(question[connection.dialect.name]).scalar() == before
 
 
 def test_a_table_is_looked_for_without_making_a_file(tmp_path: Path, databases: DatabaseManager) -> None:
