@@ -57,14 +57,37 @@ class EmbeddedBroker:
         with self.alone(wait=START_TIMEOUT):
             # A user first: from now on the broker that is found doesn't end.
             self._attach()
-            running = self._found(until) or self._start(until)
+            running = self.found(until) or self._start(until)
             if readers is not None:
                 self.folder.tell(readers)
             return running.address
 
     def running(self) -> Running | None:
-        """The broker's process, if there is one."""
+        """The broker's process, if there is one, and its file tells of it."""
         return self.folder.running()
+
+    def found(self, until: float) -> Running | None:
+        """The broker that lives; its place is never taken, since it may hold jobs. Only for who is `alone`.
+
+        Args:
+            until: how long, by the monotonic clock, to wait for one whose file was deleted, or that does not answer.
+
+        Raises:
+            BrokerUnavailable: it lives, and can't be reached.
+        """
+        while True:
+            running = self.folder.running()
+            if running is None and not self.folder.lives():
+                return None
+            if running is not None and running.answers():
+                return running
+            if time.monotonic() >= until:
+                raise self._unavailable(
+                    f"lives, and has not written its file {self.folder.path}/embedded-broker.json anew"
+                    if running is None
+                    else f"lives as process {running.pid}, and does not answer at {running.address}"
+                )
+            time.sleep(LOOK)
 
     @contextmanager
     def alone(self, *, wait: float) -> Iterator[None]:
@@ -115,16 +138,6 @@ class EmbeddedBroker:
         if self._leased_by != os.getpid():
             self._lease = weakref.finalize(self, _let_go, self.folder.lease(), os.getpid())
             self._leased_by = os.getpid()
-
-    def _found(self, until: float) -> Running | None:
-        """The broker that lives; its place is never taken, since it may hold jobs."""
-        while (running := self.folder.running()) is not None:
-            if running.answers():
-                return running
-            if time.monotonic() >= until:
-                raise self._unavailable(f"lives as process {running.pid}, and does not answer at {running.address}")
-            time.sleep(LOOK)
-        return None
 
     def _start(self, until: float) -> Running:
         self.tell_loss()
