@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from lamplighter.errors import QueueError
-from lamplighter.support.files import replacing
+from lamplighter.support.files import read_file, replacing
 
 log = logging.getLogger(__name__)
 
@@ -103,11 +103,15 @@ def read_health(folder: Path) -> list[Health]:
 
 def _read(file: Path) -> Health | None:
     try:
-        text = file.read_bytes()
+        text = read_file(file)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise QueueError(f"{file} can't be read: {error.strerror}. Ask as the user that the workers run as.") from error
+        is_refused = isinstance(error, PermissionError)
+        advice = (
+            "Ask as the user that the workers run as." if is_refused else "Remove it, if no worker has put it there."
+        )
+        raise QueueError(f"{file} can't be read: {error.strerror}. {advice}") from error
     try:
         fields = json.loads(text)
         process = psutil.Process(int(fields["pid"]))
