@@ -49,7 +49,7 @@ class KafkaConnections:
         self._config = config
         self._merge = merge
         self._embedded = embedded
-        self._where = BrokerAddress(lambda: embedded.address(self._readers()), self._has_ended)
+        self._where = BrokerAddress(lambda: embedded.address(self._readers()), embedded.folder.is_gone)
         self._clock = clock
         self._databases = databases
 
@@ -77,7 +77,7 @@ class KafkaConnections:
             address=lambda: self._address(settings),
             partitioner=self._partitioner(settings),
             where=self._where if settings.is_embedded else None,
-            is_gone=self._has_ended if settings.is_embedded else lambda address: False,
+            is_gone=self._embedded.folder.is_gone if settings.is_embedded else lambda address: False,
             clock=self._clock,
             databases=self._databases if self._config.get("database.connections") else None,
             instance_ids=self._app.path("storage/framework/movers"),
@@ -160,10 +160,6 @@ class KafkaConnections:
             # Commands work from any folder; librdkafka would look in the current one.
             settings = replace(settings, ssl_ca_location=str(self._app.path(certificates)))
         return settings
-
-    def _has_ended(self, address: str) -> bool:
-        running = self._embedded.running()
-        return running is None or running.address != address
 
     def _address(self, settings: KafkaSettings) -> str | None:
         return self._embedded.address(self._readers()) if settings.is_embedded else None

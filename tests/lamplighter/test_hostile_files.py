@@ -196,10 +196,13 @@ ourselves = {"pid": os.getpid(), "started": started_at(psutil.Process())}
 @hostile(
     st.one_of(
         any_bytes,
-        fields(sure={"pid": scalars, "started": scalars, "connection": scalars, "queues": values, "beats": values}),
-        st.tuples(scalars, values, st.fixed_dictionaries({"worker": scalars, "polling": scalars})).map(
-            lambda one: as_json({**ourselves, "connection": one[0], "queues": one[1], "beats": one[2]})
-        ),
+        fields(sure={"pid": scalars, "started": scalars, "connection": scalars, "queues": values, "ticks": values}),
+        st.tuples(
+            scalars,
+            values,
+            st.sampled_from(["beats", "ticks"]),
+            st.fixed_dictionaries({"worker": scalars, "polling": scalars}),
+        ).map(lambda one: as_json({**ourselves, "connection": one[0], "queues": one[1], one[2]: one[3]})),
     )
 )
 def test_a_heartbeat_is_read_or_removed(folder: Path, content: bytes) -> None:

@@ -17,7 +17,7 @@ from lamplighter.cache.serialization import as_number, dump, load
 from lamplighter.contracts import Reach
 from lamplighter.errors import CacheUnavailable
 from lamplighter.support.filelock import FileLock
-from lamplighter.support.files import replacing
+from lamplighter.support.files import read_file, replacing
 
 FOREVER = 9_999_999_999  # Laravel's ten digits for a value without an end
 DIGITS = 10
@@ -94,7 +94,7 @@ class FileStore:
         with self._using():
             try:
                 # Bytes: reading as text would turn a carriage return into something else.
-                data = self._path(key).read_bytes()
+                data = read_file(self._path(key))
             except FileNotFoundError:
                 return None, FOREVER
         try:

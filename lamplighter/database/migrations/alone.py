@@ -102,7 +102,8 @@ def _file(path: Path) -> Iterator[Try]:
 
     def take() -> bool:
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            # A pipe that somebody has put there would be waited for until somebody writes into it.
+            handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
             if _has(handle, path):
                 taken.append(handle)
                 return True

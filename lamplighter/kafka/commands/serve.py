@@ -1,8 +1,11 @@
 """`kafka:serve`: runs the embedded broker in the foreground."""
 
+import time
+
 from lamplighter.console.command import Command
 from lamplighter.errors import ConsoleError
 from lamplighter.kafka.embedded.broker import NOTICE, START_TIMEOUT, EmbeddedBroker
+from lamplighter.kafka.embedded.folder import BrokerFolder
 from lamplighter.kafka.embedded.serve import ServedBroker, end_by_signals
 from lamplighter.kafka.embedded.watch import Watch
 
@@ -20,20 +23,22 @@ class ServeCommand(Command):
         """Serve until Ctrl-C."""
         self._broker.refuse_production()
         ended = end_by_signals()
-        served = self._start()
+        folder, served = self._start()
         self.output.info(NOTICE)
         self.output.info(f"It serves at {served.address}; Ctrl-C ends it.")
-        reason = Watch(self._broker.folder, served, linger=None, say=self.output.info).run(ended)
+        reason = Watch(folder, served, linger=None, say=self.output.info).run(ended)
         self.output.info(f"The embedded broker has ended: {reason}.")
 
-    def _start(self) -> ServedBroker:
+    def _start(self) -> tuple[BrokerFolder, ServedBroker]:
+        until = time.monotonic() + START_TIMEOUT
         with self._broker.alone(wait=START_TIMEOUT):
-            running = self._broker.running()
+            running = self._broker.found(until)
             if running is None:
                 self._broker.tell_loss()
-                served = ServedBroker(self._broker.folder)
-                if self._broker.folder.begin(served.address):
-                    return served
+                folder = BrokerFolder.followed(self._broker.folder.path)
+                served = ServedBroker(folder)
+                if folder.begin(served.address):
+                    return folder, served
                 running = self._broker.running()
         if running is None:
             raise ConsoleError("Another embedded broker came up meanwhile, and has ended. Try again.")

@@ -70,7 +70,8 @@ def take_instance_id(folder: Path, group: str) -> HeldInstanceId | None:
 
 def _taken(path: Path) -> HeldInstanceId | None:
     """The id in a file; None where another process holds it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    # A pipe that somebody has put there is taken for one that another holds, and not waited for.
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return HeldInstanceId(handle)

@@ -57,14 +57,37 @@ class EmbeddedBroker:
         with self.alone(wait=START_TIMEOUT):
             # A user first: from now on the broker that is found doesn't end.
             self._attach()
-            running = self._found(until) or self._start(until)
+            running = self.found(until) or self._start(until)
             if readers is not None:
                 self.folder.tell(readers)
             return running.address
 
     def running(self) -> Running | None:
-        """The broker's process, if there is one."""
+        """The broker's process, if there is one, and its file tells of it."""
         return self.folder.running()
+
+    def found(self, until: float) -> Running | None:
+        """The broker that lives; its place is never taken, since it may hold jobs. Only for who is `alone`.
+
+        Args:
+            until: how long, by the monotonic clock, to wait for one whose file was deleted, or that does not answer.
+
+        Raises:
+            BrokerUnavailable: it lives, and can't be reached.
+        """
+        while True:
+            running = self.folder.running()
+            if running is None and not self.folder.lives():
+                return None
+            if running is not None and running.answers():
+                return running
+            if time.monotonic() >= until:
+                raise self._unavailable(
+                    f"lives, and has not written its file {self.folder.path}/embedded-broker.json anew"
+                    if running is None
+                    else f"lives as process {running.pid}, and does not answer at {running.address}"
+                )
+            time.sleep(LOOK)
 
     @contextmanager
     def alone(self, *, wait: float) -> Iterator[None]:
@@ -116,16 +139,6 @@ class EmbeddedBroker:
             self._lease = weakref.finalize(self, _let_go, self.folder.lease(), os.getpid())
             self._leased_by = os.getpid()
 
-    def _found(self, until: float) -> Running | None:
-        """The broker that lives; its place is never taken, since it may hold jobs."""
-        while (running := self.folder.running()) is not None:
-            if running.answers():
-                return running
-            if time.monotonic() >= until:
-                raise self._unavailable(f"lives as process {running.pid}, and does not answer at {running.address}")
-            time.sleep(LOOK)
-        return None
-
     def _start(self, until: float) -> Running:
         self.tell_loss()
         self._launch(until - time.monotonic())
@@ -146,7 +159,7 @@ class EmbeddedBroker:
         command = [sys.executable, "-P", "-m", "lamplighter.kafka.embedded.serve"]
         log_file = self.folder.log
         is_full = log_file.exists() and log_file.stat().st_size > MOST_LOG
-        with log_file.open("w" if is_full else "a") as output:
+        with open(log_file, "w" if is_full else "a", opener=_open_at_once) as output:
             try:
                 # A session of its own: Ctrl-C in the terminal that started it must not reach the broker. Its output
                 # goes to its log: whoever reads ours would otherwise wait for its end.
@@ -168,6 +181,11 @@ class EmbeddedBroker:
 
     def _unavailable(self, what: str) -> BrokerUnavailable:
         return BrokerUnavailable(f"The embedded broker {what}; its log is {self.folder.log}.")
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe that somebody has put there is refused, and not waited for."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def _let_go(descriptor: int, pid: int) -> None:

@@ -10,9 +10,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lamplighter.kafka.embedded.lock import is_held, is_open_at, locked, take
+from lamplighter.kafka.embedded.life import Life
+from lamplighter.kafka.embedded.lock import is_held, is_open_at, let_go, locked, take
 from lamplighter.kafka.embedded.topics import TopicReaders, decode, merged
-from lamplighter.support.files import replacing
+from lamplighter.support.files import read_file, replacing
 
 PUBLISH_WAIT = 5.0  # seconds for the lock under which a broker's address is written
 
@@ -51,6 +52,7 @@ class BrokerFolder:
     """Where the broker is, who uses it, and the lock under which both are settled.
 
     The broker holds its file as long as it lives, and a user its lease: what is held by nobody is of one that is gone.
+    Where the broker's file was deleted, `Life` still tells that it lives.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,7 +64,17 @@ class BrokerFolder:
         self._users = path / "embedded-users"
         self._readers = path / "embedded-readers"
         self._unread = path / "embedded-unread.json"
+        self._life = Life(path)
         self._published: int | None = None
+
+    @classmethod
+    def followed(cls, path: Path) -> "BrokerFolder":
+        """The folder for a process that does nothing but serve it: also where `storage` is moved later.
+
+        Changes the current directory, which moves with it.
+        """
+        os.chdir(path.parent)
+        return cls(Path(path.name))
 
     def alone(self, *, wait: float) -> AbstractContextManager[None]:
         """Hold the lock under which a broker is found, started, used and ended.
@@ -74,8 +86,29 @@ class BrokerFolder:
         return locked(self._lock, wait=wait)
 
     def running(self) -> Running | None:
-        """The broker that can be found here; None where there is none, or it has ended."""
+        """The broker that can be found here; None where there is none, it has ended, or its file was deleted.
+
+        Raises:
+            OSError: the folder can't be looked at.
+        """
         return self._told() if is_held(self._file) else None
+
+    def lives(self) -> bool:
+        """Whether a broker lives, be its file deleted or replaced by another.
+
+        Raises:
+            OSError: the folder can't be looked at.
+        """
+        return is_held(self._file) or self._life.is_seen()
+
+    def is_gone(self, address: str) -> bool:
+        """Whether the broker at an address has ended; one that can't be found at the moment has not."""
+        try:
+            running = self.running()
+            return running.address != address if running is not None else not self.lives()
+        except OSError:
+            # Nobody can tell by the files: as where a link or a file has come into the place of a folder.
+            return not Running(0, address).answers()
 
     # a user ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -107,7 +140,7 @@ class BrokerFolder:
     def unread(self) -> dict[str, int]:
         """By topic, how many records nobody had read when the broker, or the last one, counted them."""
         try:
-            told = json.loads(self._unread.read_bytes())
+            told = json.loads(read_file(self._unread))
             return {str(topic): int(count) for topic, count in told.items()}
         except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             return {}
@@ -117,22 +150,37 @@ class BrokerFolder:
     def begin(self, address: str) -> bool:
         """Publish a new broker, and forget what was told to the last one; False where another one lives."""
         with locked(self._publishing, wait=PUBLISH_WAIT):
-            if self.running() is not None:
+            if self.running() is not None or not self._life.begin():
+                self._life.end()
                 return False
             self._unread.unlink(missing_ok=True)
             for path in self._readers.glob("*"):
                 path.unlink(missing_ok=True)
-            self._publish(address)
+            try:
+                self._publish(address)
+            except BaseException:
+                self._life.end()
+                raise
             return True
 
     def publish_again(self, address: str) -> bool:
-        """Tell anew where the broker is, where its file was deleted; False where another one lives."""
+        """Tell anew where the broker is, where its file was deleted; False where another one lives.
+
+        Raises:
+            FileNotFoundError: `storage` was deleted.
+        """
         self.path.mkdir(exist_ok=True)
         with locked(self._publishing, wait=PUBLISH_WAIT):
             if self.running() is not None:
                 return self.is_published()
+            if not self._life.begin():
+                return False
             self._publish(address)
             return True
+
+    def hold(self) -> bool:
+        """Hold anew what tells that this broker lives, where its file was deleted; False where another one lives."""
+        return self._life.begin()
 
     def is_published(self) -> bool:
         """Whether the others still find this broker."""
@@ -143,8 +191,9 @@ class BrokerFolder:
         if self.is_published():
             self._file.unlink(missing_ok=True)
         if self._published is not None:
-            os.close(self._published)
+            let_go(self._published)
             self._published = None
+        self._life.end()
 
     def take_leases(self) -> bool:
         """Whether there was a user since the last look, or is one now; only for who is `alone`.
@@ -163,7 +212,7 @@ class BrokerFolder:
         Raises:
             ValueError: a file says something else.
         """
-        return merged(decode(path.read_bytes()) for path in sorted(self._readers.glob("*.json")))
+        return merged(decode(read_file(path)) for path in sorted(self._readers.glob("*.json")))
 
     def note(self, unread: Mapping[str, int]) -> None:
         """Keep what nobody has read yet, for whoever comes when this broker is gone."""
@@ -187,12 +236,12 @@ class BrokerFolder:
             os.close(descriptor)
             raise
         if self._published is not None:
-            os.close(self._published)
+            let_go(self._published)
         self._published = descriptor
 
     def _told(self) -> Running | None:
         try:
-            fields = json.loads(self._file.read_text(encoding="utf-8"))
+            fields = json.loads(read_file(self._file))
             return Running(int(fields["pid"]), str(fields["address"]))
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return None

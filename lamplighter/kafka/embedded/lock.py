@@ -21,16 +21,40 @@ def locked(path: Path, *, wait: float) -> Iterator[None]:
         OSError: the file can't be opened, as where its folder is gone.
     """
     until = time.monotonic() + wait
-    while (descriptor := _open_locked(path)) is None:
+    while (descriptor := try_open(path, os.O_RDWR | os.O_CREAT)) is None:
         if time.monotonic() >= until:
             raise BrokerUnavailable(f"Another process has held the lock {path} of the embedded broker for {wait:g} s.")
         time.sleep(LOOK)
     try:
         yield
     finally:
-        # A process that was forked meanwhile has the descriptor, too: a close alone would leave it locked there.
+        let_go(descriptor)
+
+
+def let_go(descriptor: int) -> None:
+    """Unlock an open file, and close it."""
+    # A process that was forked meanwhile has the descriptor, too: a close alone would leave it locked there.
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
         os.close(descriptor)
+
+
+def try_open(path: Path, flags: int) -> int | None:
+    """Open a file or folder and lock it, until the descriptor is closed; None where another has it.
+
+    Raises:
+        OSError: it can't be opened, or not be locked.
+    """
+    descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    is_ours = False
+    try:
+        # Of a file that was deleted meanwhile, others lock the one that has come in its place.
+        is_ours = take(descriptor) and is_open_at(path, descriptor)
+        return descriptor if is_ours else None
+    finally:
+        if not is_ours:
+            os.close(descriptor)
 
 
 def take(descriptor: int) -> bool:
@@ -41,14 +65,15 @@ def take(descriptor: int) -> bool:
 def is_held(path: Path) -> bool:
     """Whether somebody holds a file; one that is not there is held by nobody."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        # A pipe that somebody has put there would be waited for until somebody writes into it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         return False
     try:
         # Shared, so that two who ask at the same moment don't see each other.
         return not _flock(descriptor, fcntl.LOCK_SH)
     finally:
-        os.close(descriptor)
+        let_go(descriptor)
 
 
 def is_open_at(path: Path, descriptor: int) -> bool:
@@ -57,18 +82,6 @@ def is_open_at(path: Path, descriptor: int) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
-
-
-def _open_locked(path: Path) -> int | None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    is_ours = False
-    try:
-        # Of a file that was deleted meanwhile, others lock the one that has come in its place.
-        is_ours = take(descriptor) and is_open_at(path, descriptor)
-        return descriptor if is_ours else None
-    finally:
-        if not is_ours:
-            os.close(descriptor)
 
 
 def _flock(descriptor: int, operation: int) -> bool:

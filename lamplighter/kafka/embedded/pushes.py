@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lamplighter.errors import BrokerUnavailable
 from lamplighter.kafka.embedded.lock import locked
-from lamplighter.support.files import replacing
+from lamplighter.support.files import read_file, replacing
 
 LARGE = 65_536  # bytes of a message, from which on all processes know of it
 ARRIVAL = 1.0  # seconds in which what was given a place arrives, or has failed
@@ -58,7 +58,7 @@ class LargePushes:
         # All processes share this clock, and nobody sets it; a later time is from before a restart of the host.
         now = time.monotonic()
         try:
-            told = json.loads(self._file.read_text(encoding="utf-8"))
+            told = json.loads(read_file(self._file))
             return {
                 place: (int(end), int(size), at) for place, (end, size, at) in told.items() if 0 <= now - at < ARRIVAL
             }

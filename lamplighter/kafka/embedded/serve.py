@@ -53,7 +53,7 @@ def end_by_signals() -> threading.Event:
 
 def main() -> None:
     """Leave the process that started us, and serve until nobody needs it."""
-    folder, linger = BrokerFolder(Path(sys.argv[1])), float(sys.argv[2])
+    folder, linger = BrokerFolder.followed(Path(sys.argv[1])), float(sys.argv[2])
     # Nobody's child: who started it has no zombie to reap, and its end is not waited for.
     if os.fork():
         os._exit(0)

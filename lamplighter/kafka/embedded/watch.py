@@ -63,7 +63,7 @@ class Watch:
         self._unread: Mapping[str, int] | None = {}
         self._noted: Mapping[str, int] = {}
         self._was_missing = False
-        self._replaced_at: float | None = None
+        self._missed_at: float | None = None
         self._told_why = False
         self._said: set[str] = set()
 
@@ -84,6 +84,9 @@ class Watch:
 
     def look(self) -> str | None:
         """Why the broker is to end now; nobody finds it any more then. None while it stays."""
+        # Without the lock: whoever finds no file holds it, and waits for a new one.
+        if not self._folder.is_published():
+            return self._is_not_found()
         # Before the lock is taken: whoever comes during the count leaves a lease, and that is seen then.
         self._count()
         may_end = self._may_end()
@@ -91,9 +94,8 @@ class Watch:
         try:
             with self._folder.alone(wait=0):
                 self._looked_at = self._now()
-                if not self._folder.is_published():
-                    return self._is_not_found()
-                self._was_missing, self._replaced_at = False, None
+                self._was_missing, self._missed_at = False, None
+                self._folder.hold()
                 if self._folder.take_leases() or is_connected:
                     self._used_at = self._now()
                     self._told_why = False
@@ -102,10 +104,8 @@ class Watch:
                     return self._end_unused()
                 self._tell_why_it_stays()
                 return None
-        except BrokerUnavailable:
-            return None  # somebody comes at this moment
-        except FileNotFoundError:
-            return self._is_not_found()
+        except (BrokerUnavailable, FileNotFoundError):
+            return None  # somebody comes at this moment, or deletes the folder
 
     def _end_unused(self) -> str:
         self._folder.withdraw()
@@ -134,22 +134,49 @@ class Watch:
     # where its file is gone ────────────────────────────────────────────────────────────────────────────────────────
 
     def _is_not_found(self) -> str | None:
-        """The file was deleted, or the folder, or the whole project, or a successor stands there."""
-        self._looked_at = self._now()
-        if self._folder.running() is None and self._folder.path.parent.is_dir():
-            if not self._was_missing:
-                # Whoever deletes the whole project is done with it by the next look, and not hindered by a new file.
-                self._was_missing = True
-                return None
-            if self._folder.publish_again(self._broker.address):
-                self._say("The file that names its address was deleted; it has been written anew.")
-                return None
-        if self._replaced_at is None:
-            self._replaced_at = self._now()
-        # Those that are connected may still read what it holds; nobody else can.
-        if self._now() - self._replaced_at <= LINGER and self._holds_something() and self._broker.is_connected():
+        """The file was deleted, or the folder, or the whole project, or another broker's file stands there."""
+        if not self._folder.path.parent.is_dir():
+            return self._is_deleted()
+        if self._folder.running() is not None:
+            return self._stands_behind_another()
+        if not self._was_missing:
+            # Whoever deletes the whole project is done with it by the next look, and not hindered by a new file.
+            self._was_missing = True
             return None
-        return "another has taken its place" if self._folder.running() else "its folder was deleted"
+        try:
+            is_back = self._folder.publish_again(self._broker.address)
+        except FileNotFoundError:
+            return self._is_deleted()
+        self._looked_at = self._now()
+        if not is_back:
+            return self._stands_behind_another()
+        self._noted = {}
+        self._say("The file that names its address was deleted; it has been written anew.")
+        return None
+
+    def _is_deleted(self) -> str | None:
+        self._looked_at = self._now()
+        if self._missed_at is None:
+            self._missed_at = self._now()
+        # Those that are connected may still read what it holds; nobody else can.
+        if self._now() - self._missed_at <= LINGER and self._holds_something() and self._broker.is_connected():
+            return None
+        return "its folder was deleted"
+
+    def _stands_behind_another(self) -> str | None:
+        """Nobody finds it any more, but those that are connected; what nobody has read it keeps as long as ever."""
+        self._looked_at = self._now()
+        self._count()
+        if self._broker.is_connected():
+            self._used_at = self._now()
+            return None
+        if self._holds_something() and not self._is_unused_for(self._keep):
+            self._say_once(
+                f"Another has taken its place in {self._folder.path}. It stays, with {self._held()}; "
+                f"`kill {os.getpid()}` ends it."
+            )
+            return None
+        return "another has taken its place"
 
     # what it holds ─────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lamplighter.errors import AlreadyDone, ClaimLost, Unavailable
 from lamplighter.queue.claims.claims import Reference
-from lamplighter.support.files import removed_on_error, replacing
+from lamplighter.support.files import read_file, removed_on_error, replacing
 
 SUFFIX = ".claim"
 DONE = ".done"
@@ -81,7 +81,7 @@ class FileClaims:
         """
         reference = claim.reference
         try:
-            payload = self._payload(reference).read_bytes()
+            payload = read_file(self._payload(reference))
         except FileNotFoundError as error:
             raise self._missing(claim) from error
         except OSError as error:

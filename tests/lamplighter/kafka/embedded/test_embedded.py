@@ -1,5 +1,6 @@
 """The embedded broker: a process of its own, shared, and ended after its last user."""
 
+import errno
 import json
 import logging
 import os
@@ -8,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from lamplighter.kafka.embedded import broker as broker_module
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
 from lamplighter.kafka.embedded.cluster import MockCluster, bundled_library
 from lamplighter.kafka.embedded.folder import BrokerFolder
-from lamplighter.kafka.embedded.lock import is_held
+from lamplighter.kafka.embedded.lock import is_held, try_open
 from lamplighter.kafka.embedded.topics import TopicReaders
 from tests.harness import Broker, Project, end_broker, lives, stop, wait_for
 
@@ -107,7 +108,7 @@ def use_shortly(folder: Path) -> str:
 
 
 def test_what_was_acknowledged_is_there_however_short_its_sender_lived(tmp_path: Path) -> None:
-    folders = [tmp_path / str(number) for number in range(4)]
+    folders = [tmp_path / str(number) / "framework" for number in range(4)]
 
     def attempt(number: int) -> list[str]:
         addresses = [use_shortly(folders[number])]
@@ -325,6 +326,135 @@ def test_a_broker_whose_file_was_deleted_is_found_again(framework: Path, watchfu
     wait_for(lambda: watchful.running() is not None, what="its file")
 
     assert watchful.running() == running
+
+
+def spoil_nothing(file: Path) -> None:
+    """The file is gone."""
+
+
+def spoil_with_a_stale_one(file: Path) -> None:
+    """A file of a broker that is long gone."""
+    file.write_text('{"pid": 4242, "address": "127.0.0.1:1"}')
+
+
+@pytest.mark.parametrize("spoil", [spoil_nothing, spoil_with_a_stale_one, os.mkfifo])
+def test_who_finds_no_file_of_one_that_lives_waits_for_it(
+    framework: Path, watchful: EmbeddedBroker, spoil: Callable[[Path], object], caplog: pytest.LogCaptureFixture
+) -> None:
+    address = watchful.address()
+    file = framework / "embedded-broker.json"
+    other = EmbeddedBroker(framework, environment="testing")
+    file.unlink()
+    spoil(file)
+    caplog.clear()
+
+    found = other.address()
+
+    assert (found, other.has_started, caplog.text) == (address, False, "")
+    other.detach()
+
+
+def test_who_finds_no_folder_of_one_that_lives_waits_for_it(framework: Path, watchful: EmbeddedBroker) -> None:
+    address = watchful.address(TopicReaders(groups={"store": ["workers"]}))
+    Broker(address).publish("store", [(b"key", b"x")])
+    shutil.rmtree(framework)
+
+    other = EmbeddedBroker(framework, environment="testing")
+    found = other.address()
+
+    assert (found, other.has_started) == (address, False)
+    other.detach()
+
+
+def test_one_that_lives_and_can_not_write_its_file_is_not_replaced(
+    framework: Path, broker: EmbeddedBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker.address()
+    running = broker.running()
+    assert running is not None
+    os.kill(running.pid, signal.SIGSTOP)
+    (framework / "embedded-broker.json").unlink()
+    monkeypatch.setattr(broker_module, "START_TIMEOUT", 0.2)
+
+    with pytest.raises(BrokerUnavailable, match=r"lives, and has not written its file .* anew; its log is"):
+        broker.address()
+
+    os.kill(running.pid, signal.SIGCONT)
+    wait_for(broker.running, what="its file")
+    assert broker.running() == running
+
+
+def test_where_all_its_files_are_deleted_the_folder_tells_that_it_lives(
+    framework: Path, broker: EmbeddedBroker
+) -> None:
+    broker.address()
+
+    shutil.rmtree(framework)
+
+    assert BrokerFolder(framework).running() is None
+    assert BrokerFolder(framework).lives()
+    wait_for(broker.running, what="its file")
+
+
+def test_it_goes_where_storage_is_moved(framework: Path, watchful: EmbeddedBroker) -> None:
+    address = watchful.address()
+    storage = framework.parent
+    moved = storage.with_name("moved")
+    storage.rename(moved)
+    (moved / "framework/embedded-broker.json").unlink()
+
+    wait_for(lambda: BrokerFolder(moved / "framework").running() is not None, what="its file")
+    running = BrokerFolder(moved / "framework").running()
+    moved.rename(storage)
+
+    assert running is not None
+    assert running.address == address
+    assert watchful.address() == address
+
+
+def test_a_child_that_was_forked_does_not_keep_the_word_that_one_lives(tmp_path: Path) -> None:
+    folder = BrokerFolder(tmp_path / "framework")
+    folder.path.mkdir()
+    assert folder.begin("127.0.0.1:1")
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(write)
+        os.read(read, 1)  # until the parent is done
+        os._exit(0)
+    os.close(read)
+
+    folder.withdraw()
+    lives = folder.lives()
+    os.close(write)
+    os.waitpid(child, 0)
+
+    assert not lives
+
+
+@pytest.mark.parametrize("can_lock_folders", [True, False])
+def test_only_one_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_lock_folders: bool) -> None:
+    if not can_lock_folders:  # as on NFS
+        monkeypatch.setattr("lamplighter.kafka.embedded.life.try_open", refuse_folders)
+    first, second = BrokerFolder(tmp_path / "framework"), BrokerFolder(tmp_path / "framework")
+    first.path.mkdir()
+    begun = [first.begin("127.0.0.1:1")]
+    (first.path / "embedded-broker.json").unlink()
+
+    begun += [second.begin("127.0.0.1:2")]
+    lives = second.lives()
+    first.withdraw()
+
+    assert (begun, lives, second.lives()) == ([True, False], True, False)
+    assert second.begin("127.0.0.1:2")
+    second.withdraw()
+
+
+def refuse_folders(path: Path, flags: int) -> int | None:
+    """Lock a file, and no folder."""
+    if flags & os.O_DIRECTORY:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+    return try_open(path, flags)
 
 
 def test_the_end_of_one_leaves_the_word_of_its_successor(tmp_path: Path) -> None:

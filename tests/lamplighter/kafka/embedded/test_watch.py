@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from lamplighter.kafka.embedded import watch as watch_module
 from lamplighter.kafka.embedded.folder import BrokerFolder
+from lamplighter.kafka.embedded.lock import is_held
 from lamplighter.kafka.embedded.watch import Watch, describe
 from tests.harness import wait_for
 
@@ -196,29 +197,77 @@ def test_it_ends_with_its_project_and_puts_nothing_into_the_way(scene: Scene) ->
     assert not project.exists()
 
 
-def test_it_takes_no_place_of_a_successor_and_lets_its_clients_read_on(scene: Scene) -> None:
-    (scene.folder.path / "embedded-broker.json").unlink()
-    successor = BrokerFolder(scene.folder.path)
+def successor_of(scene: Scene) -> BrokerFolder:
+    """Another broker in its place, as where the whole `storage` was moved away and is made anew."""
+    path = scene.folder.path
+    path.parent.rename(path.parent.with_name("moved"))
+    path.mkdir(parents=True)
+    successor = BrokerFolder(path)
     assert successor.begin("127.0.0.1:2")
-    scene.broker.count = {"store": 1}
-    scene.broker.has_clients = True
+    return successor
 
-    reasons = [scene.after(1), scene.after(30), scene.after(60)]
-    scene.folder.withdraw()
+
+def test_it_takes_no_place_of_a_successor_and_stays_for_what_nobody_has_read(scene: Scene) -> None:
+    successor = successor_of(scene)
+    scene.broker.count = {"store": 1}
+
+    reasons = [scene.after(1), scene.after(LINGER + 1), scene.after(KEEP)]
 
     assert reasons == [None, None, "another has taken its place"]
+    assert [text for text in scene.said if "It stays, with 1 record that nobody has read (store 1)" in text]
     assert successor.is_published()
     successor.withdraw()
 
 
-def test_a_successor_ends_one_that_nobody_reads(scene: Scene) -> None:
-    (scene.folder.path / "embedded-broker.json").unlink()
-    successor = BrokerFolder(scene.folder.path)
-    assert successor.begin("127.0.0.1:2")
-    scene.broker.count = {"store": 1}
+def test_its_clients_read_on_where_a_successor_has_come(scene: Scene) -> None:
+    successor = successor_of(scene)
+    scene.broker.has_clients = True
+    reasons = [scene.after(KEEP + 1), scene.after(KEEP + 1)]
+    scene.broker.has_clients = False
 
-    assert scene.after(1) == "another has taken its place"
+    assert [*reasons, scene.after(1)] == [None, None, "another has taken its place"]
     successor.withdraw()
+
+
+def test_a_stale_file_in_the_place_of_its_own_is_replaced(scene: Scene) -> None:
+    file = scene.folder.path / "embedded-broker.json"
+    file.unlink()
+    file.write_text('{"pid": 4242, "address": "127.0.0.1:1"}')
+
+    reasons = [scene.after(1), scene.after(1)]
+
+    assert reasons == [None, None]
+    assert scene.folder.is_published()
+
+
+def test_it_writes_its_file_anew_while_somebody_waits_for_it(scene: Scene) -> None:
+    (scene.folder.path / "embedded-broker.json").unlink()
+
+    with BrokerFolder(scene.folder.path).alone(wait=1):
+        reasons = [scene.after(1), scene.after(1)]
+
+    assert reasons == [None, None]
+    assert scene.folder.is_published()
+
+
+def test_a_lock_that_was_deleted_is_taken_anew(scene: Scene) -> None:
+    lock = scene.folder.path / "embedded-life.lock"
+    lock.unlink()
+
+    scene.after(1)
+
+    assert is_held(lock)
+
+
+def test_what_it_holds_is_written_down_anew_with_its_file(scene: Scene) -> None:
+    scene.broker.count = {"store": 2}
+    scene.after(1)
+    shutil.rmtree(scene.folder.path)
+
+    for _ in range(3):
+        scene.after(1)
+
+    assert BrokerFolder(scene.folder.path).unread() == {"store": 2}
 
 
 def test_a_look_that_fails_ends_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +349,8 @@ class AnyOrder(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._path = Path(tempfile.mkdtemp())
+        self._path = Path(tempfile.mkdtemp()) / "framework"
+        self._path.mkdir()
         self._broker = HeldBroker()
         self._scene = Scene(self._path, self._broker)
         self._users: list[int] = []
@@ -314,8 +364,8 @@ class AnyOrder(RuleBasedStateMachine):
             os.close(lease)
         self._acknowledged = 0
         self._broker.count = {}
-        reasons = [] if self.has_ended else [self._scene.after(LINGER / 2) for _ in range(5)]
-        shutil.rmtree(self._path)
+        reasons = [] if self.has_ended else [self._scene.after(LINGER / 2) for _ in range(7)]
+        shutil.rmtree(self._path.parent)
         assert self.has_ended or any(reasons), "it stays for ever"
 
     @rule(pushes=st.integers(0, 2), stays=st.booleans())
@@ -324,6 +374,8 @@ class AnyOrder(RuleBasedStateMachine):
         user = BrokerFolder(self._path)
         with user.alone(wait=1):
             lease = user.lease()
+            for _ in range(2 if user.running() is None and user.lives() else 0):
+                self._scene.watch.look()  # whoever comes waits for the file
             if user.running() is None:
                 assert self.has_ended, "a broker that lives is not found"
                 self._scene = Scene(self._path, self._broker)
@@ -351,6 +403,18 @@ class AnyOrder(RuleBasedStateMachine):
         """Nobody looks meanwhile, as where the broker's process was stopped."""
         self._broker.now += seconds
 
+    @precondition(lambda self: not self.has_ended)
+    @rule(
+        what=st.sampled_from(["embedded-broker.json", "embedded-life.lock", "*.lock", "*.json"]), is_stale=st.booleans()
+    )
+    def delete(self, what: str, is_stale: bool) -> None:
+        """Somebody deletes files of the broker, or puts an old one back."""
+        for path in self._path.glob(what):
+            path.unlink()
+        file = self._path / "embedded-broker.json"
+        if is_stale and not file.exists():
+            file.write_text('{"pid": 4242, "address": "127.0.0.1:1"}')
+
     @rule()
     def read(self) -> None:
         """A worker reads all there is."""
@@ -365,6 +429,7 @@ class AnyOrder(RuleBasedStateMachine):
         if comes:
             self._broker.after_count = lambda: self.come(pushes, stays=False)
         reason = self._scene.watch.look()
+        self._broker.after_count = lambda: None  # it counts nothing while its file is missing
         if reason is None:
             return
         self.has_ended = True
@@ -374,8 +439,10 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def is_found(self) -> None:
-        """Whoever comes finds the one that lives, and only that."""
-        assert (BrokerFolder(self._path).running() is None) == self.has_ended
+        """Whoever comes sees that one lives, and only then; it may have to wait for its file."""
+        folder = BrokerFolder(self._path)
+        assert folder.lives() == (not self.has_ended)
+        assert folder.running() is None or not self.has_ended
 
     def _push(self, count: int) -> None:
         assert not self.has_ended

@@ -102,7 +102,6 @@ def test_a_payload_that_is_given_back_while_it_is_read_is_not_lost(
     claims: FileClaims, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claim = put(claims)
-    read = Path.read_bytes
 
     def read_late(path: Path) -> bytes:
         with path.open("rb") as file:
@@ -110,11 +109,11 @@ def test_a_payload_that_is_given_back_while_it_is_read_is_not_lost(
             claims.give_back([claim])
             return file.read()
 
-    monkeypatch.setattr(Path, "read_bytes", read_late)
+    monkeypatch.setattr("lamplighter.queue.claims.folder.read_file", read_late)
 
     with pytest.raises(AlreadyDone):
         claims.read(claim)
-    assert read(claims.folder / f"{claim.reference.name}.{claim.job}.done") == b""
+    assert (claims.folder / f"{claim.reference.name}.{claim.job}.done").read_bytes() == b""
 
 
 def test_no_payload_goes_from_the_disk_before_the_word_that_its_job_is_done_is_there(

@@ -33,7 +33,7 @@ def test_a_thread_that_stands_still_is_named(tmp_path: Path) -> None:
     Heartbeat(tmp_path, "kafka", ["store"]).write()
     file = tmp_path / f"{os.getpid()}.json"
     fields = json.loads(file.read_text())
-    fields["beats"]["polling"] = time.time() - 60
+    fields["ticks"]["polling"] -= 60
 
     file.write_text(json.dumps(fields))
 
@@ -111,6 +111,32 @@ def test_a_clock_that_is_set_makes_no_worker_another_process(tmp_path: Path, mon
     assert [health.pid for health in found] == [os.getpid()]
 
 
+@pytest.mark.parametrize("shift", [-3600, 3600])
+def test_a_clock_that_is_set_changes_no_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift: int) -> None:
+    Heartbeat(tmp_path, "kafka", ["store"]).write()
+    wall, clock = time.time, time.monotonic
+    monkeypatch.setattr(time, "time", lambda: wall() + shift + 45)
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + 45)
+
+    [health] = read_health(tmp_path)
+
+    assert health.late(30) == ["worker", "polling"]
+    assert health.late(60) == []
+
+
+@pytest.mark.parametrize("ahead", [3600.0, float("nan")])
+def test_a_beat_of_an_earlier_version_that_is_still_to_come_is_late(tmp_path: Path, ahead: float) -> None:
+    Heartbeat(tmp_path, "kafka", ["store"]).write()
+    file = tmp_path / f"{os.getpid()}.json"
+    fields = json.loads(file.read_text())
+    del fields["ticks"]
+    fields["beats"]["polling"] += ahead
+
+    file.write_text(json.dumps(fields))
+
+    assert read_health(tmp_path)[0].late(30) == ["polling"]
+
+
 def run_command(base: Path, seconds: float = 30) -> tuple[int, str]:
     """The exit code of queue:health, and what it says."""
     command = HealthCommand(Application(base))
@@ -138,7 +164,7 @@ def test_the_command_names_the_thread_that_is_late(tmp_path: Path) -> None:
     Heartbeat(folder, "kafka", ["store"]).write()
     file = folder / f"{os.getpid()}.json"
     fields = json.loads(file.read_text())
-    fields["beats"]["polling"] = time.time() - 60
+    fields["ticks"]["polling"] -= 60
     file.write_text(json.dumps(fields))
 
     status, said = run_command(tmp_path)

@@ -40,11 +40,11 @@ def process(bench: Bench, folder: Path, **waits: float) -> WorkerProcess:
 def test_a_worker_that_was_told_to_wait_is_no_standstill(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: dict[str, float], is_late: bool
 ) -> None:
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now - 40)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now - 40)
     watched = process(bench, tmp_path, **waits)
-    monkeypatch.setattr(time, "time", lambda: now)
-    watched.worker.jobs.beaten_at = time.monotonic() - 40
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    watched.worker.jobs.beaten_at = now - 40
 
     watched.beat()
 
