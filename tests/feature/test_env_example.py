@@ -33,6 +33,13 @@ def test_every_variable_that_config_reads_is_in_the_example_and_no_other() -> No
     assert named == variables_of_config()
 
 
+def test_no_variable_stands_there_twice_and_no_line_is_long() -> None:
+    names = [match[1] for line in lines_of_example() if (match := re.match(r"(?:# )?([A-Z][A-Z0-9_]*)=", line))]
+
+    assert len(names) == len(set(names))
+    assert [line for line in lines_of_example() if len(line) > 120] == []
+
+
 def test_every_variable_has_a_line_of_comment() -> None:
     lines = lines_of_example()
     bare = [
