@@ -15,7 +15,7 @@ import pytest
 
 from lamplighter.queue.drivers.beanstalkd.connection import Address
 from lamplighter.queue.drivers.beanstalkd.store import BeanstalkdStore
-from tests.harness import free_ports, wait_for
+from tests.harness import free_ports, until_the_tests_end, wait_for
 
 LARGEST = 4 * 1024 * 1024
 Stores = Callable[..., BeanstalkdStore]
@@ -32,7 +32,7 @@ class Server:
     def start(self) -> None:
         """Start it, again with what its folder has."""
         program = ["beanstalkd", "-l", "127.0.0.1", "-p", str(self.port), "-z", str(LARGEST), *self._options]
-        self._process = subprocess.Popen(program, stdin=subprocess.DEVNULL)
+        self._process = subprocess.Popen(until_the_tests_end(program), stdin=subprocess.DEVNULL)
         wait_for(self._answers)
 
     def kill(self) -> None:

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from lamplighter.queue.drivers.redis.connect import Server, ServerOptions
-from tests.harness import free_ports, wait_for
+from tests.harness import free_ports, until_the_tests_end, wait_for
 
 
 def program() -> str:
@@ -43,7 +43,8 @@ class OwnRedis:
         """Begin, with what was there before."""
         own = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder), "--save", ""]
         own += ["--appendonly", "yes", "--appendfsync", "always", "--logfile", str(self.folder / "log")]
-        self._process = subprocess.Popen([program(), *own, *self._options], stdin=subprocess.DEVNULL)
+        command = until_the_tests_end([program(), *own, *self._options])
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         wait_for(self._answers, what="a server")
 
     def signal(self, number: int) -> None:
