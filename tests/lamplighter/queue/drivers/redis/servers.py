@@ -90,15 +90,16 @@ class Cut(threading.Thread):
                 near, _ = self._listener.accept()
                 far = socket.create_connection(("127.0.0.1", self._target), timeout=5)
                 far.settimeout(None)
-                self._ends += [near, far]
+                self._ends.extend((near, far))
                 for source, sink, is_answer in ((near, far, False), (far, near, True)):
                     threading.Thread(target=self._forward, args=(source, sink, is_answer), daemon=True).start()
 
     def cut(self) -> None:
         """Break all connections; new ones can be made."""
-        while self._ends:
+        ends, self._ends = self._ends, []  # not those that a client makes anew as soon as it sees the first cut
+        for one in ends:
             with suppress(OSError):
-                self._ends.pop().shutdown(socket.SHUT_RDWR)
+                one.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
         """Take no more connections."""
