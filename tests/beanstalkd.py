@@ -15,7 +15,7 @@ import pytest
 
 from lamplighter.queue.drivers.beanstalkd.connection import Address
 from lamplighter.queue.drivers.beanstalkd.store import BeanstalkdStore
-from tests.harness import free_ports, wait_for
+from tests.harness import free_ports, until_the_tests_end, wait_for
 
 LARGEST = 4 * 1024 * 1024
 Stores = Callable[..., BeanstalkdStore]
@@ -32,7 +32,7 @@ class Server:
     def start(self) -> None:
         """Start it, again with what its folder has."""
         program = ["beanstalkd", "-l", "127.0.0.1", "-p", str(self.port), "-z", str(LARGEST), *self._options]
-        self._process = subprocess.Popen(program, stdin=subprocess.DEVNULL)
+        self._process = subprocess.Popen(until_the_tests_end(program), stdin=subprocess.DEVNULL)
         wait_for(self._answers)
 
     def kill(self) -> None:
@@ -80,12 +80,12 @@ class Line:
         self.cut()
 
     def cut(self) -> None:
-        """Cut what is there."""
-        for one in self.sockets:
+        """Cut what is there, and not what a client makes anew as soon as it sees the first cut."""
+        sockets, self.sockets = self.sockets, []
+        for one in sockets:
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
             one.close()
-        self.sockets.clear()
 
     def _accept(self) -> None:
         while True:
@@ -94,7 +94,7 @@ class Line:
             except OSError:
                 return
             theirs = socket.create_connection(("127.0.0.1", self._server.port))
-            self.sockets += [ours, theirs]
+            self.sockets.extend((ours, theirs))
             for source, target, is_answer in ((ours, theirs, False), (theirs, ours, True)):
                 threading.Thread(target=self._carry, args=(source, target, is_answer), daemon=True).start()
 

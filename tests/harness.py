@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -259,6 +259,15 @@ class Node:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+
+def until_the_tests_end(program: Sequence[str]) -> list[str]:
+    """A command whose process is killed when that of the tests ends, however it ends, where Linux can be asked for it.
+
+    The main thread has to start it: it is killed at the end of the thread.
+    """
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", *program] if setpriv else [*program]
 
 
 def free_ports(count: int = 3) -> int:

@@ -15,7 +15,7 @@ import pytest
 
 from lamplighter.queue.drivers.sqs.account import Access, Account
 from lamplighter.queue.drivers.sqs.store import SqsStore
-from tests.harness import free_ports, wait_for
+from tests.harness import free_ports, until_the_tests_end, wait_for
 
 ACCOUNT = "123456789012"
 Stores = Callable[..., SqsStore]
@@ -29,7 +29,7 @@ class Moto:
         self.url = f"http://127.0.0.1:{self.port}"
         program = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
         self._process = subprocess.Popen(
-            program, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            until_the_tests_end(program), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         wait_for(self._answers)
         self.client: Any = boto3.session.Session().client(

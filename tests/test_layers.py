@@ -1,7 +1,8 @@
 """The layers of the architecture: a room imports from earlier lines only, and neighbours do not know each other."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -62,15 +63,18 @@ KNOW_THE_CLIENT = (
 FREE = frozenset({"__version__"})
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> tuple[str, ...]:
     """The absolute names that a module imports, wherever in it."""
+    names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
             assert node.module is not None
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(names)
 
 
 def rooms() -> list[Path]:
@@ -84,19 +88,23 @@ def room_of(name: str) -> str | None:
     return parts[1] if parts[0] == "lamplighter" and len(parts) > 1 and parts[1] not in FREE else None
 
 
-@pytest.mark.parametrize("path", rooms(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_module_imports_from_a_later_line_or_a_neighbour(path: Path) -> None:
-    own = path.relative_to(ROOT / "lamplighter").parts[0].removesuffix(".py")
-    if own == "__init__":
-        return
-
-    climbs = [
-        name
+def found(is_wrong: Callable[[Path, str], bool], paths: Iterable[Path] = ()) -> list[str]:
+    """The imports that are wrong, each with its module."""
+    return [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in paths or rooms()
         for name in imports(path)
-        if (room := room_of(name)) is not None and room != own and LINE_OF[room] >= LINE_OF[own]
+        if is_wrong(path, name)
     ]
 
-    assert climbs == []
+
+def test_no_module_imports_from_a_later_line_or_a_neighbour() -> None:
+    def climbs(path: Path, name: str) -> bool:
+        own = path.relative_to(ROOT / "lamplighter").parts[0].removesuffix(".py")
+        room = room_of(name)
+        return own != "__init__" and room is not None and room != own and LINE_OF[room] >= LINE_OF[own]
+
+    assert found(climbs) == []
 
 
 def floor_room(name: str) -> str:
@@ -111,76 +119,63 @@ def name_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
-@pytest.mark.parametrize("path", rooms(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_module_imports_from_a_floor_above_or_beside_its_own(path: Path) -> None:
-    own = floor_room(name_of(path))
-    if not own:
-        return
-    line = own.split("/")[0]
+def test_no_module_imports_from_a_floor_above_or_beside_its_own() -> None:
+    def climbs(path: Path, name: str) -> bool:
+        own, room = floor_room(name_of(path)), floor_room(name)
+        if not own or room == own or not room.startswith(f"{own.split('/')[0]}/"):
+            return False
+        return FLOOR_OF[room] >= FLOOR_OF[own]
 
-    climbs = [
-        name
-        for name in imports(path)
-        if (room := floor_room(name)).startswith(f"{line}/") and room != own and FLOOR_OF[room] >= FLOOR_OF[own]
-    ]
-
-    assert climbs == []
+    assert found(climbs) == []
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in rooms() if "queue/drivers/" in path.as_posix()], ids=lambda path: path.stem
-)
-def test_no_driver_knows_another(path: Path) -> None:
+def test_no_driver_knows_another() -> None:
     drivers = "lamplighter.queue.drivers."
-    own = name_of(path).removeprefix(drivers).split(".")[0]
 
-    known = {name.removeprefix(drivers).split(".")[0] for name in imports(path) if name.startswith(drivers)}
+    def is_anothers(path: Path, name: str) -> bool:
+        own = name_of(path).removeprefix(drivers).split(".")[0]
+        known = {own, *BASES[: BASES.index(own) if own in BASES else len(BASES)]}
+        return name.startswith(drivers) and name.removeprefix(drivers).split(".")[0] not in known
 
-    assert known <= {own, *BASES[: BASES.index(own) if own in BASES else len(BASES)]}
+    assert found(is_anothers, [path for path in rooms() if "queue/drivers/" in path.as_posix()]) == []
 
 
 @pytest.mark.parametrize("line", FLOORS)
 def test_every_room_within_a_room_has_a_floor(line: str) -> None:
-    found = {f"{line}/{path.parent.name}" for path in (ROOT / "lamplighter" / line).glob("*/*.py")}
+    there = {f"{line}/{path.parent.name}" for path in (ROOT / "lamplighter" / line).glob("*/*.py")}
 
-    assert found <= set(FLOOR_OF)
-
-
-@pytest.mark.parametrize("path", rooms(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_framework_never_imports_the_application(path: Path) -> None:
-    assert [name for name in imports(path) if name.split(".")[0] in APPLICATION] == []
+    assert there <= set(FLOOR_OF)
 
 
-@pytest.mark.parametrize("path", rooms(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_few_modules_know_the_client_of_kafka(path: Path) -> None:
+def test_the_framework_never_imports_the_application() -> None:
+    assert found(lambda path, name: name.split(".")[0] in APPLICATION) == []
+
+
+def test_few_modules_know_the_client_of_kafka() -> None:
     """Another major version is another library; and only the clients of `native` are made as a fork wants them."""
-    if path in KNOW_THE_CLIENT:
-        return
-
-    assert [name for name in imports(path) if name.split(".")[0] == "confluent_kafka"] == []
+    assert found(lambda path, name: path not in KNOW_THE_CLIENT and name.split(".")[0] == "confluent_kafka") == []
 
 
-@pytest.mark.parametrize("path", rooms(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_only_the_suite_of_drivers_needs_pytest(path: Path) -> None:
-    if path.parent == ROOT / "lamplighter/testing/conformance":
-        return
+def test_only_the_suite_of_drivers_needs_pytest() -> None:
+    suite = ROOT / "lamplighter/testing/conformance"
 
-    assert [name for name in imports(path) if name.split(".")[0] in ("pytest", "_pytest")] == []
+    assert found(lambda path, name: path.parent != suite and name.split(".")[0] in ("pytest", "_pytest")) == []
 
 
-@pytest.mark.parametrize("path", rooms(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_module_is_longer_than_what_is_read_at_once(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 400
+def test_no_module_is_longer_than_what_is_read_at_once() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in rooms()}
+
+    assert {path: lines for path, lines in lengths.items() if lines > 400} == {}
 
 
 def test_every_room_has_a_line() -> None:
-    found = {
+    there = {
         path.name.removesuffix(".py")
         for path in (ROOT / "lamplighter").iterdir()
         if not path.name.startswith(("_", "py."))
     }
 
-    assert found - {"__pycache__"} <= set(LINE_OF)
+    assert there - {"__pycache__"} <= set(LINE_OF)
 
 
 @pytest.mark.parametrize("room", ["contracts", "errors"])

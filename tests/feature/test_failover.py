@@ -64,6 +64,7 @@ def project(tmp_path: Path) -> Iterator[Project]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("pool", ["solo", "process"])
 def test_an_outage_costs_one_timeout_and_each_job_runs_once(project: Project, pool: str) -> None:
     done = project.python(PROGRAM)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.harness import Project, lives, stop, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture

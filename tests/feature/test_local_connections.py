@@ -7,6 +7,8 @@ import pytest
 
 from tests.harness import PROBE_JOBS, Project
 
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
 COMMANDS = '''
 """A command that defers jobs, and the provider that brings it."""
 

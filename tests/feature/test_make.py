@@ -39,6 +39,7 @@ def test_make_work_runs_the_samples_to_rows_and_answers(checkout: Checkout) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_stops_make_work_cleanly(checkout: Checkout) -> None:
     checkout.start("work", *INSTALLED)
     wait_for(lambda: checkout.output.count("DONE") == SAMPLES, what="the end of the samples")
@@ -54,6 +55,7 @@ def test_ctrl_c_stops_make_work_cleanly(checkout: Checkout) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_ctrl_c_while_the_worker_starts_stops_it_too(checkout: Checkout) -> None:
     checkout.start("work", *INSTALLED)
     wait_for(lambda: "sample events are on the topic" in checkout.output, what="the samples")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.harness import Broker, Project, stop, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture

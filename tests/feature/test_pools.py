@@ -17,7 +17,7 @@ import pytest
 from lamplighter.queue.pools.process.pool import LEAVE
 from tests.harness import PROBE_JOBS, Broker, Project, command_of, stop, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 POOLS = [("solo", 1), ("thread", 2), ("process", 2), ("async", 2)]
 JOBS = (

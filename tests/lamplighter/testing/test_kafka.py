@@ -41,6 +41,7 @@ class KafkaConformance(ProcessConformance):
         }
 
 
+@pytest.mark.slow
 @pytest.mark.long
 class TestEmbedded(KafkaConformance):
     """On the broker that a project without one starts for itself."""
@@ -59,6 +60,7 @@ class TestEmbedded(KafkaConformance):
         project.close()
 
 
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.kafka
 class TestReal(KafkaConformance):

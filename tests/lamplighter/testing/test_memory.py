@@ -61,6 +61,8 @@ class TestWorkers(MemoryConformance, WorkerConformance):
     """Workers of this process."""
 
 
+@pytest.mark.slow
+@pytest.mark.long
 class TestProcesses(ProcessConformance):
     """Workers that are processes."""
 

@@ -160,6 +160,7 @@ for job in app.make(FailedJobs).all():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("driver", ["database-uuids", "database", "file"])
 def test_a_retried_job_goes_back_to_its_own_connection_and_queue_with_all_its_tries(
     tmp_path: Path, driver: str
@@ -177,6 +178,7 @@ def test_a_retried_job_goes_back_to_its_own_connection_and_queue_with_all_its_tr
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_job_stays_unsettled_while_the_file_can_not_be_written(tmp_path: Path) -> None:
     lay_out(tmp_path, "file")
     obstacle = tmp_path / "failed"

@@ -95,6 +95,7 @@ class TestWorkers(BeanstalkdConformance, WorkerConformance):
     """Workers of this process."""
 
 
+@pytest.mark.slow
 @pytest.mark.long
 class TestProcesses(BeanstalkdConformance, ProcessConformance):
     """Workers that are processes."""

@@ -77,6 +77,7 @@ class TestWorkers(DatabaseConformance, WorkerConformance):
     """Workers of this process."""
 
 
+@pytest.mark.slow
 @pytest.mark.long
 class TestProcesses(DatabaseConformance, ProcessConformance):
     """Workers that are processes."""

@@ -21,7 +21,7 @@ from lamplighter.queue.drivers.database.store import DatabaseStore
 from tests.harness import PROBE_JOBS, Project
 from tests.lamplighter.queue.drivers.database.conftest import POSTGRESQL, url_of
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 GOLDEN = json.loads((Path(__file__).parents[4] / "golden/payloads_database_v12.json").read_text())["rows"]
 

@@ -1,6 +1,7 @@
 """Workers on leases, with a store that is away at any moment: no job is lost, and each start is counted once."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -31,6 +32,7 @@ from tests.lamplighter.queue.drivers.leasing.faulty import Clock, Fault, FaultyS
 
 LEASE = 9.0
 NAMES = ("high", "low")
+EXAMPLES = 2_000 if os.environ.get("FAULTS") == "long" else 25
 BOUND = 5.0  # seconds that a worker has for its end
 
 
@@ -251,7 +253,7 @@ def test_no_job_is_lost_and_each_start_is_counted_once() -> None:
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=100,
+            max_examples=EXAMPLES,
             stateful_step_count=40,
             deadline=None,
             report_multiple_bugs=False,

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from lamplighter.queue.drivers.redis.connect import Server, ServerOptions
-from tests.harness import free_ports, wait_for
+from tests.harness import free_ports, until_the_tests_end, wait_for
 
 
 def program() -> str:
@@ -43,7 +43,8 @@ class OwnRedis:
         """Begin, with what was there before."""
         own = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self.folder), "--save", ""]
         own += ["--appendonly", "yes", "--appendfsync", "always", "--logfile", str(self.folder / "log")]
-        self._process = subprocess.Popen([program(), *own, *self._options], stdin=subprocess.DEVNULL)
+        command = until_the_tests_end([program(), *own, *self._options])
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         wait_for(self._answers, what="a server")
 
     def signal(self, number: int) -> None:
@@ -89,15 +90,16 @@ class Cut(threading.Thread):
                 near, _ = self._listener.accept()
                 far = socket.create_connection(("127.0.0.1", self._target), timeout=5)
                 far.settimeout(None)
-                self._ends += [near, far]
+                self._ends.extend((near, far))
                 for source, sink, is_answer in ((near, far, False), (far, near, True)):
                     threading.Thread(target=self._forward, args=(source, sink, is_answer), daemon=True).start()
 
     def cut(self) -> None:
         """Break all connections; new ones can be made."""
-        while self._ends:
+        ends, self._ends = self._ends, []  # not those that a client makes anew as soon as it sees the first cut
+        for one in ends:
             with suppress(OSError):
-                self._ends.pop().shutdown(socket.SHUT_RDWR)
+                one.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
         """Take no more connections."""

@@ -98,5 +98,6 @@ class TestWorkers(RedisConformance, WorkerConformance):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 class TestProcesses(RedisConformance, ProcessConformance):
     """Workers that are processes."""

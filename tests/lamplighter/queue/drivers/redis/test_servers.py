@@ -18,7 +18,7 @@ from lamplighter.errors import ConfigError, QueueError, Unavailable
 from lamplighter.queue.drivers.leasing.store import Ended, How, Taken
 from lamplighter.queue.drivers.redis.connect import Server, ServerOptions
 from lamplighter.queue.drivers.redis.store import RedisOptions, RedisStore
-from tests.harness import free_ports, wait_for
+from tests.harness import free_ports, until_the_tests_end, wait_for
 from tests.lamplighter.queue.drivers.redis.servers import OwnRedis, program, server_of
 
 pytestmark = [pytest.mark.redis, pytest.mark.slow]
@@ -304,7 +304,8 @@ class Sentinel(OwnRedis):
 
     def start(self) -> None:
         """Begin to watch."""
-        self._process = subprocess.Popen([program(), *self._options, "--sentinel"], stdin=subprocess.DEVNULL)
+        command = until_the_tests_end([program(), *self._options, "--sentinel"])
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         wait_for(self._answers, what="a Sentinel")
 
 
