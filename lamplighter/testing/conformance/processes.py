@@ -3,6 +3,7 @@
 import base64
 import json
 import signal
+import time
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -183,6 +184,42 @@ class ProcessConformance(Conformance):
         first, second_start, last = project.attempts("start", 1)
         assert (first, second_start, last) in {(1, 2, 3), (1, 2 - self.uncounted, 3 - self.uncounted)}
         assert project.attempts("end", 1) == [1, last]
+
+    # two workers ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @needs("outlives", "leases", "two workers")
+    def test_a_job_of_three_leases_runs_once_beside_another_worker(
+        self, project: Project, push: Push, queues: tuple[str, str]
+    ) -> None:
+        push(message(1, gate="long"), names=queues[:1])
+
+        workers = [project.worker(queues=queues) for _ in range(2)]
+        project.wait_for("start")
+        time.sleep(3 * self.lease)  # what the test is about
+        project.open_gate("long")
+        project.wait_for("end")
+
+        for worker in workers:
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(LONG) == 0, project.log()
+        assert project.attempts("start", 1) == project.attempts("end", 1) == [1]
+
+    @needs("outlives", "priority", "two workers")
+    def test_no_job_of_a_later_queue_starts_while_an_earlier_one_has_any(
+        self, project: Project, push: Push, queues: tuple[str, str]
+    ) -> None:
+        push(*(message(n) for n in range(100, 130)), names=queues[1:])
+        push(*(message(n) for n in range(30)), names=queues[:1])
+
+        workers = [project.worker("--stop-when-empty", queues=queues) for _ in range(2)]
+        for worker in workers:
+            assert worker.wait(LONG) == 0, project.log()
+
+        started = project.numbers("start")
+        assert sorted(started) == [*range(30), *range(100, 130)]
+        low = next(place for place, n in enumerate(started) if n >= 100)
+        # The other worker may have had the last one in hand already, and have said so later.
+        assert len([n for n in started[low:] if n < 100]) <= 1
 
     # what operators do ─────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -148,16 +148,20 @@ end
 """
 
 # KEYS: the list and `:notify`, or `:delayed` and `:notify`. ARGV: the delay, whether somebody is to look for it soon,
-# then the payloads.
+# until when this may be done by the server's clock and how many seconds from now that may be, then the payloads.
+# Returns nothing, or the time where nothing was done: it is too late, as for a server that was frozen and whose client
+# has gone to another one meanwhile, or the client goes by another clock.
 PUSH = r"""
+local left = tonumber(ARGV[3]) - now
+if left < 0 or left > tonumber(ARGV[4]) then return now_text end
 local delay = tonumber(ARGV[1])
 if delay == 0 then
     redis.call('llen', KEYS[2])
     local jobs = {}
-    for number = 3, #ARGV do jobs[#jobs + 1] = ARGV[number] end
+    for number = 5, #ARGV do jobs[#jobs + 1] = ARGV[number] end
     append(KEYS[1], KEYS[2], jobs)
 else
-    for number = 3, #ARGV do add(KEYS[1], due(delay), ARGV[number]) end
+    for number = 5, #ARGV do add(KEYS[1], due(delay), ARGV[number]) end
     if ARGV[2] == '1' then notify(KEYS[2], 1) end
 end
 """

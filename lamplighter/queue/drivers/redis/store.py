@@ -3,6 +3,7 @@
 import logging
 import random
 import re
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import msgspec
 
 from lamplighter.contracts import Application, Config, Message, Sizes
-from lamplighter.errors import ConfigError, QueueError
+from lamplighter.errors import ConfigError, QueueError, Unavailable
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
 from lamplighter.queue.drivers.redis import scripts
@@ -28,6 +29,7 @@ T = TypeVar("T", Ended, Lease)
 log = logging.getLogger(__name__)
 
 MOVED = 10_000  # jobs that are due and move to their list in one call, where the setting says all
+PUSH_TRIES = 4  # where a message came too late; the first try of a process only asks for the server's clock
 LAST = 1.0  # seconds for the last call
 HOWS = {How.DELETED: "d", How.RELEASED: "r", How.EXCUSED: "e", How.GIVEN_BACK: "g"}
 HASH_TAG = re.compile(r"\{[^}]+\}")
@@ -104,6 +106,9 @@ class RedisStore:
         self._moved = options.migration_batch_size if options.migration_batch_size > 0 else MOVED
         # A wait is over before its connection would be given up.
         self._longest_wait = min(max(0.0, options.block_for or 0.0) or server.patience, server.patience / 2)
+        # The answer has as long to come back before its connection is given up.
+        self._push_within = server.patience / 2
+        self._offset = 0.0  # of the server's clock from `time.monotonic`, at most; the first push finds it out
         self._keys = lru_cache(1000)(self._make_keys)
         self._begin_anew()
         watch(self, in_child=RedisStore._begin_anew)
@@ -113,14 +118,25 @@ class RedisStore:
         self._notes: deque[str] = deque()  # queues of which `wait` has taken a note
 
     def push(self, queue: str, messages: Sequence[Message], delay: float) -> None:
-        """Put them at the end of the list, or beside it until they are due."""
+        """Put them at the end of the list, or beside it until they are due.
+
+        A server that was frozen, and reads this when the caller was told Unavailable, does nothing.
+        """
         keys = self._keys(queue)
         # Idle workers would see a short delay too late by themselves.
         is_soon = int(0 < delay <= self.look_every)
         payloads = [message.payload for message in messages]
-        self._calls.run(
-            scripts.push, [keys.delayed if delay > 0 else keys.list, keys.notify], [delay, is_soon, *payloads]
-        )
+        names = [keys.delayed if delay > 0 else keys.list, keys.notify]
+        offset = self._offset
+        for _ in range(PUSH_TRIES):
+            until = time.monotonic() + self._push_within + offset
+            # A tenth more: clocks drift.
+            times = [f"{until:.6f}", f"{self._push_within * 1.1:.6f}"]
+            server_time = self._calls.run(scripts.push, names, [delay, is_soon, *times, *payloads])
+            if server_time is None:
+                return
+            offset = self._offset = float(server_time) - time.monotonic()
+        raise Unavailable(f"The queue's Redis at {self._calls.server.address} takes messages too slowly.")
 
     def take(self, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> Taken:
         """Settle, move what is due, and begin, in one call; in a Cluster in one for each queue."""

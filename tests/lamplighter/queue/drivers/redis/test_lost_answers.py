@@ -180,6 +180,7 @@ def test_a_renewal_without_an_answer_is_made_again(store: RedisStore, far_store:
 def test_a_push_without_an_answer_says_so_and_the_job_is_there_once(
     store: RedisStore, far_store: RedisStore, line: Cut
 ) -> None:
+    far_store.push("high", [Message(job(0))], 0)  # the first of a process asks for the time
     lose_answers(line)
 
     with pytest.raises(Unavailable, match="does not answer"):
