@@ -114,6 +114,17 @@ def test_a_server_that_is_full_is_worked_empty_and_takes_nothing(own_redis: OwnR
     assert sorted(numbers) == list(range(21))
 
 
+def test_a_push_does_not_meet_the_connection_that_the_server_has_closed(own_redis: OwnRedis) -> None:
+    store = store_of(own_redis)
+    store.push("default", [Message(job(1))], 0)
+    tell(own_redis, "CLIENT", "KILL", "TYPE", "normal")
+
+    store.push("default", [Message(job(2))], 0)
+
+    assert store.sizes("default").pending == 2
+    store.close()
+
+
 def test_a_server_that_has_forgotten_the_scripts_is_told_them_again(own_redis: OwnRedis) -> None:
     store = store_of(own_redis)
     store.push("default", [Message(job(1))], 0)
