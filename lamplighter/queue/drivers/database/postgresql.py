@@ -110,7 +110,7 @@ class PostgresqlRows(Rows):
             return
         values["payloads"] = [message.payload.decode() for message in messages]
         connection.exec_driver_sql(
-            f"{head}SELECT %(queue)s, {times}, payload FROM unnest(%(payloads)s::text[]) "
+            f"{head}SELECT %(queue)s, {times}, payload FROM unnest(%(payloads)b::text[]) "
             f"WITH ORDINALITY AS pushed (payload, number) ORDER BY number",
             values,
         )
