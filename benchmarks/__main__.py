@@ -8,13 +8,15 @@ import os
 import platform
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import confluent_kafka
 
-from benchmarks import data_store, measures, slots
+from benchmarks import data_store, measures, services, slots
 from benchmarks.bench import ROOT, Bench
 from benchmarks.broker import kafka
+from benchmarks.connections import connections
 from benchmarks.dispatching import dispatching
 from benchmarks.peers import peers
 from benchmarks.report import HEAD, NotMeasured, Row
@@ -33,7 +35,9 @@ PARTS = (
     "cli",
     "datastore",
     "peers",
+    "connections",
 )
+WITHOUT_KAFKA = {"connections", "cli"}
 
 
 def main() -> None:
@@ -42,7 +46,9 @@ def main() -> None:
     results = ROOT / "benchmarks/results"
     results.mkdir(exist_ok=True)
     raw = results / f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}.jsonl"
-    with tempfile.TemporaryDirectory() as folder, kafka(Path(folder), options.nodes) as (brokers, version):
+    needs_kafka = bool(set(options.only) - WITHOUT_KAFKA)
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        brokers, version = stack.enter_context(kafka(Path(folder), options.nodes)) if needs_kafka else ("", "not used")
         bench = Bench(Path(folder), brokers, raw, replicas=options.nodes)
         note = surroundings(version, options)
         bench.record("surroundings", note=note)
@@ -66,9 +72,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--events", type=int, default=5_000, help="of the Data Store")
     parser.add_argument("--nodes", type=int, choices=(1, 3), default=1, help="brokers, and replicas of each topic")
+    parser.add_argument("--stores", default="", help="some of redis,postgresql,sqlite,beanstalkd, for connections")
     parser.add_argument("--json", action="store_true", help="one JSON object a row instead of the table")
     options = parser.parse_args()
     options.only = [name for name in options.only.split(",") if name]
+    options.stores = [name for name in options.stores.split(",") if name]
     unknown = sorted(set(options.only) - set(PARTS))
     if unknown:
         parser.error(f"--only knows {', '.join(PARTS)}, not {', '.join(unknown)}")
@@ -96,6 +104,7 @@ def measured(bench: Bench, name: str, options: argparse.Namespace) -> list[Row]:
             bench, events=options.events, runs=few, postgres=os.environ.get("BENCH_POSTGRES_URL")
         ),
         "peers": lambda: peers(bench, runs=few),
+        "connections": lambda: connections(bench, jobs=options.jobs, runs=few, only=options.stores),
     }
     try:
         return parts[name]()
@@ -109,12 +118,13 @@ def surroundings(kafka_version: str, options: argparse.Namespace) -> str:
     """Where the figures come from."""
     load = f", load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
     few = min(options.runs, 3)
+    servers = f", {services.versions()}" if "connections" in options.only else ""
     nodes = f" on {options.nodes} nodes" if options.nodes > 1 else ""
     return (
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}; {os.cpu_count()} cores, {processor()}{load}; "
         f"CPython {platform.python_version()}, librdkafka {confluent_kafka.libversion()[0]}, Kafka {kafka_version}"
-        f"{nodes}. Median (least to most) of {options.runs} runs, of {few} for latency, Data Store and peers; "
-        f"one run for memory."
+        f"{nodes}{servers}. Median (least to most) of {options.runs} runs, of {few} for latency, Data Store, peers "
+        f"and connections; one run for memory."
     )
 
 

@@ -121,6 +121,23 @@ class Four(Job):
     def handle(self) -> None:
         """Leave a stamp."""
         stamps.stamp()
+
+
+@dataclass(frozen=True)
+class FourWait(Job):
+    """Has four fields, and waits for a millisecond."""
+
+    name = "bench.four_wait"
+
+    number: int
+    text: str
+    price: float
+    parts: list[int]
+
+    def handle(self) -> None:
+        """Leave a stamp, then wait."""
+        stamps.stamp_beside_others()
+        time.sleep(0.001)
 '''
 
 
@@ -204,7 +221,7 @@ class Bench:
 
     def environment(self, topic: str, group: str, **more: str) -> dict[str, str]:
         """What a process is told; nothing of the caller's own application reaches it."""
-        ours = ("APP_", "DB_", "CACHE_", "KAFKA_", "LOG_", "QUEUE_", "REDIS_")
+        ours = ("APP_", "BEANSTALKD_", "DB_", "CACHE_", "KAFKA_", "LOG_", "QUEUE_", "REDIS_")
         return {
             **{name: value for name, value in environ.items() if not name.startswith(ours)},
             "PYTHONPATH": str(ROOT),
@@ -218,9 +235,11 @@ class Bench:
             **more,
         }
 
-    def worker(self, topic: str, group: str, *options: str, project: str = "noop", **more: str) -> Process:
-        """Start `queue:work kafka` with its output in a file."""
-        command = [sys.executable, "artisan.py", "queue:work", "kafka", "--memory=0", *options]
+    def worker(
+        self, topic: str, group: str, *options: str, project: str = "noop", connection: str = "kafka", **more: str
+    ) -> Process:
+        """Start `queue:work` with its output in a file."""
+        command = [sys.executable, "artisan.py", "queue:work", connection, "--memory=0", *options]
         return Process(command, self.folder / project, self.environment(topic, group, **more), self.folder / "out.log")
 
     def bare(self, topic: str, group: str, count: int, *, imports: bool = False) -> Process:
@@ -235,10 +254,10 @@ class Bench:
             [sys.executable, *command], ROOT, self.environment(topic, topic, **more), self.folder / "out.log"
         )
 
-    def program(self, project: str, module: str, *arguments: str, topic: str) -> Process:
+    def program(self, project: str, module: str, *arguments: str, topic: str, **more: str) -> Process:
         """Start a module as a program of a project, as one that dispatches would be."""
         command = [sys.executable, "-m", module, *arguments]
-        environment = self.environment(topic, topic, QUEUE_CONNECTION="kafka")
+        environment = self.environment(topic, topic, QUEUE_CONNECTION="kafka", **more)
         return Process(command, self.folder / project, environment, self.folder / "out.log")
 
     def artisan(self, project: str, *command: str, **more: str) -> Ended:
@@ -300,8 +319,12 @@ def many(job: str, count: int) -> Iterator[tuple[bytes, bytes]]:
 def fours(count: int) -> Iterator[tuple[bytes, bytes]]:
     """So many jobs with four fields, each with values of its own."""
     for number in range(count):
-        fields = {"number": number, "text": f"order {number}", "price": number / 4, "parts": [number, 1, 2]}
-        yield b"%d" % number, payload("bench.four", fields)
+        yield b"%d" % number, payload("bench.four", four_fields(number))
+
+
+def four_fields(number: int) -> dict[str, Any]:
+    """The fields of the job of this number."""
+    return {"number": number, "text": f"order {number}", "price": number / 4, "parts": [number, 1, 2]}
 
 
 def noops(count: int) -> Iterator[tuple[bytes, bytes]]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.bench import ROOT
-from benchmarks.peers import free_port
+from benchmarks.services import free_port
 
 SCRIPT = ROOT / "scripts/kafka"
 PATIENCE = 600  # seconds; the first start fetches Kafka's jars

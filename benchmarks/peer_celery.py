@@ -1,9 +1,11 @@
 """Celery with one process, acknowledging after the task; run as a program it enqueues."""
 
 import os
+import time
 
 from celery import Celery
 
+from benchmarks.peer_jobs import JOB, Timed, numbers, values
 from benchmarks.stamps import Stamps
 
 app = Celery("benchmarks.peer_celery", broker=os.environ["BENCH_BROKER_URL"])
@@ -28,6 +30,21 @@ def noop(number: int) -> None:
     stamps.stamp()
 
 
+@app.task(name="bench.four")
+def four(number: int, text: str, price: float, parts: list[int]) -> None:
+    """Leave a stamp."""
+    stamps.stamp()
+
+
+@app.task(name="bench.four_wait")
+def four_wait(number: int, text: str, price: float, parts: list[int]) -> None:
+    """Leave a stamp, then wait."""
+    stamps.stamp_beside_others()
+    time.sleep(0.001)
+
+
 if __name__ == "__main__":
-    for number in range(int(os.environ["BENCH_COUNT"])):
-        noop.delay(number)
+    task = {"noop": noop, "four": four, "four_wait": four_wait}[JOB]
+    with Timed():
+        for number in numbers():
+            task.delay(*values(number))

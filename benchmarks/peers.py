@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import services
 from benchmarks.bench import ROOT, Bench, payload
 from benchmarks.process import Process
 from benchmarks.report import NotMeasured, Row, spread
@@ -80,9 +80,14 @@ PEERS = (
 
 def peers(bench: Bench, *, runs: int) -> list[Row]:
     """No-op jobs per second of each peer, or why it has none."""
-    reasons = {VENV: _install(VENV, sys.executable, REQUIREMENTS), VENV_312: _install_312()}
+    reasons = {VENV: install_peers(), VENV_312: _install_312()}
     with _redis(bench.folder) as redis:
         return [_row(bench, peer, redis, runs, reasons[peer.venv]) for peer in PEERS]
+
+
+def install_peers() -> str:
+    """Install those that need no newer Python; the reason where one can't be."""
+    return _install(VENV, sys.executable, REQUIREMENTS)
 
 
 def _row(bench: Bench, peer: Peer, redis: str, runs: int, reason: str) -> Row:
@@ -116,19 +121,30 @@ def _drain(bench: Bench, peer: Peer, redis: str) -> float:
         bench.fill(topic, ((b"%d" % n, payload("bench.noop", {"n": n})) for n in range(peer.jobs)))
     process = Process([peer.venv / "bin" / peer.program, *peer.arguments], bench.folder, environment, output)
     try:
-        _await_jobs(bench, peer, process)
+        await_jobs(bench, peer.jobs, process)
     finally:
         process.stop(5)
     return bench.stamps.rate()
 
 
-def _await_jobs(bench: Bench, peer: Peer, process: Process) -> None:
+def await_jobs(bench: Bench, jobs: int, process: Process) -> None:
+    """Wait until so many jobs have started."""
     until = time.monotonic() + PATIENCE
-    while bench.stamps.get(COUNT) < peer.jobs:
+    while bench.stamps.get(COUNT) < jobs:
         if process.has_ended() or time.monotonic() > until:
             ended = "it ended" if process.has_ended() else f"{PATIENCE} s were over"
-            raise NotMeasured(f"{bench.stamps.get(COUNT):,.0f} of {peer.jobs:,} jobs ran, then {ended}")
+            raise NotMeasured(f"{bench.stamps.get(COUNT):,.0f} of {jobs:,} jobs ran, then {ended}")
         time.sleep(0.05)
+
+
+@contextmanager
+def _redis(folder: Path) -> Iterator[str]:
+    """The address of a Redis of our own; empty where there is none."""
+    if shutil.which("redis-server") is None:
+        yield ""
+        return
+    with services.redis(folder) as port:
+        yield f"redis://127.0.0.1:{port}/0"
 
 
 def _install(venv: Path, python: str, requirements: Path) -> str:
@@ -159,37 +175,3 @@ def _install_312() -> str:
         if subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
             return _install(VENV_312, python, REQUIREMENTS_312)
     return "it needs CPython 3.12"
-
-
-@contextmanager
-def _redis(folder: Path) -> Iterator[str]:
-    """The address of a Redis of our own; empty where there is none."""
-    if shutil.which("redis-server") is None:
-        yield ""
-        return
-    port = free_port()
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(folder)]
-    process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _await_port(port)
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def free_port() -> int:
-    """A port of loopback that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _await_port(port: int) -> None:
-    until = time.monotonic() + 10
-    while time.monotonic() < until:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise NotMeasured(f"nothing answers on port {port}")

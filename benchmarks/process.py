@@ -53,6 +53,11 @@ class Process:
                 command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
             )
 
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
     def wait(self, seconds: float, *, stamps: Stamps | None = None) -> Ended:
         """Wait for its end, sampling it where `stamps` tell how far it is.
 
