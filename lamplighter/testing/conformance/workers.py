@@ -263,15 +263,15 @@ class WorkerConformance(Conformance):
         assert site.attempts("end") == {n: [1] for n in range(9)}
 
     @needs("two workers", "excuses")
-    @pytest.mark.parametrize("options", [{"once": True}, {"max_jobs": 1}, {"max_jobs": 2}], ids=str)
-    def test_a_worker_runs_no_more_jobs_than_it_may(self, site: Site, pool: str, options: dict[str, Any]) -> None:
+    @pytest.mark.parametrize("limit", [{"once": True}, {"max_jobs": 1}, {"max_jobs": 2}], ids=str)
+    def test_a_worker_runs_no_more_jobs_than_it_may(self, site: Site, pool: str, limit: dict[str, Any]) -> None:
         site.push(*(message(n, "many probes" if n < 3 else "probe") for n in range(6)))
 
-        site.work(pool, **options)
+        site.work(pool, **limit)
         done = len(site.attempts("end"))
         site.work(pool, stop_when_empty=True)
 
-        assert done == options.get("max_jobs", 1)
+        assert done == limit.get("max_jobs", 1)
         assert site.attempts("end") == {n: [1] for n in range(6)}
 
     def test_in_maintenance_mode_no_job_is_taken(self, site: Site, pool: str) -> None:

@@ -95,8 +95,12 @@ class PostgresqlRows(Rows):
         return dict(connection.execute(query, values).fetchall())
 
     def fate(self, connection: Any, number: int) -> bool | None:
-        """Whether a transaction was committed; None while its connection has not ended yet."""
-        status = connection.execute("SELECT txid_status(%s)", [number]).fetchone()[0]
+        """Whether a transaction was committed; None while its connection has not ended yet.
+
+        A server that has crashed may not know its number any more: nothing of it was written then.
+        """
+        query = "SELECT CASE WHEN %(number)s > txid_current() THEN 'aborted' ELSE txid_status(%(number)s) END"
+        status = connection.execute(query, {"number": number}).fetchone()[0]
         return None if status == "in progress" else bool(status == "committed")
 
     def push(self, connection: Any, queue: str, messages: Sequence[Message], delay: float) -> None:

@@ -37,6 +37,7 @@ def scene(tmp_path: Path, kind: str) -> Iterator[Scene]:
     scene = Scene(tmp_path / "project", kind)
     yield scene
     scene.close()
+    gc.collect()
 
 
 class Server:
@@ -151,4 +152,3 @@ def test_a_server_that_is_killed_loses_no_job(scene: Scene, workers: list["subpr
     for worker in workers:
         worker.terminate()
         assert worker.wait(20) == 0
-    gc.collect()
