@@ -10,7 +10,7 @@ import pytest
 
 from lamplighter.kafka.delays.instance_ids import take_instance_id
 from lamplighter.kafka.embedded.broker import EmbeddedBroker
-from tests.harness import ROOT, Broker, Project
+from tests.harness import ROOT, Broker, Project, wait_for
 from tests.programs import OUTCOME, run
 
 pytestmark = pytest.mark.long
@@ -295,6 +295,14 @@ def test_a_child_reads_and_writes_dead_letters_and_its_parents_stay_whole(broker
     assert said == "5 True 0 6\n"
 
 
+def is_free(folder: Path, text: str) -> bool:
+    """Whether the first free name is this one."""
+    name = take_instance_id(folder, "group")
+    assert name is not None
+    name.release()
+    return name.text == text
+
+
 def test_a_name_of_a_mover_that_was_killed_is_free_though_its_child_lives(tmp_path: Path) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", OUTCOME + NAME, tmp_path],
@@ -309,11 +317,8 @@ def test_a_name_of_a_mover_that_was_killed_is_free_though_its_child_lives(tmp_pa
 
     parent.kill()
     parent.wait(10)
-    name = take_instance_id(tmp_path, "group")
-
-    assert name is not None
-    assert name.text == text
+    # The child may get its first turn only now.
+    wait_for(lambda: is_free(tmp_path, text), seconds=10, what="the name is free")
     parent.stdin.close()  # the child ends
     assert parent.stdout.read() == ""
     parent.stdout.close()
-    name.release()
