@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import typer.models
 
-from lamplighter.console.command import Command
+from lamplighter.console.command import Command, confirm_in_production
 from lamplighter.contracts import Application
 from lamplighter.queue.commands.work import WorkCommand
 from lamplighter.queue.guard.reloading import Reloading
@@ -34,6 +34,8 @@ class ListenCommand(Command):
         """Run a worker until a signal comes; the options are those of queue:work."""
         if is_production(self._app.environment):
             self.output.warn("queue:listen is for development. In production have a process monitor run queue:work.")
+            if not confirm_in_production(self.output, self._app.environment, force=options["force"]):
+                return 1
         self.output.info(
             "Listening. The worker starts anew when a module, the configuration or .env changes; Ctrl-C ends it."
         )

@@ -168,6 +168,17 @@ def test_in_production_nothing_is_cleared_without_a_word(
     assert "The application is in production." in said
 
 
+def test_in_production_nothing_listens_for_changes_of_the_code(
+    app: Application, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(type(app), "environment", "production")
+
+    status, said = told("queue:listen", "-n")
+
+    assert status == 1
+    assert "queue:listen is for development." in said
+
+
 def test_a_connection_that_can_not_be_worked_names_those_that_can(told: Told) -> None:
     status, said = told("queue:work", "sync")
 
