@@ -28,7 +28,6 @@ class DatabaseOptions:
     table: str = "jobs"
     queue: str = "default"
     retry_after: float = 90.0
-    after_commit: bool = False
     join_transaction: bool = False
 
 
