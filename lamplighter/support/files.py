@@ -59,3 +59,10 @@ def removed_on_error(path: Path) -> Iterator[None]:
         with suppress(OSError):  # the first error is the one to tell
             path.unlink(missing_ok=True)
         raise
+
+
+def reason_of_refusal(error: OSError, *, lock_wait: float) -> str:
+    """Why files that are used under a lock can't be; a TimeoutError is that of the lock, after `lock_wait` seconds."""
+    if isinstance(error, TimeoutError):
+        return f"another process has held its lock for {lock_wait:g} s"
+    return str(error.strerror)

@@ -17,7 +17,7 @@ from lamplighter.cache.serialization import as_number, dump, load
 from lamplighter.contracts import Reach
 from lamplighter.errors import CacheUnavailable
 from lamplighter.support.filelock import FileLock
-from lamplighter.support.files import read_file, replacing
+from lamplighter.support.files import read_file, reason_of_refusal, replacing
 
 FOREVER = 9_999_999_999  # Laravel's ten digits for a value without an end
 DIGITS = 10
@@ -130,8 +130,5 @@ class FileStore:
         try:
             yield
         except OSError as error:
-            if isinstance(error, TimeoutError):
-                reason = f"another process has held its lock for {LOCK_WAIT:g} s"
-            else:
-                reason = str(error.strerror)
+            reason = reason_of_refusal(error, lock_wait=LOCK_WAIT)
             raise CacheUnavailable(f"The cache in {self._folder} can't be used: {reason}.") from error

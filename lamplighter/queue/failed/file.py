@@ -21,7 +21,7 @@ from lamplighter.queue.failed.naming import chosen_id, name_of
 from lamplighter.queue.failed.text import as_text
 from lamplighter.queue.failed.trace import format_trace
 from lamplighter.support.filelock import FileLock
-from lamplighter.support.files import replacing
+from lamplighter.support.files import reason_of_refusal, replacing
 
 log = logging.getLogger(__name__)
 
@@ -140,10 +140,7 @@ class FileFailedJobs(FailedJobs):
         try:
             yield
         except OSError as error:
-            if isinstance(error, TimeoutError):
-                reason = f"another process has held its lock for {LOCK_WAIT:g} s"
-            else:
-                reason = str(error.strerror)
+            reason = reason_of_refusal(error, lock_wait=LOCK_WAIT)
             raise Unavailable(f"The file of failed jobs {self._path} can't be used: {reason}.") from error
 
 
