@@ -8,6 +8,7 @@ from typing import Any
 from lamplighter.contracts import Config, Queue
 from lamplighter.errors import ConfigError, LamplighterError
 from lamplighter.queue.dispatching.routes import Routes, Target
+from lamplighter.queue.drivers.failover.names import names_of
 from lamplighter.support.forking import watch
 
 Factory = Callable[[str, Mapping[str, Any]], Queue]
@@ -77,6 +78,10 @@ class QueueManager:
                 if what not in self.connection(name).lacks:
                     found.append(name)
         return found
+
+    def names_of(self, name: str) -> tuple[str, ...]:
+        """The names of all connections whose workers take the same jobs, its own first; see failovers."""
+        return names_of(self._config.mapping("queue.connections", {}), name)
 
     def close(self, *, timeout: float) -> None:
         """Let go of every connection that was made."""

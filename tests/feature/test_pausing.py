@@ -89,6 +89,22 @@ def test_a_worker_that_is_to_stop_when_empty_leaves_a_paused_queue_with_that_rea
     assert "reason=paused" in project.log()
 
 
+@pytest.mark.parametrize(("paused_as", "worked"), [("database", "both"), ("both", "database")])
+def test_a_worker_heeds_a_pause_under_the_other_name_of_its_queue(
+    project: Project, paused_as: str, worked: str
+) -> None:
+    with (project.folder / "config/queue.py").open("a") as file:
+        file.write('config["connections"]["both"] = {"driver": "failover", "connections": ["database"]}\n')
+    project.artisan("queue:pause", f"{paused_as}:default")
+
+    while_paused = project.artisan("queue:work", worked, "--stop-when-empty")
+    project.artisan("queue:resume", f"{paused_as}:default")
+    resumed = project.artisan("queue:work", worked, "--stop-when-empty")
+
+    assert "reason=paused" in while_paused.stderr
+    assert "reason=empty" in resumed.stderr
+
+
 def test_a_queue_is_cleared_when_no_worker_is_there(project: Project) -> None:
     broker = broker_of(project)
     worker = project.worker("--pool=thread", "-c2")

@@ -124,7 +124,7 @@ class MonitorCommand(Command):
 
     def _is_paused(self, connection: str, queue: str) -> bool | None:
         try:
-            return bool(PauseSignals(self._cache).paused(connection, [queue]))
+            return bool(PauseSignals(self._cache, self._queues.names_of).paused(connection, [queue]))
         except CacheError as error:
             self.output.error(f"Whether {connection}:{queue} is paused can't be seen. {error}")
             return None

@@ -31,7 +31,7 @@ class ResumeCommand(Command):
         every: Annotated[bool, typer.Option("--all", help="End the pause of all queues")] = False,
     ) -> None:
         """What is paused by its name stays so after `--all`; what `--all` has paused stays so after a name."""
-        signals = PauseSignals(self._cache)
+        signals = PauseSignals(self._cache, self._queues.names_of)
         if every:
             signals.resume_all()
             self._events.dispatch(QueuesResumed())
@@ -41,7 +41,12 @@ class ResumeCommand(Command):
             signals.resume(connection, name)
             self._events.dispatch(QueueResumed(connection, name))
             self.output.info(f"Job processing on queue [{connection}:{name}] has been resumed.")
-            if signals.paused(connection, [name]):
+            for other in signals.paused_by(connection, name):
+                self.output.warn(
+                    f"It is paused as [{other}:{name}] besides, which is the same queue: `queue:resume {other}:{name}` "
+                    f"ends that."
+                )
+            if signals.is_all_paused():
                 self.output.warn("All queues are paused besides: `queue:resume --all` ends that.")
         warn_of_limits(self._cache, self.output)
 

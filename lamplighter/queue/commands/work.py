@@ -130,6 +130,7 @@ class WorkCommand(Command):
         failing = Failing(self._failed_jobs, runner)
         worker = self._worker(queue, runner, failing, options)
         worker.look_for_maintenance()
+        pauses = PauseSignals(cache, self._queues.names_of)
         process = WorkerProcess(
             worker=worker,
             queue=queue,
@@ -138,7 +139,7 @@ class WorkCommand(Command):
             options=options,
             heartbeat=Heartbeat(self._app.path("storage/framework/workers"), queue.connection, options.queues),
             restart=restart,
-            pauses=PauseWatch(PauseSignals(cache), queue, worker.control, self._events, options.queues),
+            pauses=PauseWatch(pauses, queue, worker.control, self._events, options.queues),
             flush=self._show(options, as_json=as_json),
             leave_within=self._app.leave_within,
         )

@@ -31,10 +31,17 @@ def queue_of(name: str) -> str:
 
 
 class PauseSignals:
-    """What is paused, in one cache. What a PHP program has put there for some time ends by itself."""
+    """What is paused, in one cache. What a PHP program has put there for some time ends by itself.
 
-    def __init__(self, cache: Cache) -> None:
+    Args:
+        names_of: all names of a connection; a queue that is paused under one of them is paused.
+    """
+
+    def __init__(
+        self, cache: Cache, names_of: Callable[[str], Sequence[str]] = lambda connection: (connection,)
+    ) -> None:
         self._cache = cache
+        self._names_of = names_of
 
     def pause(self, connection: str, queue: str) -> None:
         """Have no worker take a job from this queue, until `resume`."""
@@ -60,7 +67,16 @@ class PauseSignals:
         """
         if self._has(ALL):
             return frozenset(queues)
-        return frozenset(queue for queue in queues if self._has(key_of(connection, queue)))
+        names = self._names_of(connection)
+        return frozenset(queue for queue in queues if any(self._has(key_of(name, queue)) for name in names))
+
+    def paused_by(self, connection: str, queue: str) -> list[str]:
+        """The connection's names under which this queue is paused; whether all queues are is not looked at."""
+        return [name for name in self._names_of(connection) if self._has(key_of(name, queue))]
+
+    def is_all_paused(self) -> bool:
+        """Whether all queues are paused together."""
+        return self._has(ALL)
 
     def _has(self, key: str) -> bool:
         return self._cache.get(key) not in FALSE_IN_PHP

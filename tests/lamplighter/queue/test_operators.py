@@ -19,7 +19,13 @@ from lamplighter.queue.provider import QueueServiceProvider
 CONFIG = """
 config = {
     "default": "memory",
-    "connections": {"sync": {"driver": "sync"}, "memory": {"driver": "memory"}, "broken": {"driver": "none"}},
+    "connections": {
+        "sync": {"driver": "sync"},
+        "memory": {"driver": "memory"},
+        "other": {"driver": "memory"},
+        "failover": {"driver": "failover", "connections": ["memory", "other"]},
+        "broken": {"driver": "none"},
+    },
     "failed": {"driver": None},
 }
 """
@@ -107,6 +113,28 @@ def test_listeners_hear_of_pauses(app: Application, told: Told) -> None:
     assert heard == [QueuePaused("memory", "high"), QueueResumed("memory", "high"), QueuesPaused(), QueuesResumed()]
 
 
+@pytest.mark.parametrize("paused_as", ["memory", "failover"])
+@pytest.mark.parametrize("looked_for", ["memory", "failover"])
+def test_a_failovers_queue_is_paused_under_each_of_its_names(
+    app: Application, told: Told, paused_as: str, looked_for: str
+) -> None:
+    told("queue:pause", f"{paused_as}:high")
+
+    signals = PauseSignals(app.make(Cache), app.make(QueueManager).names_of)
+    assert signals.paused(looked_for, ["high", "low"]) == {"high"}
+    assert signals.paused("other", ["high"]) == frozenset()
+    assert "PAUSED" in told("queue:monitor", f"{looked_for}:high")[1]
+
+
+def test_whoever_ends_a_pause_is_told_under_which_name_the_queue_is_still_paused(told: Told) -> None:
+    told("queue:pause", "memory:high")
+
+    status, said = told("queue:resume", "failover:high")
+
+    assert status == 0
+    assert "`queue:resume memory:high`" in " ".join(said.split())
+
+
 @pytest.mark.parametrize("command", ["queue:pause", "queue:resume", "queue:continue"])
 def test_without_a_queue_none_is_paused(told: Told, command: str) -> None:
     status, said = told(command)
@@ -184,4 +212,4 @@ def test_a_connection_that_can_not_be_worked_names_those_that_can(told: Told) ->
 
     assert status == 1
     assert "The connection 'sync' can't be worked. Its jobs end where they are dispatched." in said
-    assert "`queue:work memory`" in said
+    assert "There are: failover, memory, other." in said
