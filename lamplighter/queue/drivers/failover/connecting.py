@@ -27,6 +27,8 @@ class FailoverOptions:
 def connect(app: Application, name: str, options: Mapping[str, Any]) -> FailoverQueue:
     """The connection of config/queue.py; those that it names are made with it, so that their mistakes show early.
 
+    Dispatches wait for a commit where it or one of those says `after_commit`.
+
     Raises:
         ConfigError: it names a connection that is not there, or that comes back to itself.
     """
@@ -36,6 +38,8 @@ def connect(app: Application, name: str, options: Mapping[str, Any]) -> Failover
     manager = app.make(QueueManager)
     queues = [manager.connection(each) for each in settings.connections]
     breakers = [CircuitBreaker(settings.break_for) for _ in queues]
+    if not manager.after_commit.isdisjoint(settings.connections):
+        manager.after_commit.add(name)  # which of them takes a job is known only when it is pushed
     return FailoverQueue(name, queues, app.make(Events), breakers)
 
 

@@ -27,6 +27,7 @@ CONFIG = {
 config = {"default": "waits", "connections": {
     "waits": {"driver": "list", "after_commit": True},
     "at once": {"driver": "list"},
+    "failover": {"driver": "failover", "connections": ["at once", "waits"]},
     "kafka": {"driver": "kafka", "after_commit": "1", "brokers": "localhost:1"},
 }}
 """,
@@ -118,6 +119,17 @@ def test_a_dispatch_in_a_transaction_is_pushed_when_that_commits(scene: Scene) -
 
     assert [delivery.key for delivery in scene.line] == [id.encode()]
     assert [(event.connection, event.queue, event.id) for event in scene.told] == [("waits", "letters", id)]
+
+
+def test_a_failover_waits_where_any_of_its_connections_does(scene: Scene) -> None:
+    scene.queues.connection("failover")
+    with scene.databases.session() as session:
+        session.execute(text("INSERT INTO orders VALUES (1)"))
+        scene.dispatcher.dispatch(Letter("you"), connection="failover")
+        before = len(scene.list_of("at once").line)
+        session.commit()
+
+    assert (before, len(scene.list_of("at once").line)) == (0, 1)
 
 
 def test_it_is_dropped_with_its_transaction(scene: Scene) -> None:
