@@ -129,7 +129,7 @@ class JobQueued(msgspec.Struct):
 
 
 class QueueFailedOver(msgspec.Struct):
-    """The connection `failed` of a failover `connection` did not answer, and a later one has taken the job."""
+    """The connection `failed` of a failover `connection` did not take a job, and a later one has."""
 
     connection: str
     failed: str

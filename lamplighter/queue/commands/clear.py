@@ -37,6 +37,7 @@ class ClearCommand(Command):
         for name in names:
             count = target.clear(name)
             self.output.info(f"Cleared {count} {'job' if count == 1 else 'jobs'} from the [{name}] queue.")
-        if "clear_delayed" in target.lacks:
-            self.output.warn(target.lacks["clear_delayed"])
+        for what in sorted(target.lacks):
+            if what.startswith("clear_"):
+                self.output.warn(target.lacks[what])
         return 0

@@ -175,6 +175,17 @@ def test_queues_are_cleared_and_counted(app: Application, told: Told) -> None:
     assert queue.sizes("other").pending == 1
 
 
+def test_clearing_a_failover_says_which_jobs_stay(app: Application, told: Told) -> None:
+    for name in ("memory", "other"):
+        app.make(QueueManager).connection(name).push(Message(b"{}"), queue="default")
+
+    status, said = told("queue:clear", "failover")
+
+    assert status == 0
+    assert "Cleared 1 job from the [default] queue." in said
+    assert "`queue:clear other`" in " ".join(said.split())
+
+
 def test_a_connection_that_can_not_be_cleared_says_why(told: Told) -> None:
     status, said = told("queue:clear", "sync")
 

@@ -1,10 +1,10 @@
-"""What is asked of the first connection of a failover: all but pushing."""
+"""What is asked of the first connection of a failover: all that workers need, sizes and clearing."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from queue import SimpleQueue
 from typing import cast
 
-from lamplighter.contracts import DriverDelivery, HasFurtherStart, HeldJob, Queue, Sizes, WorkQueue
+from lamplighter.contracts import DriverDelivery, HasFurtherStart, Queue, Sizes, WorkQueue
 
 
 class WorkedByFirst:
@@ -18,11 +18,6 @@ class WorkedByFirst:
         """Its own."""
         return self.first.default_queue
 
-    @property
-    def lacks(self) -> Mapping[str, str]:
-        """What it lacks."""
-        return self.first.lacks
-
     def sizes(self, queue: str) -> Sizes:
         """How many jobs it has."""
         return self.first.sizes(queue)
@@ -30,14 +25,6 @@ class WorkedByFirst:
     def clear(self, queue: str) -> int:
         """Delete its jobs."""
         return self.first.clear(queue)
-
-    def held(self, *, most: int) -> Sequence[HeldJob]:
-        """Its jobs that are due later."""
-        return self.first.held(most=most)
-
-    def cancel(self, id: str) -> int:
-        """Take back what waits there."""
-        return self.first.cancel(id)
 
     def close(self, *, timeout: float) -> bool:
         """Let go of it, as its worker does at the end; the manager closes it and the others, too."""

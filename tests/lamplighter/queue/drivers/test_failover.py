@@ -1,7 +1,7 @@
 """Pushes that go to the next connection when one does not answer."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 
 from lamplighter.config import Repository
 from lamplighter.container import Container
-from lamplighter.contracts import Config, Message, Queue
+from lamplighter.contracts import Config, HeldJob, Message, Queue
 from lamplighter.contracts import Events as EventsContract
 from lamplighter.errors import ConfigError, MessageTooLarge, QueueError, Unavailable
 from lamplighter.events import Dispatcher as Events
@@ -35,6 +35,7 @@ class Kept(KeepsNoJobs):
         self.calls = 0
         self.kept: list[tuple[str, bytes]] = []
         self.jobs: list[object] = []
+        self.waiting: list[HeldJob] = []
         self.hold: Callable[[], object] = lambda: None
 
     def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
@@ -51,6 +52,23 @@ class Kept(KeepsNoJobs):
         came = [(queue, message.payload) for message in messages]
         self.kept += came
         return len(came)
+
+    def hold_back(self, *waiting: HeldJob) -> None:
+        """Have jobs that are due later, and be a connection that can tell of them."""
+        self.waiting += waiting
+        self.lacks: Mapping[str, str] = {}
+
+    def held(self, *, most: int) -> Sequence[HeldJob]:
+        """What is due later."""
+        return self.waiting[:most]
+
+    def cancel(self, id: str) -> int:
+        """Take back, or raise what the test says."""
+        if self.error is not None:
+            raise self.error
+        count = sum(job.id == id for job in self.waiting)
+        self.waiting = [job for job in self.waiting if job.id != id]
+        return count
 
 
 class Clock:
@@ -166,10 +184,49 @@ def test_what_is_refused_for_what_it_is_goes_nowhere_else(bench: Bench) -> None:
     assert (bench.first.calls, bench.second.calls, bench.told) == (2, 0, [])
 
 
+@pytest.mark.parametrize("is_passed_over", [False, True])
+def test_what_another_one_refuses_while_the_first_is_away_goes_on_to_the_next(
+    bench: Bench, is_passed_over: bool
+) -> None:
+    third = Kept("third")
+    bench.queue = bench.failover(bench.first, bench.second, third)
+    bench.first.error = Unavailable("away")
+    if is_passed_over:
+        bench.push(b"before")
+    bench.second.error = QueueError("carries no headers")
+
+    bench.push()
+
+    assert [payload for _, payload in third.kept] == [b"job"]
+
+
+def test_a_job_that_only_the_first_could_take_is_not_refused_for_good_while_that_is_away(bench: Bench) -> None:
+    bench.first.error, bench.second.error = Unavailable("away"), MessageTooLarge("65,535 bytes at most.")
+
+    with pytest.raises(Unavailable, match=r"first: away; second: 65,535 bytes at most\."):
+        bench.push()
+
+
+def test_a_delayed_job_goes_to_no_other_connection_that_would_run_it_at_once(bench: Bench) -> None:
+    bench.first.error = Unavailable("away")
+    bench.queue.push(Message(b"now"), queue="default")
+
+    with pytest.raises(Unavailable, match="second: It holds no job back"):
+        bench.queue.push(Message(b"later"), queue="default", delay=60)
+
+    assert bench.second.kept == [("default", b"now")]
+
+
+def test_a_connection_that_is_the_first_takes_delays_as_it_does_by_itself(bench: Bench) -> None:
+    bench.queue.push(Message(b"later"), queue="default", delay=60)
+
+    assert bench.first.kept == [("default", b"later")]
+
+
 def test_where_none_answers_each_is_named_with_its_reason(bench: Bench) -> None:
     bench.first.error, bench.second.error = Unavailable("no route"), Unavailable("refused")
 
-    with pytest.raises(Unavailable, match=r"'failover' answers\. first: no route; second: refused\."):
+    with pytest.raises(Unavailable, match=r"'failover' takes the job\. first: no route; second: refused\."):
         bench.push()
 
 
@@ -259,6 +316,53 @@ def test_a_listener_that_raises_takes_no_job_back(bench: Bench) -> None:
     assert bench.second.kept == [("default", b"job")]
 
 
+# what waits on the others ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def job_due(id: str, due: float) -> HeldJob:
+    """A job that is due later."""
+    return HeldJob(id, id, "letter", "default", due, can_cancel=True)
+
+
+def test_jobs_that_are_due_later_are_listed_from_all_connections_the_earliest_first(bench: Bench) -> None:
+    bench.first.hold_back(job_due("a", 3.0), job_due("b", 9.0))
+    bench.second.hold_back(job_due("c", 1.0), job_due("d", 5.0))
+    queue = bench.failover(bench.first, bench.second)
+
+    assert [job.id for job in queue.held(most=3)] == ["c", "a", "d"]
+
+
+def test_a_job_is_cancelled_on_the_connection_where_it_waits(bench: Bench) -> None:
+    bench.first.hold_back()
+    bench.second.hold_back(job_due("c", 1.0))
+    queue = bench.failover(bench.first, bench.second)
+    bench.first.error = Unavailable("away")
+
+    assert (queue.cancel("c"), bench.second.waiting) == (1, [])
+    with pytest.raises(Unavailable, match="away"):
+        queue.cancel("c")
+
+
+def test_a_job_that_may_be_where_none_can_be_cancelled_is_not_called_gone(bench: Bench) -> None:
+    bench.first.hold_back(job_due("a", 1.0))
+    bench.second.lacks = {"cancel": "It never forgets."}
+    queue = bench.failover(bench.first, bench.second)
+
+    assert "cancel" not in queue.lacks
+    assert queue.cancel("a") == 1
+    with pytest.raises(QueueError, match=r"It may be on 'second', which can't cancel a job\. It never forgets\."):
+        queue.cancel("a")
+
+
+def test_what_is_cleared_and_counted_is_the_firsts_and_the_others_are_named(bench: Bench) -> None:
+    bench.second.hold_back()
+    bench.first.hold_back()
+    queue = bench.failover(bench.first, bench.second)
+
+    assert "`queue:clear second`" in queue.lacks["clear_others"]
+    assert "second:default" in queue.sizes("default").notes[-1]
+
+
 # configuration ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -305,6 +409,40 @@ def test_a_failover_of_the_configuration_is_worked_by_its_first_connection() -> 
     assert queue.close(timeout=5)
     with pytest.raises(QueueError, match="The connection 'd' is not open"):
         queue.pop(("store",), 0)
+
+
+def test_a_dispatch_waits_for_a_commit_where_any_of_the_connections_says_so() -> None:
+    manager = manager_of(
+        a={"driver": "failover", "connections": "b,c"},
+        b={"driver": "null"},
+        c={"driver": "failover", "connections": "d"},
+        d={"driver": "memory", "after_commit": True},
+        e={"driver": "failover", "connections": "b"},
+    )
+    for name in "ae":
+        manager.connection(name)
+
+    assert manager.after_commit == {"a", "c", "d"}
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [("a", "adb"), ("b", "bda"), ("d", "dab"), ("c", "ce"), ("e", "ec"), ("f", "f"), ("g", "g"), ("h", "h")],
+)
+def test_the_names_under_which_the_same_jobs_are_worked(name: str, names: str) -> None:
+    manager = manager_of(
+        a={"driver": "failover", "connections": "b, c"},
+        b={"driver": "failover", "connections": ["d"]},
+        c={"driver": "null"},
+        d={"driver": "memory"},
+        e={"driver": "failover", "connections": ["c"]},
+        f={"driver": "failover", "connections": []},
+        g={"driver": "failover", "connections": 3},
+        h={"driver": "failover", "connections": "i"},
+        i={"driver": "failover", "connections": "h"},
+    )
+
+    assert "".join(manager.names_of(name)) == names
 
 
 @pytest.mark.parametrize(
