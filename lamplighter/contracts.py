@@ -203,8 +203,8 @@ class Queue(Protocol):
 
     Attributes:
         lacks: what it can't do, with the reason that users are told, as one sentence. The keys are names of methods;
-            "delay"; "work", where it is no WorkQueue; and "clear_delayed", where `clear` leaves what is delayed. A
-            method that is named here raises a QueueError, or has nothing to do.
+            "delay"; "work", where it is no WorkQueue; and "clear_delayed", "clear_reserved" and "clear_others", where
+            `clear` leaves such jobs. A method that is named here raises a QueueError, or has nothing to do.
     """
 
     @property
@@ -227,7 +227,10 @@ class Queue(Protocol):
         ...
 
     def clear(self, queue: str) -> int:
-        """Delete all jobs of a queue; how many those were."""
+        """Delete all jobs of a queue: what waits, what is due later, what is in workers' hands; how many those were.
+
+        A job in hand goes on to its end, and does not come back: a release and the death of its worker change nothing.
+        """
         ...
 
     def held(self, *, most: int) -> Sequence[HeldJob]:

@@ -14,10 +14,11 @@ from lamplighter.testing.conformance.asking import take, take_now
 from lamplighter.testing.conformance.base import attempts_of, message, needs, number_of
 from lamplighter.testing.conformance.bytes import HOSTILE
 from lamplighter.testing.conformance.leases import LeaseConformance
+from lamplighter.testing.conformance.operators import OperatorConformance
 from lamplighter.testing.waiting import LONG, wait_for
 
 
-class StoreConformance(LeaseConformance):
+class StoreConformance(LeaseConformance, OperatorConformance):
     """A driver on leases gives `connect_store`, and `lose_answers` and `cut` where it can break its own connection."""
 
     # pushing ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 REST = 0.6  # seconds between two looks of an idle worker
 SELDOM = 30.0
 COPIED = (How.EXCUSED, How.GIVEN_BACK)
+LACKS = {
+    "clear_reserved": "What workers have in hand stays: beanstalkd lets nobody else delete it. So do buried jobs.",
+}
 
 
 class BeanstalkdStore:
@@ -35,7 +38,7 @@ class BeanstalkdStore:
     """
 
     keeps_headers = False
-    lacks: Mapping[str, str] = MappingProxyType({})
+    lacks: Mapping[str, str] = MappingProxyType(LACKS)
 
     def __init__(self, address: Address, *, ttr: int, block_for: int = 0, priority: int = 1024) -> None:
         self.seconds: float = ttr

@@ -75,7 +75,7 @@ class JobStore(Protocol):
         seconds: how long a lease lasts, unless it is renewed; where jobs have their own, the shortest one in hand.
         look_every: seconds between two looks for jobs while a worker is idle, beside what `wait` tells.
         keeps_headers: a message's key and headers travel with it. Elsewhere only the payload does, as in Laravel.
-        lacks: what it can't do, by the name of the method of `Queue`, with the reason that users are told.
+        lacks: what it can't do, by the keys of `Queue.lacks`, with the reason that users are told.
     """
 
     seconds: float
@@ -117,7 +117,7 @@ class JobStore(Protocol):
         ...
 
     def clear(self, queue: str) -> int:
-        """Delete all jobs of a queue; how many those were."""
+        """Delete all jobs of a queue, leased or not, as `Queue.clear` says; how many those were."""
         ...
 
     def close(self) -> None:
