@@ -11,10 +11,10 @@ from typing import Any, Protocol
 from lamplighter.contracts import HeldJob, Sizes
 from lamplighter.errors import MigrationError, Unavailable
 from lamplighter.kafka.delays.delayed_message import DelayedMessage
-from lamplighter.kafka.delays.rows.naming import id_and_name
 from lamplighter.kafka.monitoring.delayed import Stray, WaitingJobs
 from lamplighter.kafka.monitoring.groups import GroupReader
 from lamplighter.kafka.settings.settings import KafkaSettings
+from lamplighter.queue.jobs.naming import id_and_name
 
 log = logging.getLogger(__name__)
 

@@ -29,8 +29,8 @@ from lamplighter.database.odd_values import AsStored, any_text, has_id, is_one_o
 from lamplighter.database.rows import Rows, dump_headers, load_headers
 from lamplighter.errors import QueueError
 from lamplighter.kafka.delays.rows.delayed_job import DelayedJob, job_of
-from lamplighter.kafka.delays.rows.naming import id_and_name
 from lamplighter.queue.claims.claims import HEADER, reference_in
+from lamplighter.queue.jobs.naming import id_and_name
 from lamplighter.support.clock import ceil_ms, floor_ms
 
 LEASE = 60.0  # seconds for which claimed rows are one mover's
