@@ -29,8 +29,8 @@ class CancelCommand(Command):
         count = able(self._queues.connection(connection), "cancel", "cancel a job").cancel(id)
         if not count:
             self.output.error(
-                "No delayed job of this id can be cancelled: it has gone to its queue, or it waits in a delay topic. "
-                "`queue:delayed` shows what there is."
+                "No delayed job of this id can be cancelled: it is due by now, was cancelled before, or waits in a "
+                "delay topic of Kafka. `queue:delayed` shows what there is."
             )
             return 1
         self.output.info(f"Cancelled {count} {'job' if count == 1 else 'jobs'}.")

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from lamplighter.contracts import Application, Message, Sizes
+from lamplighter.contracts import Application, HeldJob, Message, Sizes
+from lamplighter.queue.drivers.leasing.delayed import is_called
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
+from lamplighter.queue.jobs.naming import id_and_name
 from lamplighter.support.forking import watch
 from lamplighter.support.options import parse_options
 
@@ -42,6 +44,11 @@ class Kept:
     starts: int = 0
     reservation: int = 0
     has_crashed: bool = False
+
+    @property
+    def id(self) -> str:
+        """What `queue:delayed` calls it."""
+        return f"{self.queue}#{self.number}"
 
 
 @dataclass(slots=True)
@@ -133,6 +140,24 @@ class MemoryStore:
             line = self._lines.pop(queue, None) or Line()
             return len(line.ready) + len(line.delayed) + len(line.reserved)
 
+    def held(self, most: int) -> Sequence[HeldJob]:
+        """What is due later, by the clock of the host."""
+        with self._changed:
+            now, moment = self._clock(), time.time()
+            waiting = heapq.nsmallest(most, (one for line in self._lines.values() for one in line.delayed))
+        return [_held(kept, moment + due - now) for due, _, kept in waiting if due > now]
+
+    def cancel(self, id: str) -> int:
+        """Forget what is due later and is called so."""
+        with self._changed:
+            now, count = self._clock(), 0
+            for line in self._lines.values():
+                left = [one for one in line.delayed if one[0] <= now or not _is_called(one[2], id)]
+                count += len(line.delayed) - len(left)
+                heapq.heapify(left)
+                line.delayed = left
+            return count
+
     def close(self) -> None:
         """The jobs stay, for the next worker of this process."""
         with self._changed:
@@ -193,3 +218,12 @@ class MemoryStore:
         else:
             self._place(kept, now, end.delay)
         self._changed.notify_all()
+
+
+def _held(kept: Kept, due: float) -> HeldJob:
+    job_id, name = id_and_name(kept.message.payload)
+    return HeldJob(kept.id, job_id, name, kept.queue, due, can_cancel=True)
+
+
+def _is_called(kept: Kept, id: str) -> bool:
+    return kept.id == id or is_called(kept.message.payload, id)

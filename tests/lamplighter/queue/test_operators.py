@@ -1,5 +1,6 @@
 """`queue:pause`, `queue:resume` and `queue:clear`, as operators call them."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -173,6 +174,25 @@ def test_queues_are_cleared_and_counted(app: Application, told: Told) -> None:
     assert "Cleared 2 jobs from the [high] queue." in said
     assert "Cleared 1 job from the [low] queue." in said
     assert queue.sizes("other").pending == 1
+
+
+def test_delayed_jobs_are_listed_and_cancelled(app: Application, told: Told) -> None:
+    queue = app.make(QueueManager).connection("memory")
+    for number in (1, 2):
+        queue.push(Message(b'{"id":"id-%d","displayName":"letter"}' % number), queue="high", delay=60)
+
+    _, listed = told("queue:delayed", "memory", "--json")
+    first, second = json.loads(listed)["delayed_jobs"]
+    cancelled = told("queue:cancel", first["id"]), told("queue:cancel", "id-2", "--connection=memory")
+    gone, said = told("queue:cancel", "id-2")
+
+    assert [(job["job_id"], job["class"], job["queue"]) for job in (first, second)] == [
+        ("id-1", "letter", "high"),
+        ("id-2", "letter", "high"),
+    ]
+    assert [status for status, _ in cancelled] == [0, 0]
+    assert (gone, queue.sizes("high").delayed) == (1, 0)
+    assert "No delayed job of this id can be cancelled" in said
 
 
 def test_clearing_a_failover_says_which_jobs_stay(app: Application, told: Told) -> None:

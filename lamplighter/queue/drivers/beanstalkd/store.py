@@ -26,6 +26,8 @@ REST = 0.6  # seconds between two looks of an idle worker
 SELDOM = 30.0
 COPIED = (How.EXCUSED, How.GIVEN_BACK)
 LACKS = {
+    "held": "beanstalkd shows of a queue only the delayed job that is due first.",
+    "cancel": "beanstalkd finds a job by a number of its own alone, and not by the id that dispatch has returned.",
     "clear_reserved": "What workers have in hand stays: beanstalkd lets nobody else delete it. So do buried jobs.",
 }
 

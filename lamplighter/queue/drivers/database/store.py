@@ -12,12 +12,13 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from lamplighter.contracts import Message, Sizes
+from lamplighter.contracts import HeldJob, Message, Sizes
 from lamplighter.database.errors import SqlAlchemyErrors
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.sqlite import READ_ONLY
 from lamplighter.errors import ConfigError, QueueError, Unavailable
 from lamplighter.queue.drivers.database.bounded import Bounded
+from lamplighter.queue.drivers.database.delayed import DelayedRows
 from lamplighter.queue.drivers.database.listening import Listener
 from lamplighter.queue.drivers.database.mysql import MysqlRows
 from lamplighter.queue.drivers.database.own import OwnConnection
@@ -163,17 +164,24 @@ class DatabaseStore:
 
     def sizes(self, queue: str) -> Sizes:
         """Counted by the database."""
-        with self._explained(None), self._engine().connect() as connection, self._within(connection):
-            return self._rows().sizes(connection.execution_options(**self._reading()), queue)
+        with self._read() as connection:
+            return self._rows().sizes(connection, queue)
 
     def clear(self, queue: str) -> int:
         """Delete what there is, reserved or not, as Laravel does."""
+        return self._written(lambda connection: self._rows().clear(connection, queue))
 
-        def clear() -> int:
-            with self._engine().begin() as connection, self._within(connection):
-                return self._rows().clear(connection, queue)
+    def held(self, most: int) -> Sequence[HeldJob]:
+        """Rows that are due later, of all queues."""
+        with self._read() as connection:
+            return DelayedRows(self._rows()).held(connection, most)
 
-        return self._repeated(clear)
+    def cancel(self, id: str) -> int:
+        """Delete rows that are due later."""
+        with self._read() as connection:
+            delayed = DelayedRows(self._rows())
+            ids = delayed.find(connection, id)
+        return self._written(lambda connection: delayed.delete(connection, ids)) if ids else 0
 
     def close(self) -> None:
         """Let go of the worker's connections; what a lost answer has left to be found out is given back."""
@@ -296,8 +304,17 @@ class DatabaseStore:
             self._known_rows = _make_rows(self._engine(), self._table, self.seconds)
         return self._known_rows
 
-    def _reading(self) -> dict[str, Any]:
-        return dict(READ_ONLY) if self._is_file else {}
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with self._explained(None), self._engine().connect() as connection, self._within(connection):
+            yield connection.execution_options(**READ_ONLY if self._is_file else {})
+
+    def _written(self, write: Callable[[Connection], int]) -> int:
+        def once() -> int:
+            with self._engine().begin() as connection, self._within(connection):
+                return write(connection)
+
+        return self._repeated(once)
 
     def _asked(self, ask: Callable[[Any], T]) -> T:
         """Call the database by the worker's connection."""

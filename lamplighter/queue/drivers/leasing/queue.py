@@ -7,10 +7,12 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
+from typing import cast
 
 from lamplighter.contracts import DriverDelivery, HasFurtherStart, HeldJob, Message, Sizes
 from lamplighter.errors import QueueError, Unavailable
 from lamplighter.queue.claims.claims import refuse_claim
+from lamplighter.queue.drivers.leasing.delayed import LACKS, FindsDelayed
 from lamplighter.queue.drivers.leasing.delivery import LeasedDelivery
 from lamplighter.queue.drivers.leasing.held import Held
 from lamplighter.queue.drivers.leasing.pushing import look_at_headers, push_many
@@ -31,11 +33,6 @@ AWAY = 1.0  # seconds until a store that did not answer is asked again
 LAST = 0.2  # seconds between two tries to tell it the last ends
 UNHEARD = 2.0  # seconds in which a store that was away is asked, at the end, for jobs whose start it could not tell
 LEFT = 1.0  # seconds that a job may wait here after it was taken: a worker that is paused or full leaves it to others
-# What no store of these can do yet.
-LACKS = {
-    "held": "Its driver counts the jobs that are due later, and can't list them.",
-    "cancel": "Its driver can't find a job by its id.",
-}
 
 
 class LeasingQueue:
@@ -51,7 +48,7 @@ class LeasingQueue:
     def __init__(self, connection: str, store: JobStore, *, default_queue: str) -> None:
         self.connection = connection
         self.default_queue = default_queue
-        self.lacks = {**LACKS, **store.lacks}
+        self.lacks = {**({} if isinstance(store, FindsDelayed) else LACKS), **store.lacks}
         self._store = store
         self._paused: frozenset[str] = frozenset()
         self._looked_with = self._paused
@@ -163,18 +160,20 @@ class LeasingQueue:
         return self._store.clear(queue)
 
     def held(self, *, most: int) -> Sequence[HeldJob]:
-        """Refused: no store can list them yet."""
-        self._refuse("held")
-        return ()
+        """The jobs that are due later, where the store can list them."""
+        return self._finding("held").held(most)
 
     def cancel(self, id: str) -> int:
-        """Refused: no store can find one yet."""
-        self._refuse("cancel")
-        return 0
+        """Take back what is due later and has this id, where the store can find it; how many jobs that were."""
+        return self._finding("cancel").cancel(id)
 
     def read_claim(self, delivery: DriverDelivery) -> bytes:
         """Nothing is kept elsewhere."""
         return refuse_claim(delivery)
+
+    def _finding(self, what: str) -> FindsDelayed:
+        self._refuse(what)
+        return cast(FindsDelayed, self._store)
 
     def _refuse(self, what: str) -> None:
         if what in self.lacks:

@@ -1,5 +1,6 @@
 """Calls of scripts, by connections that this process keeps."""
 
+import re
 import select
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +16,8 @@ from lamplighter.support.forking import watch
 from lamplighter.support.immortal import keep_for_ever
 
 Words = Sequence[Any]
+SCANNED = 500  # names that one call looks at
+LITERAL = re.compile(rb"[*?\[\]\\^-]")  # what means something in a pattern
 
 
 class Calls:
@@ -79,6 +82,14 @@ class Calls:
         except ERRORS as error:
             raise translate(error, self.server.address) from error
         return None if found is None else names[found[0]]
+
+    def sorted_sets(self, start: bytes, end: bytes) -> set[bytes]:
+        """The names of sorted sets that begin and end so; all names are gone through, some hundreds in one call."""
+        pattern = LITERAL.sub(rb"\\\g<0>", start) + b"*" + LITERAL.sub(rb"\\\g<0>", end)
+        try:
+            return set(self._client.scan_iter(match=pattern, count=SCANNED, _type="zset"))
+        except ERRORS as error:
+            raise translate(error, self.server.address) from error
 
     def quick(self, seconds: float) -> "Calls":
         """The same server, by connections that give it up after so many seconds."""

@@ -320,6 +320,37 @@ redis.call('del', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 return count
 """
 
+# KEYS: `:delayed`. ARGV: the lowest score, or nothing for what is due later than now; how many of that score are passed
+# over; how many are returned. Returns of each its payload and its score.
+HELD = r"""
+local first = ARGV[1] == '' and '(' .. now_text or ARGV[1]
+return redis.call('zrangebyscore', KEYS[1], first, '+inf', 'withscores', 'limit', ARGV[2], ARGV[3])
+"""
+
+# KEYS: `:delayed`. ARGV: how many of the last ones are passed over, and how many are looked at; a digest, then texts.
+# Returns how many there were to look at, then those which have this digest or hold one of the texts. From the end: what
+# becomes due meanwhile leaves at the front, and moves no other past the look.
+FIND = r"""
+local all = redis.call('zrevrange', KEYS[1], ARGV[1], ARGV[1] + ARGV[2] - 1)
+local found = {#all}
+for _, member in ipairs(all) do
+    local is_found = ARGV[3] ~= '' and redis.sha1hex(member) == ARGV[3]
+    for at = 4, #ARGV do is_found = is_found or string.find(member, ARGV[at], 1, true) end
+    if is_found then found[#found + 1] = member end
+end
+return found
+"""
+
+# KEYS: `:delayed`. ARGV: members. Returns how many were removed: what is due by now is not.
+CANCEL = r"""
+local count = 0
+for _, member in ipairs(ARGV) do
+    local score = redis.call('zscore', KEYS[1], member)
+    if score and tonumber(score) > now then count = count + redis.call('zrem', KEYS[1], member) end
+end
+return count
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Script:
@@ -337,3 +368,6 @@ take = Script(ATTEMPTS + COMMON + TAKE)
 renew = Script(COMMON + RENEW)
 sizes = Script(COMMON + SIZES)
 clear = Script(CLEAR)
+held = Script(COMMON + HELD)
+find = Script(FIND)
+cancel = Script(COMMON + CANCEL)

@@ -13,13 +13,14 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from lamplighter.contracts import Application, Config, Message, Sizes
+from lamplighter.contracts import Application, Config, HeldJob, Message, Sizes
 from lamplighter.errors import ConfigError, QueueError, Unavailable
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
 from lamplighter.queue.drivers.redis import scripts
 from lamplighter.queue.drivers.redis.calls import Calls
 from lamplighter.queue.drivers.redis.connect import Server, find_server
+from lamplighter.queue.drivers.redis.delayed import DelayedSets
 from lamplighter.queue.failed.trace import one_line
 from lamplighter.support.forking import watch
 from lamplighter.support.options import parse_options
@@ -191,6 +192,14 @@ class RedisStore:
     def clear(self, queue: str) -> int:
         """Delete its four keys."""
         return int(self._calls.run(scripts.clear, self._keys(queue), ()))
+
+    def held(self, most: int) -> Sequence[HeldJob]:
+        """The members of all sets `:delayed` that are not due."""
+        return DelayedSets(self._calls, self._prefix).held(most)
+
+    def cancel(self, id: str) -> int:
+        """Remove members of the sets `:delayed`."""
+        return DelayedSets(self._calls, self._prefix).cancel(id)
 
     def close(self) -> None:
         """Give back what a lost answer has begun, if Redis answers now, and let go of the connections."""

@@ -28,6 +28,10 @@ REST = 1.0  # seconds between two looks that are not long polls
 MOST_UNCOUNTED = 1000
 UNCOUNTED = (How.EXCUSED, How.GIVEN_BACK)
 NOTE = "SQS counts approximately."
+LACKS = {
+    "held": "SQS shows no message before it is due.",
+    "cancel": "SQS deletes only what it has given out, which it does not before a job is due.",
+}
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +65,7 @@ class SqsStore:
 
     look_every = REST
     keeps_headers = True
-    lacks: Mapping[str, str] = MappingProxyType({})
+    lacks: Mapping[str, str] = MappingProxyType(LACKS)
 
     def __init__(self, account: Account, *, seconds: int, block_for: int = 1) -> None:
         self.seconds: float = seconds

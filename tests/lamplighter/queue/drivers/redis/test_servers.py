@@ -382,6 +382,9 @@ def test_in_a_cluster_waits_delays_and_clear_work_too(cluster: RedisStore) -> No
     assert taken.leases == ()
     assert taken.next_due is not None
     assert 28 < taken.next_due <= 30
+    [held] = cluster.held(10)
+    assert (held.queue, cluster.cancel("no such id"), cluster.cancel(held.id)) == ("{high}", 0, 1)
+    cluster.push("{high}", [Message(job(2))], 30)
     assert cluster.clear("{high}") == 1
 
 
