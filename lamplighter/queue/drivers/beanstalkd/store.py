@@ -59,6 +59,7 @@ class BeanstalkdStore:
         self._leases: dict[int, Lease] = {}
         self._lost = LostAnswers()
         self._numbers = Numbers()
+        self._empty: Sequence[str] = ()  # the tubes of the last look, which had nothing
 
     def _begin_as_child(self) -> None:
         if self._reserving is not None:
@@ -99,11 +100,15 @@ class BeanstalkdStore:
         with self._asking:
             connection = self._connect()
             settling = self._settle(connection, ended)
-            leases = self._reserve(connection, settling, tubes, most)
-            if leases or not tubes or not most or not self._block_for or self._leases:
-                return Taken(leases)
-            # Nothing is in hand that would have to be renewed or settled meanwhile.
-            return Taken(self._begin(connection, [], tubes, 1, seconds=self._block_for), next_due=0.0)
+            # Only where nothing is in hand that would have to be renewed or settled meanwhile.
+            waits = bool(tubes and most and self._block_for and not self._leases)
+            was_empty = tubes == self._empty and not settling
+            likely = self._likely(connection, tubes, waits=waits) if was_empty else tubes
+            leases = self._reserve(connection, settling, likely, most)
+            if not leases and waits:
+                leases = self._begin(connection, [], tubes, 1, seconds=self._block_for)
+            self._empty = () if leases or not most else tubes
+            return Taken(leases, next_due=0.0 if waits else None)
 
     def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
         """Touch them; those of a connection that is gone are lost."""
@@ -135,8 +140,7 @@ class BeanstalkdStore:
             return False
         time.sleep(min(seconds, REST))
         with self._others.lend() as connection:
-            answers = connection.ask([connection.tube(tube) for tube in named(queues)])
-        return any(not isinstance(answer, greenstalk.Error) and answer["current-jobs-ready"] for answer in answers)
+            return bool(_ready(connection, named(queues)))
 
     # counting ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -237,10 +241,17 @@ class BeanstalkdStore:
         reserved.is_copied = True
         return True
 
+    def _likely(self, connection: Connection, tubes: Sequence[str], *, waits: bool) -> Sequence[str]:
+        """Which of some tubes that were empty are to be asked for a job: one call tells, however many they are."""
+        if len(tubes) > 1:
+            return _ready(connection, tubes)
+        return () if waits else tubes  # the server's wait begins with a look
+
     def _reserve(self, connection: Connection, settling: list[Command], tubes: Sequence[str], most: int) -> list[Lease]:
         """Ask one tube after the other: within a watch list the server knows no order of tubes."""
         if not tubes or not most:
-            connection.ask(settling)
+            if settling:
+                connection.ask(settling)
             return []
         leases: list[Lease] = []
         for tube in tubes:
@@ -293,6 +304,18 @@ class BeanstalkdStore:
             del self._leases[_number(lease)]
         if not self._leases:
             self.seconds = self._ttr
+
+
+def _ready(connection: Connection, tubes: Sequence[str]) -> list[str]:
+    """Those that have a job now, in one round trip."""
+    answers = connection.ask([connection.tube(tube) for tube in tubes])
+    return [tube for tube, answer in zip(tubes, answers, strict=True) if _gives(answer)]
+
+
+def _gives(stats: Any) -> bool:
+    """Whether a tube gives out a job: it has one, and `pause-tube` does not hold it back."""
+    is_there = not isinstance(stats, greenstalk.Error)
+    return is_there and bool(stats["current-jobs-ready"]) and not stats.get("pause-time-left")
 
 
 def _number(lease: Lease) -> int:

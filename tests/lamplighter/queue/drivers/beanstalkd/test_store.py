@@ -6,13 +6,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
 from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge, QueueError, Unavailable, UnsupportedDelay
-from lamplighter.queue.drivers.beanstalkd.connection import Address
+from lamplighter.queue.drivers.beanstalkd.connection import Address, Connection
 from lamplighter.queue.drivers.beanstalkd.store import BeanstalkdStore
+from lamplighter.queue.drivers.leasing.queue import LeasingQueue
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease
 from tests.beanstalkd import LARGEST, Line, Server, Stores
 from tests.harness import wait_for
@@ -534,3 +537,50 @@ def test_a_child_leaves_the_connections_to_its_parent(server: Server, stores: St
 
     assert os.waitpid(child, 0)[1] == 0
     assert store.renew([lease]) == []
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+@pytest.mark.parametrize("count", [1, 12])
+@pytest.mark.parametrize("block_for", [0, 5])
+def test_an_idle_worker_of_any_number_of_queues_asks_at_most_twice_a_second(
+    stores: Stores, tube: str, monkeypatch: pytest.MonkeyPatch, block_for: int, count: int, is_busy: bool
+) -> None:
+    store, names = stores(block_for=block_for), [f"{tube}.{number}" for number in range(count)]
+    queue = LeasingQueue("tubes", store, default_queue=names[0])
+    if is_busy:
+        push(store, names[-1], 1)
+    store._others.close()
+    queue.open(names, SimpleQueue(), slots=2)
+    in_hand = queue.pop(names, 5) if is_busy else None
+    assert queue.pop(names, 0) is None
+    asked: list[object] = []
+    ask = Connection.ask
+
+    def counted(connection: Connection, commands: Any) -> list[Any]:
+        asked.append(commands)
+        return ask(connection, commands)
+
+    monkeypatch.setattr(Connection, "ask", counted)
+    began = time.monotonic()
+    idle = queue.pop(names, 2.1)
+    elapsed = time.monotonic() - began
+    others = len(asked)
+
+    assert idle is None
+    assert is_busy == (in_hand is not None)
+    # The first look after a job goes through all queues; a connection that is made says a word.
+    assert others <= 2 * elapsed + 2 + (count if is_busy else 0)
+    push(store, names[count // 2], 2)
+    assert queue.pop(names, 5) is not None
+    queue.close(timeout=5)
+
+
+def test_a_queue_that_pause_tube_holds_back_does_not_keep_its_worker_busy(
+    server: Server, stores: Stores, tube: str
+) -> None:
+    store = stores()
+    push(store, tube, 1)
+    with server.client(tube) as client:
+        client.pause_tube(tube, 60)
+
+    assert not store.wait([tube], 1)
