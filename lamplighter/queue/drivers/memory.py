@@ -12,7 +12,7 @@ from typing import Any, Literal
 from lamplighter.contracts import Application, HeldJob, Message, Sizes
 from lamplighter.queue.drivers.leasing.delayed import is_called
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
-from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
+from lamplighter.queue.drivers.leasing.store import RETRY_AFTER, Ended, How, Lease, Taken
 from lamplighter.queue.jobs.naming import id_and_name
 from lamplighter.support.forking import watch
 from lamplighter.support.options import parse_options
@@ -24,7 +24,7 @@ class MemoryOptions:
 
     driver: Literal["memory"]
     queue: str = "default"
-    retry_after: float = 90.0
+    retry_after: float = RETRY_AFTER
 
 
 def connect(app: Application, name: str, options: Mapping[str, Any]) -> LeasingQueue:
@@ -67,7 +67,7 @@ class MemoryStore:
     keeps_headers = True
     lacks: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, *, seconds: float = 90.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, seconds: float = RETRY_AFTER, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds
         self._clock = clock
         self._lines: dict[str, Line] = {}

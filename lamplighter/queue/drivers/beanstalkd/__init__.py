@@ -9,6 +9,7 @@ from lamplighter.errors import ConfigError
 from lamplighter.queue.drivers.beanstalkd.connection import MOST, Address
 from lamplighter.queue.drivers.beanstalkd.store import BeanstalkdStore
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
+from lamplighter.queue.drivers.leasing.store import RETRY_AFTER
 from lamplighter.support.options import parse_options
 
 
@@ -27,7 +28,7 @@ class BeanstalkdOptions:
     host: str = "localhost"
     port: int = 11300
     queue: str = "default"
-    retry_after: int = 60
+    retry_after: int = RETRY_AFTER
     block_for: int | None = 0
     timeout: float = 10.0
     priority: int = 1024

@@ -13,6 +13,7 @@ from lamplighter.errors import ConfigError
 from lamplighter.queue.drivers.database.joining import session_of
 from lamplighter.queue.drivers.database.store import DatabaseStore
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
+from lamplighter.queue.drivers.leasing.store import RETRY_AFTER
 from lamplighter.support.options import parse_options
 
 
@@ -27,7 +28,7 @@ class DatabaseOptions:
     connection: str | None = None
     table: str = "jobs"
     queue: str = "default"
-    retry_after: float = 90.0
+    retry_after: float = RETRY_AFTER
     join_transaction: bool = False
 
 

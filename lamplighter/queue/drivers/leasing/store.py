@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from lamplighter.contracts import Headers, Message, Sizes
 
+RETRY_AFTER = 90  # seconds that a lease lasts where config/queue.py does not say: Laravel's own
+
 
 @dataclass(slots=True, eq=False)
 class Lease:

@@ -16,7 +16,7 @@ import msgspec
 from lamplighter.contracts import Application, Config, HeldJob, Message, Sizes
 from lamplighter.errors import ConfigError, QueueError, Unavailable
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
-from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
+from lamplighter.queue.drivers.leasing.store import RETRY_AFTER, Ended, How, Lease, Taken
 from lamplighter.queue.drivers.redis import scripts
 from lamplighter.queue.drivers.redis.calls import Calls
 from lamplighter.queue.drivers.redis.connect import Server, find_server
@@ -52,7 +52,7 @@ class RedisOptions:
     driver: Literal["redis"]
     connection: str = "default"
     queue: str = "default"
-    retry_after: float = 90.0
+    retry_after: float = RETRY_AFTER
     block_for: float | None = None
     migration_batch_size: int = -1
 

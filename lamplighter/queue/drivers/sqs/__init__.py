@@ -7,6 +7,7 @@ from typing import Any, Literal
 from lamplighter.contracts import Application
 from lamplighter.errors import ConfigError
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
+from lamplighter.queue.drivers.leasing.store import RETRY_AFTER
 from lamplighter.queue.drivers.sqs.account import Access, Account
 from lamplighter.queue.drivers.sqs.store import LONGEST_LEASE, SqsStore
 from lamplighter.support.options import parse_options
@@ -36,7 +37,7 @@ class SqsOptions:
     suffix: str | None = ""
     region: str = "us-east-1"
     endpoint: str | None = ""
-    retry_after: int = 90
+    retry_after: int = RETRY_AFTER
     block_for: int = 1
 
 
