@@ -1,13 +1,62 @@
-"""Many messages are pushed in few calls."""
+"""What dispatchers and operators ask of a connection whose store leases jobs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import cast
 
-from lamplighter.contracts import Message
+from lamplighter.contracts import HeldJob, Message, Sizes
 from lamplighter.errors import QueueError
+from lamplighter.queue.drivers.leasing.delayed import LACKS, FindsDelayed
 from lamplighter.queue.drivers.leasing.store import JobStore
 
 TOGETHER = 500  # messages of one push
 TOGETHER_BYTES = 4 * 1024 * 1024
+
+
+class StoredJobs:
+    """The part of a connection that knows nothing of workers: it pushes, counts and clears."""
+
+    served_by = 0  # what jobs push is safe when their push returns
+
+    def __init__(self, connection: str, store: JobStore, *, default_queue: str) -> None:
+        self.connection = connection
+        self.default_queue = default_queue
+        self.lacks: Mapping[str, str] = {**({} if isinstance(store, FindsDelayed) else LACKS), **store.lacks}
+        self._store = store
+
+    def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
+        """Return when the store has the message."""
+        if message.headers:
+            look_at_headers(self._store, message, connection=self.connection)
+        self._store.push(queue, [message], max(0.0, delay))
+
+    def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
+        """Push many, hundreds in one call."""
+        return push_many(self._store, queue, messages, connection=self.connection)
+
+    def sizes(self, queue: str) -> Sizes:
+        """How many jobs a queue has."""
+        return self._store.sizes(queue)
+
+    def clear(self, queue: str) -> int:
+        """Delete all jobs of a queue; how many those were."""
+        self._refuse("clear")
+        return self._store.clear(queue)
+
+    def held(self, *, most: int) -> Sequence[HeldJob]:
+        """The jobs that are due later, where the store can list them."""
+        return self._finding("held").held(most)
+
+    def cancel(self, id: str) -> int:
+        """Take back what is due later and has this id, where the store can find it; how many jobs that were."""
+        return self._finding("cancel").cancel(id)
+
+    def _finding(self, what: str) -> FindsDelayed:
+        self._refuse(what)
+        return cast(FindsDelayed, self._store)
+
+    def _refuse(self, what: str) -> None:
+        if what in self.lacks:
+            raise QueueError(f"The connection {self.connection!r} can't do that ({what}). {self.lacks[what]}")
 
 
 def push_many(store: JobStore, queue: str, messages: Iterable[Message], *, connection: str) -> int:

@@ -4,18 +4,16 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import cast
 
-from lamplighter.contracts import DriverDelivery, HasFurtherStart, HeldJob, Message, Sizes
+from lamplighter.contracts import DriverDelivery, HasFurtherStart
 from lamplighter.errors import QueueError, Unavailable
 from lamplighter.queue.claims.claims import refuse_claim
-from lamplighter.queue.drivers.leasing.delayed import LACKS, FindsDelayed
 from lamplighter.queue.drivers.leasing.delivery import LeasedDelivery
 from lamplighter.queue.drivers.leasing.held import Held
-from lamplighter.queue.drivers.leasing.pushing import look_at_headers, push_many
+from lamplighter.queue.drivers.leasing.pushing import StoredJobs
 from lamplighter.queue.drivers.leasing.renewing import Renewing
 from lamplighter.queue.drivers.leasing.store import Ended, How, JobStore, Taken
 from lamplighter.queue.drivers.leasing.waking import Waking
@@ -35,21 +33,17 @@ UNHEARD = 2.0  # seconds in which a store that was away is asked, at the end, fo
 LEFT = 1.0  # seconds that a job may wait here after it was taken: a worker that is paused or full leaves it to others
 
 
-class LeasingQueue:
+class LeasingQueue(StoredJobs):
     """Pops, settles and pushes by a `JobStore`.
 
     A job that has ended is told to the store together with the next start, in one call. A worker that is killed before
     that runs it again.
     """
 
-    served_by = 0  # what jobs push is safe when their push returns
     deadlock_wait = 1.0
 
     def __init__(self, connection: str, store: JobStore, *, default_queue: str) -> None:
-        self.connection = connection
-        self.default_queue = default_queue
-        self.lacks = {**({} if isinstance(store, FindsDelayed) else LACKS), **store.lacks}
-        self._store = store
+        super().__init__(connection, store, default_queue=default_queue)
         self._paused: frozenset[str] = frozenset()
         self._looked_with = self._paused
         self._begin_anew()
@@ -73,18 +67,6 @@ class LeasingQueue:
         self._renewing: Renewing | None = None
         self._waking: Waking | None = None
         self._outages = Outages()
-
-    # pushing ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
-        """Return when the store has the message."""
-        if message.headers:
-            look_at_headers(self._store, message, connection=self.connection)
-        self._store.push(queue, [message], max(0.0, delay))
-
-    def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
-        """Push many, hundreds in one call."""
-        return push_many(self._store, queue, messages, connection=self.connection)
 
     # popping ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -150,34 +132,9 @@ class LeasingQueue:
         """A store that is not asked for long is seen by the worker itself."""
         return None
 
-    def sizes(self, queue: str) -> Sizes:
-        """How many jobs a queue has."""
-        return self._store.sizes(queue)
-
-    def clear(self, queue: str) -> int:
-        """Delete all jobs of a queue; how many those were."""
-        self._refuse("clear")
-        return self._store.clear(queue)
-
-    def held(self, *, most: int) -> Sequence[HeldJob]:
-        """The jobs that are due later, where the store can list them."""
-        return self._finding("held").held(most)
-
-    def cancel(self, id: str) -> int:
-        """Take back what is due later and has this id, where the store can find it; how many jobs that were."""
-        return self._finding("cancel").cancel(id)
-
     def read_claim(self, delivery: DriverDelivery) -> bytes:
         """Nothing is kept elsewhere."""
         return refuse_claim(delivery)
-
-    def _finding(self, what: str) -> FindsDelayed:
-        self._refuse(what)
-        return cast(FindsDelayed, self._store)
-
-    def _refuse(self, what: str) -> None:
-        if what in self.lacks:
-            raise QueueError(f"The connection {self.connection!r} can't do that ({what}). {self.lacks[what]}")
 
     def close(self, *, timeout: float) -> bool:
         """Give back what was not run, and tell what has ended; False where the store did not hear it in time.
