@@ -42,7 +42,7 @@ config = {
             "region": env("SQS_REGION", "us-east-1"),  # where the queues are
             "endpoint": env("SQS_ENDPOINT", ""),  # of a server that is not Amazon's
             "retry_after": 90,  # seconds; extended while a job runs, up to SQS's twelve hours
-            "block_for": 1,  # seconds of long polling; a signal is heard after that
+            "block_for": 10,  # seconds of one long poll of an idle worker; its process ends after the poll under way
         },
         "redis": {
             "driver": "redis",

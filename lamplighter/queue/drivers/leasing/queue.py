@@ -13,9 +13,10 @@ from lamplighter.errors import QueueError, Unavailable
 from lamplighter.queue.claims.claims import refuse_claim
 from lamplighter.queue.drivers.leasing.delivery import LeasedDelivery
 from lamplighter.queue.drivers.leasing.held import Held
+from lamplighter.queue.drivers.leasing.polling import GAP, NEVER, Polling
 from lamplighter.queue.drivers.leasing.pushing import StoredJobs
 from lamplighter.queue.drivers.leasing.renewing import Renewing
-from lamplighter.queue.drivers.leasing.store import Ended, How, JobStore, Taken
+from lamplighter.queue.drivers.leasing.store import Ended, How, JobStore, Lease, Taken
 from lamplighter.queue.drivers.leasing.waking import Waking
 from lamplighter.queue.failed.trace import one_line
 from lamplighter.queue.guard.ending import within
@@ -66,6 +67,7 @@ class LeasingQueue(StoredJobs):
         self._is_empty = False
         self._renewing: Renewing | None = None
         self._waking: Waking | None = None
+        self._polling = Polling(self._store, self._adopt)
         self._outages = Outages()
 
     # popping ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -83,7 +85,8 @@ class LeasingQueue(StoredJobs):
         self._slots = slots
         self._is_closing = False
         self._renewing = Renewing(self._store, lambda: tuple(self._in_hand), self._look_after)
-        self._waking = Waking(self._store, lambda: self._going(names), self._on_news)
+        self._polling = Polling(self._store, self._adopt)
+        self._waking = Waking(self._polling.wait, lambda: self._going(names), self._on_news)
         self._renewing.start()
         self._waking.start()
 
@@ -95,7 +98,14 @@ class LeasingQueue(StoredJobs):
         delivery = self._next(names)
         if delivery is not None or not wait:
             return delivery
-        until = time.monotonic() + wait
+        self._polling.awaited_until = NEVER
+        try:
+            return self._await(names, time.monotonic() + wait, waking)
+        finally:
+            self._polling.awaited_until = time.monotonic() + GAP
+
+    def _await(self, names: Sequence[str], until: float, waking: Waking) -> LeasedDelivery | None:
+        delivery = None
         while delivery is None:
             if not self._held.is_full:
                 waking.begin()
@@ -145,14 +155,15 @@ class LeasingQueue(StoredJobs):
         waking, renewing = self._waking, self._renewing
         self._waking = None  # nothing is popped any more
         self._is_closing = True
+        self._polling.end()
         for thread in (waking, renewing):
             if thread is not None:
                 thread.end()
-        is_busy = bool(self._in_hand or self._ended) or self._asking.locked()
+        is_busy = bool(self._in_hand or self._ended or self._polling.left()) or self._asking.locked()
         if is_busy or self._is_away:
             # In a thread of its own, since a store may take longer than there is time.
             seconds = timeout if is_busy else min(timeout, UNHEARD)
-            within(seconds, lambda: self._tell_last(time.monotonic() + seconds))
+            within(seconds, lambda: self._tell_last(time.monotonic() + seconds, waking))
         is_told = not (self._in_hand or self._ended)
         self._store.close()
         for thread in (waking, renewing):
@@ -294,14 +305,18 @@ class LeasingQueue(StoredJobs):
             return None
         self._is_away = False
         del self._ended[:count]
-        if taken.leases:
+        self._adopt(taken.leases)
+        return taken
+
+    def _adopt(self, leases: Sequence[Lease]) -> None:
+        """What has begun is in hand; the thread that polls calls this, too."""
+        if leases:
             self._taken_at = time.monotonic()
-            for lease in taken.leases:
+            for lease in leases:
                 delivery = LeasedDelivery(lease, self)
                 self._held.recall(delivery)
                 self._in_hand[delivery] = None
                 self._ready.append(delivery)
-        return taken
 
     # other threads ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -335,7 +350,17 @@ class LeasingQueue(StoredJobs):
         self._look_at = 0.0
         self._bell.put(ARRIVED)
 
-    def _tell_last(self, until: float) -> None:
+    def _tell_last(self, until: float, waking: Waking | None) -> None:
+        self._tell_ends(until)
+        if waking is not None and (left := min(until - time.monotonic(), self._polling.left())) > 0:
+            log.info("waiting for the answer to the last request for jobs", extra={"seconds": round(left, 1)})
+            waking.await_end(timeout=left)
+            if self._polling.left():
+                log.warning("an answer of the store was not waited for; a job of it runs when its lease is over")
+        if self._in_hand:
+            self._tell_ends(until)
+
+    def _tell_ends(self, until: float) -> None:
         while (left := until - time.monotonic()) > 0 and self._asking.acquire(timeout=left):
             try:
                 self._ready.clear()

@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from lamplighter.errors import QueueError
-from lamplighter.queue.drivers.leasing.store import JobStore
+from lamplighter.queue.drivers.leasing.polling import TURN
 from lamplighter.queue.failed.trace import one_line
 from lamplighter.queue.worker.outages import Outages
 
 log = logging.getLogger(__name__)
 
-TURN = 1.0  # seconds that one wait for news takes at most
 REST = 1.0  # seconds after the store could not be asked
 
 
@@ -20,12 +19,18 @@ class Waking(threading.Thread):
     """Waits for news of the store, only while the worker is idle.
 
     Args:
+        wait: waits for news of some queues, for a while; whether there is any.
         names: the queues of which it takes jobs now.
     """
 
-    def __init__(self, store: JobStore, names: Callable[[], Sequence[str]], tell: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        wait: Callable[[Sequence[str]], bool],
+        names: Callable[[], Sequence[str]],
+        tell: Callable[[], object],
+    ) -> None:
         super().__init__(name="lamplighter-news", daemon=True)
-        self._store = store
+        self._wait = wait
         self._names = names
         self._tell = tell
         self._is_idle = threading.Event()
@@ -51,7 +56,7 @@ class Waking(threading.Thread):
             began = time.monotonic()
             try:
                 names = self._names()
-                has_news = bool(names) and self._store.wait(names, TURN)
+                has_news = bool(names) and self._wait(names)
             except QueueError:
                 self._ended.wait(REST)  # the thread that pops meets it, too, and says so
                 continue

@@ -25,7 +25,8 @@ class SqsOptions:
         suffix: what the names of queues end with; before `.fifo`.
         endpoint: the server's address where it is not Amazon's.
         retry_after: the visibility timeout of a job that was taken, in whole seconds; extended while it runs.
-        block_for: seconds of long polling while nothing is in hand, 20 at most; the worker hears no signal meanwhile.
+        block_for: seconds that one long poll of an idle worker of a single queue lasts, 20 at most, and a third of
+            `retry_after`. Its process ends after the poll that is under way.
     """
 
     driver: Literal["sqs"]
@@ -38,7 +39,7 @@ class SqsOptions:
     region: str = "us-east-1"
     endpoint: str | None = ""
     retry_after: int = RETRY_AFTER
-    block_for: int = 1
+    block_for: int = 10
 
 
 def connect(app: Application, name: str, options: Mapping[str, Any]) -> LeasingQueue:
@@ -51,11 +52,6 @@ def connect(app: Application, name: str, options: Mapping[str, Any]) -> LeasingQ
     ):
         if not least <= value <= most:
             raise ConfigError(f"{where} has {value} for the key {key!r}, which takes {least} to {most}.")
-    if settings.retry_after <= settings.block_for:
-        raise ConfigError(
-            f"{where} has {settings.retry_after} for the key 'retry_after', which has to be more than block_for "
-            f"({settings.block_for}): a job is reserved from the moment that SQS is asked."
-        )
     access = Access(
         key=settings.key or "",
         secret=settings.secret or "",

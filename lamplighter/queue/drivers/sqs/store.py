@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_LEASE = 12 * 3600  # seconds from when a message was received, however often its visibility is extended
 REST = 1.0  # seconds between two looks that are not long polls
+LEAST_LEFT = 3  # a long poll lasts for so much less than a lease: the lease is counted from when SQS is asked
 MOST_UNCOUNTED = 1000
 UNCOUNTED = (How.EXCUSED, How.GIVEN_BACK)
 NOTE = "SQS counts approximately."
@@ -67,10 +68,11 @@ class SqsStore:
     keeps_headers = True
     lacks: Mapping[str, str] = MappingProxyType(LACKS)
 
-    def __init__(self, account: Account, *, seconds: int, block_for: int = 1) -> None:
+    def __init__(self, account: Account, *, seconds: int, block_for: int = 0) -> None:
         self.seconds: float = seconds
         self._visibility = seconds
-        self._block_for = block_for
+        self._poll_for = min(block_for, seconds // LEAST_LEFT)
+        self.poll_for: float = self._poll_for
         self._account = account
         self._sending = Sending(account)
         self._begin_anew()
@@ -81,21 +83,29 @@ class SqsStore:
         self._uncounted: OrderedDict[str, int] = OrderedDict()
         self._lost = LostAnswers()
         self._tries: dict[str, str] = {}
+        self._polled: str | None = None  # the queue that a long poll waits for
 
     def push(self, queue: str, messages: Sequence[Message], delay: float) -> None:
         """Send them; delays are whole seconds."""
         self._sending.send(queue, messages, max(0, math.ceil(delay)))
 
     def take(self, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> Taken:
-        """Settle, then ask one queue after the other. A single queue is polled long while nothing is in hand."""
+        """Settle, then ask one queue after the other, but for one that `poll` waits for."""
         self._settle(ended)
         leases: list[Lease] = []
-        is_long = len(queues) == 1 and not self._leases and self._block_for > 0
         for queue in queues if most else ():
-            leases = self._receive(queue, most, self._block_for if is_long else 0)
+            leases = [] if queue == self._polled else self._receive(queue, most)
             if leases:
                 break
-        return Taken(leases, next_due=0.0 if is_long and most else None)
+        return Taken(leases)
+
+    def poll(self, queue: str) -> Sequence[Lease]:
+        """One long poll. SQS does not notice that it is given up: it may give it a job all the same."""
+        self._polled = queue
+        try:
+            return self._ask(queue, 1, self._poll_for)
+        finally:
+            self._polled = None
 
     def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
         """Extend their visibility timeouts; what was received twelve hours ago is lost."""
@@ -114,7 +124,7 @@ class SqsStore:
         return [*(lease for lease, _ in lost), *refused]
 
     def wait(self, queues: Sequence[str], seconds: float) -> bool:
-        """`take` waits at SQS: what this received would be a start that nobody may come to run."""
+        """Nothing tells of several queues: what this received would be a start that nobody may come to run."""
         time.sleep(seconds)
         return False
 
@@ -148,12 +158,12 @@ class SqsStore:
 
     # receiving ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _receive(self, queue: str, most: int, wait: int) -> list[Lease]:
+    def _receive(self, queue: str, most: int) -> list[Lease]:
         leases: list[Lease] = []
         while len(leases) < most:
             wanted = min(TOGETHER, most - len(leases))
             try:
-                received = self._ask(queue, wanted, 0 if leases else wait)
+                received = self._ask(queue, wanted, 0)
             except Unavailable:
                 if leases:
                     break  # they have begun; the next call meets the outage

@@ -40,9 +40,13 @@ def test_a_time_that_sqs_does_not_know_is_refused(key: str, value: int) -> None:
         connect(**{key: value})
 
 
-def test_a_lease_has_to_outlast_the_long_poll() -> None:
-    with pytest.raises(ConfigError, match="has to be more than block_for"):
-        connect(retry_after=20, block_for=20)
+@pytest.mark.parametrize(
+    ("retry_after", "block_for", "seconds"), [(90, 10, 10), (90, 20, 20), (30, 20, 10), (4, 20, 1), (2, 20, 0)]
+)
+def test_a_long_poll_leaves_time_for_renewals_of_the_lease(retry_after: int, block_for: int, seconds: int) -> None:
+    queue = connect(retry_after=retry_after, block_for=block_for)
+
+    assert queue._store.poll_for == seconds
 
 
 def test_a_missing_library_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

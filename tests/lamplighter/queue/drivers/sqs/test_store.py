@@ -5,12 +5,14 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
 from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge, QueueError, Unavailable, UnsupportedDelay
+from lamplighter.queue.drivers.leasing.queue import LeasingQueue
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease
 from lamplighter.queue.drivers.sqs import store as module
 from lamplighter.queue.drivers.sqs.account import Access, Account
@@ -332,7 +334,7 @@ def test_the_end_of_a_lease_that_has_run_out_changes_nothing(moto: Moto, stores:
 
 
 def test_no_low_job_begins_while_a_high_one_waits(moto: Moto, stores: Stores) -> None:
-    store, low, high = stores(block_for=1), moto.queue(), moto.queue()
+    store, low, high = stores(), moto.queue(), moto.queue()
     push(store, low, 1, 2)
     push(store, high, 11, 12)
 
@@ -342,16 +344,64 @@ def test_no_low_job_begins_while_a_high_one_waits(moto: Moto, stores: Stores) ->
 
 
 def test_an_idle_worker_is_given_a_job_as_it_comes(moto: Moto, stores: Stores) -> None:
-    store, other, queue = stores(block_for=5), stores(), moto.queue()
+    store, other, queue = stores(60, block_for=20), stores(), moto.queue()
     timer = threading.Timer(0.3, push, (other, queue, 1))
     timer.start()
     began = time.monotonic()
 
-    taken = store.take([queue], 4, [])
+    leases = store.poll(queue)
 
     assert 0.3 <= time.monotonic() - began < 4
-    assert [lease.retries for lease in taken.leases] == [0]
+    assert [lease.retries for lease in leases] == [0]
     timer.join()
+
+
+def test_an_idle_worker_costs_one_request_for_each_long_poll(
+    moto: Moto, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, name = stores(9, block_for=20), moto.queue()
+    queue, bell = LeasingQueue("sqs", store, default_queue=name), SimpleQueue[object]()
+    waits: list[int] = []
+    ask = Account.ask
+
+    def counted(account: Account, operation: str, queue: str, **arguments: Any) -> dict[str, Any]:
+        waits.append(arguments["WaitTimeSeconds"])
+        return ask(account, operation, queue, **arguments)
+
+    monkeypatch.setattr(Account, "ask", counted)
+    queue.open([name], bell)
+    bell.put(None)
+    began = time.monotonic()
+    assert queue.pop([name], 20) is None
+    heard = time.monotonic() - began
+    assert queue.pop([name], 4.5) is None
+    idle = list(waits)
+    monkeypatch.undo()
+    push(store, name, 1)
+    delivery = queue.pop([name], 10)
+
+    assert heard < 2
+    assert idle == [0, 3, 3]
+    assert delivery is not None
+    assert queue.close(timeout=10)
+
+
+def test_what_comes_to_the_last_poll_of_a_worker_is_there_for_the_next_one_unstarted(
+    moto: Moto, stores: Stores
+) -> None:
+    store, other, name = stores(60, block_for=20), stores(), moto.queue()
+    queue, bell = LeasingQueue("sqs", store, default_queue=name), SimpleQueue[object]()
+    queue.open([name], bell)
+    assert queue.pop([name], 0.3) is None
+    timer = threading.Timer(0.3, push, (other, name, 1))
+    timer.start()
+
+    is_told = queue.close(timeout=20)
+
+    timer.join()
+    assert is_told
+    again = take_soon(other, name)
+    assert (again.payload, again.retries) == (payload(1), 0)
 
 
 def test_sqs_is_not_waited_for_while_a_job_is_in_hand(moto: Moto, stores: Stores) -> None:
