@@ -165,6 +165,18 @@ def _depth(payload: bytes) -> int:
     return deepest
 
 
+def has_as_id(payload: bytes, key: bytes) -> bool:
+    """Whether a payload's `id` is this text, as that of a job which was dispatched with it as its key."""
+    # As `write` leaves it: behind the data, which may be long.
+    if payload.endswith(b'"id":"%b","attempts":0,"delay":null}' % key):
+        return True
+    try:
+        id = read(payload).id
+    except UnreadablePayload:
+        return False
+    return id is not None and str(id).encode("utf-8", "surrogatepass") == key
+
+
 def new_id() -> str:
     """32 random characters, as the payload's `id` and a message's key."""
     return _entropy.take().hex()

@@ -1,5 +1,8 @@
 """Bytes that somebody may have put onto a queue."""
 
+import json
+from contextlib import suppress
+
 HOSTILE = {
     "nothing": b"",
     "one byte": b"{",
@@ -15,3 +18,23 @@ HOSTILE = {
     "nested": b'{"job": "probe", "attempts": 0, "data": ' + b"[" * 200 + b"]" * 200 + b"}",
     "attempts are text": b'{"job": "probe", "data": {"n": 1}, "attempts": "many"}',
 }
+
+# Keys of jobs, and the payload of one that has this key.
+KEYS = {
+    "none": None,
+    "text": b"order-7",
+    "any text": 'Grüße "\\ 🚀'.encode(),
+    "no text": b"\xff\x00\x80",
+    "nothing": b"",
+    "long": b"k" * 1001,
+}
+
+
+def payload_with(key: bytes | None) -> bytes:
+    """A payload as a dispatch writes it: its id is the key, where that can be one."""
+    id = "0123456789abcdef0123456789abcdef"
+    if key is not None and 0 < len(key) <= 1000:
+        with suppress(UnicodeDecodeError):
+            id = key.decode()
+    fields = {"uuid": "7", "job": "probe", "data": {"n": 1}, "id": id, "attempts": 0, "delay": None}
+    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()

@@ -2,91 +2,23 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from queue import SimpleQueue
-from typing import Any
 
-import pytest
-
-from lamplighter.contracts import DriverDelivery, Message, WorkQueue
-from lamplighter.errors import QueueError, Unavailable
-from lamplighter.testing.conformance.base import Conformance, attempts_of, message, needs, number_of
-from lamplighter.testing.conformance.bytes import HOSTILE
+from lamplighter.contracts import WorkQueue
+from lamplighter.testing.conformance.base import attempts_of, message, needs, number_of
+from lamplighter.testing.conformance.carrying import CarryingConformance
+from lamplighter.testing.conformance.hands import Hand, Open
+from lamplighter.testing.conformance.sharing import SharingConformance
 from lamplighter.testing.waiting import LONG
 
 MANY = 700  # messages of one bulk: more than a driver sends in one call
 
 
-class Hand:
-    """One worker's connection, open."""
-
-    def __init__(self, queue: WorkQueue, names: Sequence[str], *, slots: int = 1) -> None:
-        self.queue = queue
-        self.bell: SimpleQueue[object] = SimpleQueue()
-        self._names = names
-        queue.open(names, self.bell, slots=slots)
-
-    def pop(self, seconds: float = LONG) -> DriverDelivery:
-        """The next job; it must come within so many seconds."""
-        delivery = self.look(seconds)
-        assert delivery is not None, f"no job came within {seconds:g} s"
-        return delivery
-
-    def look(self, seconds: float) -> DriverDelivery | None:
-        """The next job, or None after so many seconds."""
-        until = time.monotonic() + seconds
-        while True:
-            delivery = self.queue.pop(self._names, max(0.0, until - time.monotonic()))
-            if delivery is not None or time.monotonic() >= until:
-                return delivery
-
-    def close(self) -> bool:
-        """Leave as a worker does."""
-        return self.queue.close(timeout=5)
-
-
-Open = Callable[..., Hand]
-
-
-class QueueConformance(Conformance):
+class QueueConformance(CarryingConformance, SharingConformance):
     """A driver gives `connect`, or `config` where each connection that is made from it has the same jobs."""
 
-    @pytest.fixture
-    def opened(self, connect: Callable[[], WorkQueue], queues: tuple[str, str]) -> Iterator[Open]:
-        """What opens one more connection, of both queues unless others are named, as one more worker would."""
-        hands: list[Hand] = []
-
-        def opened(names: Sequence[str] = queues, **options: Any) -> Hand:
-            hands.append(Hand(connect(), names, **options))
-            return hands[-1]
-
-        yield opened
-        for hand in hands:
-            with suppress(QueueError):
-                hand.close()
-
     # pushing ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    @needs("two workers")
-    @pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE)
-    def test_any_bytes_are_refused_or_come_as_they_were_pushed(
-        self, connect: Callable[[], WorkQueue], opened: Open, queues: tuple[str, str], raw: bytes
-    ) -> None:
-        try:
-            connect().push(Message(raw), queue=queues[0])
-        except Unavailable:
-            raise
-        except QueueError:
-            return
-
-        delivery = opened().pop()
-
-        assert delivery.payload == raw
-        assert delivery.queue == queues[0]
-        assert delivery.position
-        delivery.delete()
 
     @needs("two workers")
     def test_many_jobs_are_pushed_and_each_is_popped_by_one_of_two_workers(
@@ -144,25 +76,6 @@ class QueueConformance(Conformance):
 
         assert delivery is not None
         assert number_of(delivery.payload) == 7
-
-    @needs("priority")
-    def test_a_later_queue_waits_while_an_earlier_one_has_a_job(self, opened: Open, queues: tuple[str, str]) -> None:
-        hand = opened()
-        high, low = queues
-        hand.queue.bulk([message(0), message(1), message(2)], queue=low)
-        hand.queue.push(message(10), queue=high)
-
-        popped: list[int] = []
-        pushes: tuple[int | None, ...] = (11, 12, None, None, None)
-        for n in pushes:
-            delivery = hand.pop()
-            popped.append(number_of(delivery.payload))
-            if n is not None:
-                hand.queue.push(message(n), queue=high)
-            delivery.delete()
-
-        assert popped[:3] == [10, 11, 12]
-        assert sorted(popped[3:]) == [0, 1]
 
     @needs("order")
     def test_jobs_come_in_the_order_of_their_pushes(self, opened: Open, queues: tuple[str, str]) -> None:

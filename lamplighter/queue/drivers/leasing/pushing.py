@@ -7,9 +7,11 @@ from lamplighter.contracts import HeldJob, Message, Sizes
 from lamplighter.errors import QueueError
 from lamplighter.queue.drivers.leasing.delayed import LACKS, FindsDelayed
 from lamplighter.queue.drivers.leasing.store import JobStore
+from lamplighter.queue.jobs.payload import has_as_id
 
 TOGETHER = 500  # messages of one push
 TOGETHER_BYTES = 4 * 1024 * 1024
+MOST_SHOWN = 40  # bytes of a key in an error
 
 
 class StoredJobs:
@@ -25,13 +27,25 @@ class StoredJobs:
 
     def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
         """Return when the store has the message."""
-        if message.headers:
-            look_at_headers(self._store, message, connection=self.connection)
+        if message.key is not None or message.headers:
+            self._look_beside(message)
         self._store.push(queue, [message], max(0.0, delay))
 
     def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
-        """Push many, hundreds in one call."""
-        return push_many(self._store, queue, messages, connection=self.connection)
+        """Push many, hundreds in one call; how many there were. An error says how many are on the queue."""
+        count = 0
+        for together in _parts(messages):
+            try:
+                for message in together:
+                    if message.key is not None or message.headers:
+                        self._look_beside(message)
+                self._store.push(queue, together, 0.0)
+            except QueueError as error:
+                if count:
+                    error.args = (f"{error} The first {count:,} are on the queue.",)
+                raise
+            count += len(together)
+        return count
 
     def sizes(self, queue: str) -> Sizes:
         """How many jobs a queue has."""
@@ -58,37 +72,26 @@ class StoredJobs:
         if what in self.lacks:
             raise QueueError(f"The connection {self.connection!r} can't do that ({what}). {self.lacks[what]}")
 
+    def _look_beside(self, message: Message) -> None:
+        """Where the store keeps nothing beside a payload, nothing may be there that is not in it.
 
-def push_many(store: JobStore, queue: str, messages: Iterable[Message], *, connection: str) -> int:
-    """Push them, hundreds in one call; how many there were. An error says how many are on the queue."""
-    count = 0
-    for together in _parts(messages):
-        try:
-            for message in together:
-                if message.headers:
-                    look_at_headers(store, message, connection=connection)
-            store.push(queue, together, 0.0)
-        except QueueError as error:
-            if count:
-                error.args = (f"{error} The first {count:,} are on the queue.",)
-            raise
-        count += len(together)
-    return count
-
-
-def look_at_headers(store: JobStore, message: Message, *, connection: str) -> None:
-    """Only the payload travels where the store keeps nothing beside it; a text key is its `id` then.
-
-    Raises:
-        QueueError: the message has headers, and they would be lost.
-    """
-    if store.keeps_headers:
-        return
-    names = ", ".join(sorted({name for name, _ in message.headers}))
-    raise QueueError(
-        f"The connection {connection!r} carries no headers, and the job has some: {names}. Put them into "
-        f"the job's data, or dispatch it on a connection that carries them."
-    )
+        Raises:
+            QueueError: the message has headers, or a key that is not the payload's `id`; they would be lost.
+        """
+        if self._store.keeps_headers:
+            return
+        if message.headers:
+            names = ", ".join(sorted({name for name, _ in message.headers}))
+            raise QueueError(
+                f"The connection {self.connection!r} carries no headers, and the job has some: {names}. Put them into "
+                f"the job's data, or dispatch it on a connection that carries them."
+            )
+        if message.key is not None and not has_as_id(message.payload, message.key):
+            raise QueueError(
+                f"The connection {self.connection!r} carries a key only as the payload's `id`, and that of the job is "
+                f"none: {message.key[:MOST_SHOWN]!r}. Let the key be text of 1 to 1,000 bytes, or None, or dispatch "
+                f"the job on a connection that carries keys."
+            )
 
 
 def _parts(messages: Iterable[Message]) -> Iterator[list[Message]]:

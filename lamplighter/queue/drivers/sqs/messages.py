@@ -75,13 +75,13 @@ def size_of(entry: Mapping[str, Any]) -> int:
     return size
 
 
-def key_of(received: Mapping[str, Any]) -> bytes | None:
+def key_of(received: Mapping[str, Any], queue: str) -> bytes | None:
     """The message's key; of a message that others have put into a FIFO queue, its group."""
     attribute = received.get("MessageAttributes", {}).get(KEY)
     if attribute is not None:
         return _value(attribute)
     group = received.get("Attributes", {}).get("MessageGroupId")
-    return None if group is None else str(group).encode()
+    return None if group is None or str(group) == _group(None, queue) else str(group).encode()
 
 
 def headers_of(received: Mapping[str, Any]) -> Headers:
@@ -93,7 +93,9 @@ def headers_of(received: Mapping[str, Any]) -> Headers:
 
 
 def _attributes(key: bytes | None, headers: Headers) -> dict[str, Any]:
-    attributes = {KEY: _attribute(key)} if key else {}
+    if key == b"":
+        raise QueueError("SQS carries no empty key. Let it be text, bytes, or None for a job without one.")
+    attributes = {} if key is None else {KEY: _attribute(key)}
     for name, value in headers:
         if not NAME.fullmatch(name) or len(name) > 256 or name in attributes:
             raise QueueError(

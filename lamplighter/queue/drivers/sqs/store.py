@@ -216,7 +216,7 @@ class SqsStore:
             retries=starts,
             mark=id,
             timestamp_ms=None if sent is None else int(sent),
-            key=key_of(message),
+            key=key_of(message, queue),
             headers=headers_of(message),
         )
         self._leases[id] = lease

@@ -421,3 +421,49 @@ def test_the_end_of_a_lease_that_ran_out_is_told_and_changes_nothing(
 
     assert "had run out" in caplog.text
     assert store.sizes("jobs").reserved == 1
+
+
+# keys ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Keyless(MemoryStore):
+    """A store that keeps nothing beside a payload."""
+
+    keeps_headers = False
+
+
+@pytest.mark.parametrize(
+    ("payload", "key"),
+    [
+        (b'{"job":"a","data":{},"id":"7","attempts":0,"delay":null}', b"7"),
+        (b'{"job": "a", "id": "7"}', b"7"),
+        (b'{"id":7,"job":"a"}', b"7"),
+        (b'{"job":"a","id":"\\u00fc"}', "ü".encode()),
+        (b"no payload", None),
+    ],
+)
+def test_a_key_that_is_the_payload_s_id_is_carried(payload: bytes, key: bytes | None) -> None:
+    queue = LeasingQueue("memory", Keyless(), default_queue="a")
+
+    queue.push(Message(payload, key), queue="a")
+
+    assert queue.sizes("a").pending == 1
+
+
+@pytest.mark.parametrize(
+    ("payload", "key"),
+    [
+        (b'{"job":"a","data":{"id":"7"},"id":"8"}', b"7"),
+        (b'{"job":"a"}', b"7"),
+        (b"no payload", b"7"),
+        (b'{"job":"a","id":""}', b"\xff"),
+        (b'{"job":"a","id":null}', b"None"),
+    ],
+)
+def test_a_key_that_would_be_lost_is_refused_with_advice(payload: bytes, key: bytes) -> None:
+    queue = LeasingQueue("memory", Keyless(), default_queue="a")
+
+    with pytest.raises(QueueError, match=r"carries a key only as the payload's `id`.*text of 1 to 1,000 bytes"):
+        queue.bulk([Message(b"{}"), Message(payload, key)], queue="a")
+
+    assert queue.sizes("a").pending == 0

@@ -582,3 +582,13 @@ def test_a_child_of_a_fork_asks_on_connections_of_its_own(moto: Moto, stores: St
 
     assert os.waitpid(child, 0)[1] == 0
     assert store.renew([lease]) == []
+
+
+def test_a_job_of_a_fifo_queue_without_a_key_has_none(moto: Moto, stores: Stores) -> None:
+    queue = moto.queue(fifo=True)
+    store = stores()
+    store.push(queue, [Message(payload(1)), Message(payload(2), b"k")], 0)
+
+    keys = {lease.key for _ in range(2) for lease in store.take([queue], 1, ()).leases}
+
+    assert keys == {None, b"k"}
