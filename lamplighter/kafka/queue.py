@@ -26,6 +26,7 @@ from lamplighter.kafka.scheduling.scheduler import Scheduler
 from lamplighter.kafka.settings.settings import NO_TOPIC, TOPIC_NAMES, KafkaSettings
 from lamplighter.kafka.topics.identity import Identity
 from lamplighter.queue.claims.claims import refuse_claim
+from lamplighter.queue.weights import parse_weights, queue_of, refusal
 from lamplighter.queue.worker.runner import pushes_ahead
 from lamplighter.support.forking import watch
 
@@ -359,21 +360,16 @@ class KafkaQueue:
 
 
 def weights(names: Sequence[str]) -> dict[str, int]:
-    """How often each queue is chosen beside the others: `--queue=high:8,low:1`, or eight times the next without.
+    """How often each topic is chosen beside the others.
 
     Raises:
         ConfigError: a weight is no whole number, or 0, or a name is missing, there twice, or no topic's.
     """
-    found: dict[str, int] = {}
-    for place, name in enumerate(names):
-        topic, colon, weight = name.partition(":")
+    for name in names:
+        topic = name.partition(":")[0]
         # Half of a surrogate pair, as of a byte of the command line that is no UTF-8, would end the interpreter.
         if NO_TOPIC.search(topic):
             raise ConfigError(f"--queue has {name!r}: no topic is called {topic!r}. {TOPIC_NAMES}")
-        if not topic or topic in found or (colon and not (weight.isdecimal() and int(weight))):
-            raise ConfigError(
-                f"--queue has {name!r}: name each topic once, and give it a weight behind a colon or none, which is "
-                f"a whole number from 1, as in `--queue=high:20,low:1`."
-            )
-        found[topic] = int(weight) if colon else 8 ** min(len(names) - 1 - place, 6)
-    return found
+        if queue_of(name) != topic:
+            raise refusal(name)  # no topic has a colon in its name
+    return parse_weights(names)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from lamplighter.kafka.partitions.reach import LEAST, MOST
 from lamplighter.kafka.scheduling.backlog import Backlog
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
+from lamplighter.queue.weights import charge
 
 TURN = 1.0  # seconds that a partition is worked before another one that has something
 
@@ -29,7 +30,7 @@ class Turns:
     def __init__(self, name: str, weight: int) -> None:
         self.name = name
         self.weight = weight
-        self.credit = 0
+        self.credit: float = 0
         self.backlog: Backlog | None = None
         self._first: deque[Backlog] = deque()
         self._queue: deque[Backlog] = deque()
@@ -138,11 +139,8 @@ def next_by_weight(topics: Sequence[Turns]) -> KafkaDelivery | None:
     """Smooth weighted turns: what has more weight comes first and more often, and nothing starves."""
     able = [topic for topic in topics if topic.has_something]
     while able:
-        total = sum(topic.weight for topic in able)
-        for topic in able:
-            topic.credit += topic.weight
-        chosen = max(able, key=lambda topic: (topic.has_suspects, topic.credit))
-        chosen.credit -= total
+        chosen = max(able, key=lambda topic: (topic.has_suspects, topic.credit + topic.weight))
+        charge(able, chosen)
         delivery = chosen.next()
         if delivery is not None:
             return delivery

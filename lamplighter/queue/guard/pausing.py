@@ -10,6 +10,7 @@ from lamplighter.contracts import Events, WorkQueue
 from lamplighter.errors import CacheError
 from lamplighter.queue.events import WorkerQueuePaused, WorkerQueueResumed
 from lamplighter.queue.guard.control import Control
+from lamplighter.queue.weights import queue_of
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +23,6 @@ FALSE_IN_PHP: tuple[object, ...] = (None, False, 0, 0.0, "", "0", [])
 def key_of(connection: str, queue: str) -> str:
     """The key of one paused queue."""
     return f"illuminate:queue:paused:{connection}:{queue}"
-
-
-def queue_of(name: str) -> str:
-    """The queue that `--queue` names, without the weight that may stand behind it: `high` of `high:8`."""
-    queue, colon, weight = name.rpartition(":")
-    return queue if colon and weight.isdecimal() else name
 
 
 class PauseSignals:

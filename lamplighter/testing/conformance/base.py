@@ -30,6 +30,7 @@ PROMISES: Mapping[str, str] = MappingProxyType(
         "priority": "no job of a later queue begins while an earlier one has any",
         "sizes": "the jobs of a queue can be counted",
         "two workers": "several connections to one store can be made",
+        "weights": "of queues with weights, each has its share of the starts while all of them have jobs",
     }
 )
 

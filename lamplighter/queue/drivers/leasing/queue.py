@@ -17,10 +17,11 @@ from lamplighter.queue.drivers.leasing.polling import GAP, NEVER, Polling
 from lamplighter.queue.drivers.leasing.pushing import StoredJobs
 from lamplighter.queue.drivers.leasing.renewing import Renewing
 from lamplighter.queue.drivers.leasing.store import Ended, How, JobStore, Lease, Taken
+from lamplighter.queue.drivers.leasing.turns import Turns
 from lamplighter.queue.drivers.leasing.waking import Waking
 from lamplighter.queue.failed.trace import one_line
 from lamplighter.queue.guard.ending import within
-from lamplighter.queue.guard.pausing import queue_of
+from lamplighter.queue.weights import has_weights, parse_weights
 from lamplighter.queue.worker.outages import Outages
 from lamplighter.support.forking import watch
 
@@ -67,6 +68,7 @@ class LeasingQueue(StoredJobs):
         self._is_empty = False
         self._renewing: Renewing | None = None
         self._waking: Waking | None = None
+        self._turns: Turns | None = None
         self._polling = Polling(self._store, self._adopt)
         self._outages = Outages()
 
@@ -80,13 +82,21 @@ class LeasingQueue(StoredJobs):
         *,
         slots: int = 1,
     ) -> None:
-        """Begin to renew leases, and to wait for news of the store."""
+        """Begin to renew leases, and to wait for news of the store.
+
+        Where a queue has a weight, all have one; without any, the order of the names is strict.
+
+        Raises:
+            ConfigError: a weight is none, or a queue is named twice.
+        """
+        weights = parse_weights(names)
+        self._turns = Turns(weights) if has_weights(names) else None
         self._bell = bell
         self._slots = slots
         self._is_closing = False
         self._renewing = Renewing(self._store, lambda: tuple(self._in_hand), self._look_after)
         self._polling = Polling(self._store, self._adopt)
-        self._waking = Waking(self._polling.wait, lambda: self._going(names), self._on_news)
+        self._waking = Waking(self._polling.wait, lambda: self._going(tuple(weights)), self._on_news)
         self._renewing.start()
         self._waking.start()
 
@@ -265,7 +275,9 @@ class LeasingQueue(StoredJobs):
         """Tell the store what has ended, and take what there is for the slots that are free."""
         most = 0 if self._held.is_full else max(1, self._slots - len(self._in_hand) + len(self._held))
         self._looked_with = self._paused
-        if self._looked_with:
+        if self._turns is not None:
+            names = self._turns.order(self._looked_with)
+        elif self._looked_with:
             names = self._going(names)
         seen = self._news
         with self._asking:
@@ -275,6 +287,8 @@ class LeasingQueue(StoredJobs):
             if taken is None:
                 return
             self._is_empty = not taken.leases and most > 0
+            if self._turns is not None and most:
+                self._turns.took(taken.leases)
             if taken.leases or self._news != seen:
                 self._look_at = 0.0
             else:
@@ -285,7 +299,7 @@ class LeasingQueue(StoredJobs):
 
     def _going(self, names: Sequence[str]) -> Sequence[str]:
         """Those of the queues that are not paused."""
-        return [name for name in names if queue_of(name) not in self._paused]
+        return [name for name in names if name not in self._paused]
 
     def _take(self, names: Sequence[str], most: int) -> Taken | None:
         """Ask the store, by one thread at a time; None where it is away.

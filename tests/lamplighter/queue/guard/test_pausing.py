@@ -13,7 +13,7 @@ from lamplighter.cache.stores.file import FileStore
 from lamplighter.errors import CacheUnavailable
 from lamplighter.queue.events import WorkerQueuePaused, WorkerQueueResumed
 from lamplighter.queue.guard.control import StopReason
-from lamplighter.queue.guard.pausing import ALL, PauseSignals, PauseWatch, key_of, queue_of
+from lamplighter.queue.guard.pausing import ALL, PauseSignals, PauseWatch, key_of
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.worker.loop import Worker
 from tests.lamplighter.queue.conftest import Bench
@@ -90,11 +90,6 @@ def test_a_queue_that_is_paused_by_name_stays_so_when_all_go_on(cache: Cache) ->
     signals.resume_all()
 
     assert signals.paused("list", ["low", "high"]) == {"low"}
-
-
-@pytest.mark.parametrize(("name", "queue"), [("high:8", "high"), ("high", "high"), ("a:b", "a:b"), ("a:b:2", "a:b")])
-def test_a_queue_is_paused_whatever_its_weight(name: str, queue: str) -> None:
-    assert queue_of(name) == queue
 
 
 def test_a_worker_heeds_a_pause_and_its_end_and_tells_each_once(

@@ -423,6 +423,51 @@ def test_the_end_of_a_lease_that_ran_out_is_told_and_changes_nothing(
     assert store.sizes("jobs").reserved == 1
 
 
+# queues with weights ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Counted(MemoryStore):
+    """A store that keeps what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(seconds=LONG)
+        self.asked: list[tuple[tuple[str, ...], int]] = []
+
+    def take(self, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> Taken:
+        """Take."""
+        self.asked.append((tuple(queues), len(ended)))
+        return super().take(queues, most, ended)
+
+
+def test_a_queue_with_a_weight_and_no_job_costs_no_call() -> None:
+    store = Counted()
+    queue = LeasingQueue("memory", store, default_queue="full")
+    names = ("empty:9", "full:1")
+    queue.bulk([Message(b"%d" % n) for n in range(5)], queue="full")
+    queue.open(names, SimpleQueue())
+
+    for _ in range(5):
+        delivery = queue.pop(names, 0)
+        assert delivery is not None
+        delivery.delete()
+
+    assert len(store.asked) == 5
+    assert all(sorted(asked) == ["empty", "full"] for asked, _ in store.asked)
+    queue.close(timeout=1)
+
+
+def test_without_weights_queues_are_asked_as_they_are_named() -> None:
+    store = Counted()
+    queue = LeasingQueue("memory", store, default_queue="a")
+    names = ("emails:high", "b", "a")
+    queue.open(names, SimpleQueue())
+
+    queue.pop(names, 0)
+
+    assert store.asked == [(names, 0)]
+    queue.close(timeout=1)
+
+
 # keys ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
