@@ -106,6 +106,7 @@ class Line:
                     self.cut()
                     return
                 target.sendall(data)
+            target.shutdown(socket.SHUT_WR)  # who has closed one end has closed the other
         except OSError:
             pass
 

@@ -46,6 +46,7 @@ class Probe(Job):
         release: seconds after which it is to run again, in its first attempt; negative where it is not.
         away: a service is away, so many times.
         fail: it raises in the first so many attempts.
+        deadly: its `failed` kills its process.
     """
 
     name = "probe"
@@ -57,6 +58,7 @@ class Probe(Job):
     release: float = -1
     away: int = 0
     fail: int = 0
+    deadly: bool = False
     text: str = ""
 
     def handle(self, delivery: Delivery) -> None:
@@ -90,6 +92,8 @@ class Probe(Job):
     def failed(self, error: BaseException) -> None:
         """Write it down."""
         note("failed", n=self.n, error=type(error).__name__)
+        if self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 PROMISES: Mapping[str, str] = MappingProxyType(
     {
         "clear": "all jobs of a queue can be deleted at once",
+        "crashes": "a start that ended without a word can be told from one that was released",
         "delays": "a job can be pushed that is to run later",
         "excuses": "a start can be taken back, so that it is no attempt",
         "first again": "what a worker gives back unrun is the next job that is taken",

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import pytest
 
 from lamplighter.errors import Unavailable
-from lamplighter.queue.drivers.leasing.store import Ended, How, JobStore
+from lamplighter.queue.drivers.leasing.store import Ended, How, JobStore, Lease
 from lamplighter.testing.conformance.asking import again, gather, take, take_now
 from lamplighter.testing.conformance.base import Conformance, attempts_of, message, needs, number_of
 from lamplighter.testing.waiting import LONG
@@ -47,6 +47,16 @@ class OnStores(Conformance):
         store = connect_store()
         yield store
         store.close()
+
+
+def die_of(store: JobStore, other: JobStore, queues: tuple[str, str]) -> Lease:
+    """Push a job whose worker ends without a word; the next start of it, by another one."""
+    assert take_now(other, queues) == []
+    store.push(queues[0], [message()], 0)
+    [_] = take(store, queues)
+    store.close()
+    [lease] = take(other, queues)
+    return lease
 
 
 class LeaseConformance(OnStores):
@@ -148,6 +158,47 @@ class LeaseConformance(OnStores):
 
         assert take_now(other, queues, []) == []
         assert take_now(store, queues, [Ended(lease, How.DELETED)]) == []
+
+    # starts that ended without a word ──────────────────────────────────────────────────────────────────────────────
+
+    @needs("two workers", "leases")
+    def test_of_a_lease_that_ran_out_it_is_not_said_that_its_worker_lives(
+        self, store: JobStore, other: JobStore, queues: tuple[str, str]
+    ) -> None:
+        died = die_of(store, other, queues)
+
+        assert died.has_crashed is not False
+        assert attempts_of(died.payload, died.retries) == 2
+
+    @needs("two workers", "leases", "crashes")
+    def test_a_worker_that_died_is_told_from_one_that_has_released(
+        self, store: JobStore, other: JobStore, queues: tuple[str, str]
+    ) -> None:
+        died = die_of(store, other, queues)
+        other.take((), 0, [Ended(died, How.DELETED)])
+        other.push(queues[0], [message()], 0)
+        [lease] = take(other, queues)
+
+        [released] = take(other, queues, ended=[Ended(lease, How.RELEASED)])
+
+        assert died.has_crashed
+        assert released.has_crashed is False
+        assert attempts_of(released.payload, released.retries) == 2
+
+    @needs("two workers", "leases", "excuses")
+    @pytest.mark.parametrize("how", [How.EXCUSED, How.GIVEN_BACK])
+    def test_a_start_that_does_not_count_leaves_what_is_known_of_those_before(
+        self, store: JobStore, other: JobStore, queues: tuple[str, str], how: How
+    ) -> None:
+        died = die_of(store, other, queues)
+
+        [again] = take(other, queues, ended=[Ended(died, how)])
+        [once_more] = take(other, queues, ended=[Ended(again, how)])
+
+        assert again.has_crashed is not False
+        assert once_more.has_crashed is not False
+        assert attempts_of(once_more.payload, once_more.retries) == 2
+        assert take_now(other, queues, [Ended(once_more, How.DELETED)]) == []
 
     # broken connections ────────────────────────────────────────────────────────────────────────────────────────────
 

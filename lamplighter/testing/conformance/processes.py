@@ -10,7 +10,7 @@ from typing import ClassVar
 import pytest
 
 from lamplighter.contracts import Message
-from lamplighter.testing.conformance.base import Conformance, message, needs, payload
+from lamplighter.testing.conformance.base import PROMISES, Conformance, message, needs, payload
 from lamplighter.testing.project import CONNECTION, Project
 from lamplighter.testing.waiting import LONG, wait_for
 
@@ -139,16 +139,18 @@ class ProcessConformance(Conformance):
             assert 2 - self.uncounted <= attempts <= 2 if n in begun else attempts == 1
 
     @needs("outlives", "leases", "two workers")
+    @pytest.mark.parametrize("tries", ["--tries=2", "--tries=1"])
     def test_a_job_that_kills_each_worker_fails_after_its_tries(
-        self, project: Project, push: Push, names: tuple[str, ...]
+        self, project: Project, push: Push, names: tuple[str, ...], tries: str
     ) -> None:
+        """Nobody has said that it is to be started once only: it may be innocent, and is started once more."""
         kills = payload(1, kill=9)
         push(Message(kills), names=names)
 
-        workers = [project.worker("--tries=2", queues=names)]
+        workers = [project.worker(tries, queues=names)]
         while wait_for(lambda: workers[-1].poll() is not None or project.events("recorded"), what="an end") is True:
             assert workers[-1].returncode == -signal.SIGKILL, project.log()
-            workers.append(project.worker("--tries=2", queues=names))
+            workers.append(project.worker(tries, queues=names))
         push(message(2), names=names)
         project.wait_for("end", number=2)
 
@@ -158,6 +160,43 @@ class ProcessConformance(Conformance):
         assert 2 <= len(project.attempts("start", 1)) <= 2 + self.uncounted
         assert {**json.loads(base64.b64decode(recorded["payload"])), "attempts": 0} == json.loads(kills)
         assert (recorded["queue"], recorded["error"]) == (names[0], "MaxAttemptsExceeded")
+
+    @needs("outlives", "leases", "two workers")
+    @pytest.mark.parametrize("data", [{}, {"away": 1}], ids=["killed", "killed and excused"])
+    def test_a_job_whose_worker_was_killed_is_run_to_its_end(
+        self, project: Project, push: Push, queues: tuple[str, str], data: dict[str, int]
+    ) -> None:
+        if data and "excuses" in self.lacks:
+            pytest.skip(f"not promised, {PROMISES['excuses']}: {self.lacks['excuses']}")
+        push(message(1, "probe", kill=1, **data))
+
+        workers = [project.worker(queues=queues)]
+        while wait_for(lambda: workers[-1].poll() is not None or self._ended(project), what="an end") is True:
+            assert workers[-1].returncode == -signal.SIGKILL, project.log()
+            workers.append(project.worker(queues=queues))
+
+        workers[-1].send_signal(signal.SIGTERM)
+        assert workers[-1].wait(LONG) == 0, project.log()
+        assert project.events("recorded") == []
+        assert project.attempts("end", 1) == [2]
+
+    @needs("outlives", "leases", "two workers")
+    def test_a_failed_that_kills_its_workers_is_given_up(
+        self, project: Project, push: Push, queues: tuple[str, str]
+    ) -> None:
+        push(message(1, fail=9, deadly=True), names=queues[:1])
+
+        deaths = 0
+        worker = project.worker("--stop-when-empty-for=3", queues=queues)
+        while worker.wait(LONG) == -signal.SIGKILL:
+            deaths += 1
+            assert deaths <= 5, project.log()
+            worker = project.worker(f"--stop-when-empty-for={3 * self.lease:g}", queues=queues)
+
+        assert worker.returncode == 0, project.log()
+        assert deaths == len(project.events("failed"))
+        assert 2 <= deaths <= 5
+        assert project.events("recorded")
 
     @needs("outlives", "leases", "two workers")
     def test_the_late_end_of_a_frozen_worker_changes_nothing(
@@ -250,3 +289,6 @@ class ProcessConformance(Conformance):
         assert worker.wait(LONG) == 0, project.log()
         assert begun == []
         assert sorted(project.numbers("end")) == [1, 2]
+
+    def _ended(self, project: Project) -> list[object]:
+        return [*project.events("end"), *project.events("recorded")]

@@ -202,6 +202,15 @@ class WorkerConformance(Conformance):
 
         assert site.attempts("end") == {1: [2]}
 
+    @needs("delays", "crashes")
+    def test_a_job_that_has_released_itself_is_started_as_often_as_it_may_be(self, site: Site, pool: str) -> None:
+        site.push(message(1, release=self.step), message(2))
+
+        site.work(pool, max_jobs=3)
+
+        assert site.attempts("start") == {1: [1], 2: [1]}
+        assert [type(failure.error).__name__ for failure in site.failed.failures] == ["MaxAttemptsExceeded"]
+
     @needs("excuses", "delays")
     def test_a_service_that_is_away_costs_no_attempt(self, site_of_two: Site) -> None:
         site_of_two.push(message(1, away=1))

@@ -70,5 +70,6 @@ def lease_of(number: int, payload: bytes, stats: Any, connection: Connection, as
         retries=starts,
         mark=f"{number}.{connection.server}",
         timestamp_ms=int((time.time() - int(stats["age"])) * 1000),
-        has_crashed=untold > 0,
+        # The first start of a copy is one of a job that may have died before: its payload does not say how it ended.
+        has_crashed=untold > 0 if starts else None,
     )

@@ -68,7 +68,7 @@ class Rows:
             if end.how is How.DELETED:
                 deleted.append(end.lease.handle)
             elif end.how is How.GIVEN_BACK:
-                self._give_back(connection, end.lease.handle)
+                self._give_back(connection, end)
             else:
                 self._release(connection, end)
         if len(deleted) == 1:
@@ -186,7 +186,7 @@ class Rows:
         self._execute(
             connection,
             f"INSERT INTO {self.table} (queue, attempts, reserved_at, available_at, created_at, payload) "
-            f"SELECT queue, {less}, NULL, {self.available_at(end.delay)}, {self.now}, payload "
+            f"SELECT queue, {less}, {_reserved_before(end)}, {self.available_at(end.delay)}, {self.now}, payload "
             f"FROM {self.table} WHERE {which}{self.waiting}",
             self.values(delay=float(end.delay)),
         )
@@ -195,13 +195,19 @@ class Rows:
     # What a SELECT of a row that is changed next ends with.
     waiting = ""
 
-    def _give_back(self, connection: Any, reservation: Reservation) -> None:
+    def _give_back(self, connection: Any, end: Ended) -> None:
+        reservation = end.lease.handle
         self._execute(
             connection,
-            f"UPDATE {self.table} SET reserved_at = NULL, "
+            f"UPDATE {self.table} SET reserved_at = {_reserved_before(end)}, "
             f"attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END "
             f"WHERE {_is(reservation)} AND reserved_at = {int(reservation.reserved_at)}",
         )
+
+
+def _reserved_before(end: Ended) -> str:
+    """What stands in a row that is to be as it was before this start: a lease that ran out, where one did."""
+    return "0" if end.lease.has_crashed and end.how is not How.RELEASED else "NULL"
 
 
 def _values(reservation: Reservation) -> dict[str, int]:

@@ -41,13 +41,13 @@ class LeasedDelivery:
         self.lease = lease
         self.payload = lease.payload
         self.retries = lease.retries
-        self.has_crashed = lease.has_crashed
+        self.has_crashed = lease.has_crashed is not False
         self._settling = settling
 
     @property
     def is_suspect(self) -> bool:
         """An earlier worker may have died of it, so that it is in no call with others."""
-        return self.retries > 0 or self.has_crashed
+        return self.retries > 0 or bool(self.lease.has_crashed)
 
     @property
     def key(self) -> bytes | None:

@@ -20,7 +20,8 @@ class Lease:
         retries: how often it was started before, beyond what its payload says.
         mark: what tells it from any other job of its queue for ever, such as a row's id; empty where nothing does.
         timestamp_ms: when it was pushed, in milliseconds since 1970; None where the store does not say.
-        has_crashed: an earlier worker has let its lease run out without a word, where that is known.
+        has_crashed: a start of it has ended without a word, as when its worker was killed. None where the store can't
+            tell whether: it counts as one that has then. An end that does not count its start leaves this as it was.
         is_lost: the lease has run out, and others may have it.
     """
 
@@ -32,7 +33,7 @@ class Lease:
     timestamp_ms: int | None = None
     key: bytes | None = None
     headers: Headers = ()
-    has_crashed: bool = False
+    has_crashed: bool | None = False
     is_lost: bool = False
 
 

@@ -4,9 +4,13 @@ A queue has Laravel's four keys: the list `queues:NAME`, the sorted sets `:delay
 when a job is due, and the list `:notify`, which has one element for each job of the list, for those who wait.
 
 **The score of a lease** is when it runs out, in whole seconds as Laravel's, and behind the point the token of the call
-that began it: PHP's leases have the token 0. So a worker whose answer was lost finds what its call has begun, the end
-of a lease that ran out changes nothing even where another worker has a job of the same bytes by now, and nothing has
-to be written for that. 21 bits fit into a double beside the seconds until 2106.
+that began it, which is even, or 1 more for a job that an earlier worker has died with. PHP's leases have the token 0.
+So a worker whose answer was lost finds what its call has begun, the end of a lease that ran out changes nothing even
+where another worker has a job of the same bytes by now, and nothing has to be written for that. 21 bits fit into a
+double beside the seconds until 2106.
+
+**A lease that ran out** is begun anew straight from `:reserved`, before the list: its score alone tells that a worker
+has died with the job. PHP's workers move it to the end of the list, where it looks like any other one.
 
 **The attempts** are counted in the payload's own text. Laravel decodes and encodes it by cjson, which makes `[]` into
 `{}` and drops digits of large numbers.
@@ -169,30 +173,39 @@ end
 # KEYS: four of each queue. ARGV[1] is numbers with blanks between them:
 #   from how many of these queues jobs are taken, in their order (the others have only ends), and how many at most;
 #   the seconds of a lease, the token of this call, and whether the answer to a call with this token was lost;
-#   how many jobs are moved to a list at most;
+#   how many jobs that are due are moved to a list at most;
 #   then the queues of notes that this worker has taken from `:notify` while it waited, as `2,1,1`, or `-`.
-# Then of each lease that has ended `queue how token delay`, the member, and the payload that goes back.
+# The token is even. Then of each lease that has ended `queue how token delay`, the member, and the payload that goes
+# back.
 # Returns the number of the queue, then of each job its text, and how the other text is made of it: of one that begins
 # now the payload and the member; of one that a lost call has begun the member and the payload, the number is negative.
+# An exclamation mark at the end says that a worker has died with the job.
 # Where there is none: 0, and the seconds until a job is due, where one is known.
 TAKE = r"""
 local queues, most, seconds, token, was_lost, moved, taken_notes =
     string.match(ARGV[1], '^(%d+) (%d+) (%S+) (%d+) (%d) (%d+) (%S+)$')
 queues, most, token = tonumber(queues), tonumber(most), tonumber(token)
 local until_ = lease_score(tonumber(seconds), token)
+local until_of_dead = lease_score(tonumber(seconds), token + 1)
 
 local function settle(at)
     local queue, how, of, delay = string.match(ARGV[at], '^(%d+) (%a) (%d+) (%S+)$')
     local first, member = queue * 4 - 3, ARGV[at + 1]
     local reserved = KEYS[first + 2]
-    if not holds(reserved, member, tonumber(of)) then return end
+    of = tonumber(of)
+    if not holds(reserved, member, of) then return end
     if how ~= 'd' then redis.call('llen', KEYS[first]) redis.call('zcard', KEYS[first + 1]) end
     redis.call('zrem', reserved, member)
+    if how == 'd' then return end
     if how == 'r' then
         add(KEYS[first + 1], due(tonumber(delay)), member)
+    elseif of % 2 == 1 then
+        -- It lies where a worker that died has left it: only there the next one sees that. What is given back is first.
+        add(reserved, how == 'e' and due(tonumber(delay)) or 0, ARGV[at + 2])
+        if how == 'g' then notify(KEYS[first + 3], 1) end
     elseif how == 'e' then
         add(KEYS[first + 1], due(tonumber(delay)), ARGV[at + 2])
-    elseif how == 'g' then
+    else
         redis.call('lpush', KEYS[first], ARGV[at + 2])
         notify(KEYS[first + 3], 1)
     end
@@ -203,10 +216,11 @@ for at = 2, #ARGV, 3 do settle(at) end
 local function begun_before(number, reserved)
     local answer, all = {-number}, redis.call('zrange', reserved, 0, -1, 'withscores')
     for place = 1, #all, 2 do
-        if token_of(all[place + 1]) == token then
-            redis.call('zadd', reserved, 'XX', until_, all[place])
+        local of = token_of(all[place + 1])
+        if of == token or of == token + 1 then
+            redis.call('zadd', reserved, 'XX', of == token and until_ or until_of_dead, all[place])
             answer[#answer + 1] = all[place]
-            answer[#answer + 1] = (edit(all[place], -1)) .. '|'
+            answer[#answer + 1] = (edit(all[place], -1)) .. (of == token and '|' or '|!')
         end
     end
     return answer
@@ -227,22 +241,34 @@ local function move_due(set, list, notes)
     append(list, notes, jobs)
 end
 
+-- Jobs whose leases have run out, straight from where they lie: in the list nothing would tell that a worker died.
+local function take_dead(reserved, list, answer)
+    local dead = redis.call('zrangebyscore', reserved, '-inf', now_text, 'limit', 0, most)
+    if dead[1] == nil then return 0 end
+    redis.call('llen', list) -- what is no list says so before anything is removed
+    redis.call('zremrangebyrank', reserved, 0, #dead - 1)
+    for _, job in ipairs(dead) do
+        local change, member = edit(job, 1)
+        answer[#answer + 1] = job
+        answer[#answer + 1] = change .. '|' .. add(reserved, until_of_dead, member or job) .. '!'
+    end
+    return #dead
+end
+
 local function take_of(number)
     local list, delayed, reserved, notes = unpack(KEYS, number * 4 - 3, number * 4)
     move_due(delayed, list, notes)
-    move_due(reserved, list, notes)
-    local jobs
-    if most == 1 then
+    local answer = {number}
+    local left = most - take_dead(reserved, list, answer)
+    local jobs = {}
+    if left == 1 then
         local job = redis.call('lpop', list)
         jobs = {job or nil}
-    else
-        jobs = redis.call('lpop', list, most) or {}
+    elseif left > 1 then
+        jobs = redis.call('lpop', list, left) or {}
     end
-    if jobs[1] == nil then
-        redis.call('del', notes) -- stale: no job is there
-        return nil
-    end
-    local answer = {number}
+    if left > 0 and jobs[1] == nil then redis.call('del', notes) end -- stale: no job is there
+    if answer[2] == nil and jobs[1] == nil then return nil end
     for _, job in ipairs(jobs) do
         local change, member = edit(job, 1)
         answer[#answer + 1] = job

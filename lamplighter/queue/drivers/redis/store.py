@@ -36,6 +36,7 @@ HOWS = {How.DELETED: "d", How.RELEASED: "r", How.EXCUSED: "e", How.GIVEN_BACK: "
 HASH_TAG = re.compile(r"\{[^}]+\}")
 NUMBERS = range(1, 1_000_000)  # of the queues of one call
 NONE = "-"  # no note was taken
+DIED = b"!"  # a worker has died with a job
 GOES_BACK = (How.EXCUSED, How.GIVEN_BACK)  # with the payload that it had before this start
 
 
@@ -151,7 +152,7 @@ class RedisStore:
         if not queues or most <= 0:
             self._tell(ended)
             return Taken(())
-        token = random.getrandbits(21) or 1
+        token = random.getrandbits(20) * 2 or 2
         turn = self._turn_in_cluster if self._is_cluster else self._turn
         try:
             return turn(queues, most, ended, token)
@@ -296,10 +297,14 @@ class RedisStore:
 
 
 def _begin(queue: str, token: int, payload: bytes, change: bytes) -> Lease:
+    if change.endswith(DIED):
+        return Lease(queue, payload, Held(token + 1, _changed(payload, change[:-1])), has_crashed=True)
     return Lease(queue, payload, Held(token, _changed(payload, change)))
 
 
 def _recall(queue: str, token: int, member: bytes, change: bytes) -> Lease:
+    if change.endswith(DIED):
+        return Lease(queue, _changed(member, change[:-1]), Held(token + 1, member), has_crashed=True)
     return Lease(queue, _changed(member, change), Held(token, member))
 
 

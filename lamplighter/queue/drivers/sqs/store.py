@@ -218,6 +218,7 @@ class SqsStore:
             timestamp_ms=None if sent is None else int(sent),
             key=key_of(message, queue),
             headers=headers_of(message),
+            has_crashed=None,  # SQS tells no crash from a release
         )
         self._leases[id] = lease
         return lease

@@ -128,7 +128,7 @@ def test_a_start_that_does_not_count_is_taken_back_for_every_worker(stores: Stor
     take(store, ended=(Ended(lease, how),))
 
     (again,) = take(other, tube, most=2)
-    assert (again.payload, again.retries, again.has_crashed) == (payload(1, attempts=1), 0, False)
+    assert (again.payload, again.retries, again.has_crashed) == (payload(1, attempts=1), 0, None)
 
 
 def test_starts_are_counted_whether_their_numbers_were_expected_or_not(
@@ -394,7 +394,7 @@ def test_a_start_whose_answer_was_lost_does_not_count(line: Line, server: Server
 
     lease = take_soon(store, tube)
 
-    assert (lease.retries, lease.has_crashed) == (0, False)
+    assert (lease.retries, lease.has_crashed) == (0, None)
     with server.client(tube) as php:
         assert php.stats_job(lease.handle.number)["reserves"] == 2
     store.close()

@@ -11,6 +11,7 @@ import redis
 from lamplighter.contracts import Message
 from lamplighter.queue.drivers.leasing.store import Ended, How
 from lamplighter.queue.drivers.redis.store import RedisStore
+from tests.harness import wait_for
 from tests.lamplighter.queue.drivers.redis.conftest import Stores
 
 pytestmark = pytest.mark.redis
@@ -307,3 +308,24 @@ def test_clear_deletes_what_waits_what_is_delayed_and_what_workers_have(
     assert store.clear("default") == 3
 
     assert keys(client, prefix) == {"queues:other": [b"d"], "queues:other:notify": [b"1"]}
+
+
+@pytest.mark.parametrize(("how", "delay"), [(How.GIVEN_BACK, 0.0), (How.EXCUSED, 60.0)])
+def test_a_job_whose_worker_has_died_goes_back_to_where_that_one_has_left_it(
+    make_store: Stores, client: "redis.Redis", prefix: str, how: How, delay: float
+) -> None:
+    store = make_store(retry_after=0.1)
+    store.push("default", [Message(JOB)], 0)
+    store.take(["default"], 1, [])
+    wait_for(lambda: store.sizes("default").pending)
+    [lease] = store.take(["default"], 1, []).leases
+    began = time.time()
+
+    store.take((), 0, [Ended(lease, how, delay)])
+
+    found = keys(client, prefix)
+    [(member, score)] = found.pop("queues:default:reserved")
+    assert lease.has_crashed
+    assert member == started(JOB, 1)
+    assert score == 0 if how is How.GIVEN_BACK else began + 60 <= score + 1e-6
+    assert found == ({"queues:default:notify": [b"1"]} if how is How.GIVEN_BACK else {})

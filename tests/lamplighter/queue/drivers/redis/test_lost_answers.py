@@ -194,3 +194,21 @@ def test_a_wait_whose_line_breaks_says_so(far_store: RedisStore, line: Cut) -> N
 
     with pytest.raises(Unavailable):
         far_store.wait(["low"], 0.1)
+
+
+def test_a_lost_answer_does_not_hide_that_a_worker_has_died_with_the_job(
+    make_store: Stores, far_store: RedisStore, line: Cut
+) -> None:
+    dying = make_store(retry_after=0.1)
+    dying.push("low", [Message(job(1))], 0)
+    [before] = dying.take(QUEUES, 1, []).leases
+    wait_for(lambda: dying.sizes("low").pending)
+    lose_answers(line, having=b"probe")
+
+    [lease] = take(far_store, 1, [])
+
+    assert (before.has_crashed, lease.has_crashed) == (False, True)
+    assert lease.payload == job(1).replace(b'"attempts":0', b'"attempts":1')
+    assert far_store.renew([lease]) == []
+    far_store.take((), 0, [Ended(lease, How.DELETED)])
+    assert far_store.sizes("low").reserved == 0

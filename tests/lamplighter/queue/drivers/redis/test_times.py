@@ -154,7 +154,7 @@ def test_what_is_due_or_lost_is_of_its_queue_s_rank(store: RedisStore, client: "
 
     payloads = [store.take(NAMES, 1, []).leases[0].payload for _ in range(3)]
 
-    assert payloads == [b"due", b"lost", b"low"]
+    assert payloads == [b"lost", b"due", b"low"]
 
 
 def test_a_job_of_three_leases_runs_once_on_two_workers(queues: list[LeasingQueue], store: RedisStore) -> None:

@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.sqs, pytest.mark.long]
 
 UNORDERED = MappingProxyType(
     {
+        "crashes": "SQS counts receptions, and does not tell how they ended",
         "order": "SQS keeps an order in FIFO queues only",
         "first again": "SQS keeps an order in FIFO queues only",
         "large": "SQS takes 1 MiB at most",
@@ -34,6 +35,7 @@ UNORDERED = MappingProxyType(
 ONE_GROUP = "jobs without a key are one group of a FIFO queue, in which each waits for the one before it to end"
 ORDERED = MappingProxyType(
     {
+        "crashes": "SQS counts receptions, and does not tell how they ended",
         "delays": "SQS holds back no single message of a FIFO queue",
         "excuses": "SQS does not take a reception back, and only the worker that had the job remembers it",
         "large": "SQS takes 1 MiB at most",
