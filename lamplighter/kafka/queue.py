@@ -18,13 +18,13 @@ from lamplighter.kafka.monitoring.groups import isolation_of
 from lamplighter.kafka.monitoring.stall import Stall
 from lamplighter.kafka.monitoring.transactions import OpenTransactions
 from lamplighter.kafka.polling.poller import PollingThread
-from lamplighter.kafka.producing.claim_check import KafkaClaims
 from lamplighter.kafka.producing.partitioner import Partitioner, any_partition
 from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.kafka.scheduling.scheduler import Scheduler
 from lamplighter.kafka.settings.settings import NO_TOPIC, TOPIC_NAMES, KafkaSettings
 from lamplighter.kafka.topics.identity import Identity
+from lamplighter.queue.claims.check import ClaimCheck
 from lamplighter.queue.claims.claims import refuse_claim
 from lamplighter.queue.weights import parse_weights, queue_of, refusal
 from lamplighter.queue.worker.runner import pushes_ahead
@@ -63,7 +63,7 @@ class KafkaQueue:
         self._paused: frozenset[str] = frozenset()
         store = settings.claims
         above, limit = settings.claim_above, settings.max_message_bytes
-        self._claims = None if store is None else KafkaClaims(store, group=settings.group, above=above, limit=limit)
+        self._claims = None if store is None else ClaimCheck(store, group=settings.group, above=above, limit=limit)
         self.deadlock_wait = settings.sleep_on_deadlock
         self._settings = settings
         self._address = address

@@ -74,13 +74,13 @@ import sys
 from bootstrap.app import create_app
 from lamplighter.kafka.delays.delay_partition import DelayPartition
 from lamplighter.kafka.delays.rows.table import DelayedJobs
-from lamplighter.kafka.producing.claim_check import KafkaClaims
+from lamplighter.queue.claims.check import ClaimCheck
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.kafka.scheduling.scheduler import Scheduler
 from lamplighter.queue.commands.retry import RetryCommand
 
 PLACES = {
-    "after the word that it is done": (KafkaClaims, "_finish", "after"),
+    "after the word that it is done": (ClaimCheck, "_finish", "after"),
     "after the settlement": (KafkaDelivery, "delete", "after"),
     "after the copy of a retry": (Scheduler, "finish", "before"),
     "after the move": (DelayPartition, "done", "before"),

@@ -11,11 +11,11 @@ import pytest
 from lamplighter.contracts import Message
 from lamplighter.errors import AlreadyDone, ClaimLost, MessageTooLarge
 from lamplighter.kafka.partitions.partition import Partition
-from lamplighter.kafka.producing.claim_check import TOGETHER, KafkaClaims
 from lamplighter.kafka.queue import KafkaQueue
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.kafka.scheduling.scheduler import Scheduler
 from lamplighter.kafka.settings.settings import read_settings
+from lamplighter.queue.claims.check import TOGETHER, ClaimCheck
 from lamplighter.queue.claims.claims import HEADER
 from lamplighter.queue.claims.folder import FileClaims, Pruned
 from lamplighter.queue.jobs.payload import MAX_BYTES
@@ -25,12 +25,12 @@ PAYLOAD = b'{"job":"x","data":"%s"}' % (b"d" * 279)
 
 
 @pytest.fixture
-def claims(tmp_path: Path) -> KafkaClaims:
+def claims(tmp_path: Path) -> ClaimCheck:
     """Of a connection that puts almost everything aside."""
-    return KafkaClaims(FileClaims(tmp_path), group="g", above=100, limit=1000)
+    return ClaimCheck(FileClaims(tmp_path), group="g", above=100, limit=1000)
 
 
-def claimed(claims: KafkaClaims, *, key: bytes | None = b"k", queue: str = "store") -> Message:
+def claimed(claims: ClaimCheck, *, key: bytes | None = b"k", queue: str = "store") -> Message:
     """A message whose payload was put aside."""
     return claims.fit(Message(PAYLOAD, key, ()), queue)
 
@@ -69,7 +69,7 @@ def files(folder: Path) -> list[tuple[str, int]]:
 def test_what_no_message_can_hold_is_put_aside_whatever_claim_above_says(
     tmp_path: Path, above: int, limit: int, key: bytes | None, is_aside: bool
 ) -> None:
-    claims = KafkaClaims(FileClaims(tmp_path), group="g", above=above, limit=limit)
+    claims = ClaimCheck(FileClaims(tmp_path), group="g", above=above, limit=limit)
 
     fitting = claims.fit(Message(PAYLOAD, key, ()), "store")
 
@@ -84,7 +84,7 @@ def bytes_of(message: Message) -> int:
 
 
 def test_a_payload_is_put_aside_only_where_its_message_becomes_smaller(tmp_path: Path) -> None:
-    claims = KafkaClaims(FileClaims(tmp_path), group="g", above=0, limit=1000)
+    claims = ClaimCheck(FileClaims(tmp_path), group="g", above=0, limit=1000)
     messages = [Message(b'{"job":"x","data":"%s"}' % (b"d" * size), None, ()) for size in range(300)]
 
     fitting = [claims.fit(message, "store") for message in messages]
@@ -98,7 +98,7 @@ def test_a_payload_is_put_aside_only_where_its_message_becomes_smaller(tmp_path:
 @pytest.mark.parametrize(("above", "is_aside"), [(319, True), (320, False)])
 def test_what_is_put_aside_is_told_by_bytes_and_not_by_characters(tmp_path: Path, above: int, is_aside: bool) -> None:
     payload = '{"job":"x","data":"%s"}'.replace("%s", "ä" * 149 + "d").encode()
-    claims = KafkaClaims(FileClaims(tmp_path), group="g", above=above, limit=1000)
+    claims = ClaimCheck(FileClaims(tmp_path), group="g", above=above, limit=1000)
 
     fitting = claims.fit(Message(payload, None, ()), "store")
 
@@ -106,9 +106,9 @@ def test_what_is_put_aside_is_told_by_bytes_and_not_by_characters(tmp_path: Path
     assert bool(fitting.headers) == is_aside
 
 
-def test_a_job_that_is_put_back_keeps_the_one_claim_that_it_has(claims: KafkaClaims, tmp_path: Path) -> None:
-    message = claimed(KafkaClaims(FileClaims(tmp_path), group="g", above=0, limit=1000))
-    narrow = KafkaClaims(FileClaims(tmp_path), group="g", above=0, limit=10)
+def test_a_job_that_is_put_back_keeps_the_one_claim_that_it_has(claims: ClaimCheck, tmp_path: Path) -> None:
+    message = claimed(ClaimCheck(FileClaims(tmp_path), group="g", above=0, limit=1000))
+    narrow = ClaimCheck(FileClaims(tmp_path), group="g", above=0, limit=10)
 
     again = [each.fit(message, "store") for each in (claims, narrow)]
 
@@ -139,7 +139,7 @@ def test_what_a_connection_does_not_take_is_told_to_the_byte() -> None:
     assert (raised.value.size, raised.value.limit) == (1003, 1000)
 
 
-def test_what_no_worker_reads_is_not_put_aside(claims: KafkaClaims, tmp_path: Path) -> None:
+def test_what_no_worker_reads_is_not_put_aside(claims: ClaimCheck, tmp_path: Path) -> None:
     with pytest.raises(MessageTooLarge) as raised:
         claims.fit(Message(b'{"job":"x","data":"%s"}' % (b"d" * MAX_BYTES), None, ()), "store")
 
@@ -151,7 +151,7 @@ def test_what_no_worker_reads_is_not_put_aside(claims: KafkaClaims, tmp_path: Pa
 
 
 def test_a_payload_whose_job_is_begun_is_young_again_so_that_it_is_there_when_the_job_fails(
-    claims: KafkaClaims, tmp_path: Path
+    claims: ClaimCheck, tmp_path: Path
 ) -> None:
     [delivery] = deliveries(claimed(claims))
     [file] = tmp_path.iterdir()
@@ -162,7 +162,7 @@ def test_a_payload_whose_job_is_begun_is_young_again_so_that_it_is_there_when_th
     assert FileClaims(tmp_path).prune(hours=1, kept=lambda: ()) == Pruned(0, 0)
 
 
-def test_a_job_that_is_put_back_finds_its_payload_however_old_that_is(claims: KafkaClaims, tmp_path: Path) -> None:
+def test_a_job_that_is_put_back_finds_its_payload_however_old_that_is(claims: ClaimCheck, tmp_path: Path) -> None:
     message = claimed(claims)
     [file] = tmp_path.iterdir()
     os.utime(file, (0, 0))
@@ -172,7 +172,7 @@ def test_a_job_that_is_put_back_finds_its_payload_however_old_that_is(claims: Ka
     assert FileClaims(tmp_path).prune(hours=1, kept=lambda: ()) == Pruned(0, 0)
 
 
-def test_a_record_that_comes_again_is_known_as_done_before_its_offset_is_committed(claims: KafkaClaims) -> None:
+def test_a_record_that_comes_again_is_known_as_done_before_its_offset_is_committed(claims: ClaimCheck) -> None:
     message = claimed(claims)
     first, again = deliveries(message, message)
     payload = claims.read(first)
@@ -185,7 +185,7 @@ def test_a_record_that_comes_again_is_known_as_done_before_its_offset_is_committ
         claims.read(again)
 
 
-def test_what_is_done_is_said_also_when_the_partition_was_lost(claims: KafkaClaims) -> None:
+def test_what_is_done_is_said_also_when_the_partition_was_lost(claims: ClaimCheck) -> None:
     message = claimed(claims)
     [before] = deliveries(message)
     claims.read(before)
@@ -208,7 +208,7 @@ def fail(delivery: KafkaDelivery) -> None:
 
 
 @pytest.mark.parametrize("settle", [retry, fail])
-def test_a_job_that_is_not_done_keeps_its_payload(claims: KafkaClaims, settle: Callable[[KafkaDelivery], None]) -> None:
+def test_a_job_that_is_not_done_keeps_its_payload(claims: ClaimCheck, settle: Callable[[KafkaDelivery], None]) -> None:
     message = claimed(claims)
     [delivery] = deliveries(message)
     claims.read(delivery)
@@ -219,7 +219,7 @@ def test_a_job_that_is_not_done_keeps_its_payload(claims: KafkaClaims, settle: C
     assert claims.read(deliveries(message)[0]) == PAYLOAD
 
 
-def test_a_job_whose_payload_is_gone_and_that_fails_of_it_is_not_done(claims: KafkaClaims, tmp_path: Path) -> None:
+def test_a_job_whose_payload_is_gone_and_that_fails_of_it_is_not_done(claims: ClaimCheck, tmp_path: Path) -> None:
     [delivery] = deliveries(claimed(claims))
     [file] = tmp_path.iterdir()
     file.unlink()
@@ -235,12 +235,12 @@ def test_a_job_whose_payload_is_gone_and_that_fails_of_it_is_not_done(claims: Ka
     ("group", "queue", "key"), [("other", "store", b"k"), ("g", "other", b"k"), ("g", "store", b"other")]
 )
 def test_a_job_that_somebody_has_sent_with_the_payload_of_another_is_not_passed_over(
-    claims: KafkaClaims, tmp_path: Path, group: str, queue: str, key: bytes
+    claims: ClaimCheck, tmp_path: Path, group: str, queue: str, key: bytes
 ) -> None:
     message = claimed(claims)
     [delivery] = deliveries(message)
     claims.read(delivery)
-    others = KafkaClaims(FileClaims(tmp_path), group=group, above=100, limit=1000)
+    others = ClaimCheck(FileClaims(tmp_path), group=group, above=100, limit=1000)
 
     delivery.delete()
 
@@ -249,7 +249,7 @@ def test_a_job_that_somebody_has_sent_with_the_payload_of_another_is_not_passed_
 
 
 def test_the_disk_is_waited_for_once_for_many_jobs(
-    claims: KafkaClaims, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    claims: ClaimCheck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting = deliveries(*[claimed(claims, key=b"%d" % n) for n in range(TOGETHER + 1)])
     synced: list[int] = []
@@ -265,7 +265,7 @@ def test_the_disk_is_waited_for_once_for_many_jobs(
     assert files(tmp_path) == [(".done", 0)] * (TOGETHER + 1)
 
 
-def test_few_large_payloads_wait_for_their_end(claims: KafkaClaims, tmp_path: Path) -> None:
+def test_few_large_payloads_wait_for_their_end(claims: ClaimCheck, tmp_path: Path) -> None:
     large = b'{"job":"x","data":"%s"}' % (b"d" * (MAX_BYTES - 100))
     messages = [claims.fit(Message(large, None, ()), "store") for _ in range(3)]
 
@@ -277,7 +277,7 @@ def test_few_large_payloads_wait_for_their_end(claims: KafkaClaims, tmp_path: Pa
 
 
 def test_a_folder_that_can_not_be_written_is_told_once_and_the_jobs_are_finished(
-    claims: KafkaClaims, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    claims: ClaimCheck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     waiting = deliveries(*[claimed(claims, key=b"%d" % n) for n in range(3)])
     for delivery in waiting:
@@ -297,7 +297,7 @@ def test_a_folder_that_can_not_be_written_is_told_once_and_the_jobs_are_finished
 
 
 def test_space_that_can_not_be_given_back_is_told_once_while_jobs_go_on(
-    claims: KafkaClaims, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    claims: ClaimCheck, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     waiting = deliveries(*[claimed(claims, key=b"%d" % n) for n in range(4)])
     for delivery in waiting:
@@ -322,7 +322,7 @@ def test_space_that_can_not_be_given_back_is_told_once_while_jobs_go_on(
     assert files(tmp_path) == [(".done", 0), *[(".done", 300)] * 3]
 
 
-def test_what_one_job_costs_does_not_grow_with_the_jobs_that_wait(claims: KafkaClaims) -> None:
+def test_what_one_job_costs_does_not_grow_with_the_jobs_that_wait(claims: ClaimCheck) -> None:
     def calls_beside(many: int) -> int:
         waiting = deliveries(*[claimed(claims, key=b"%d" % n) for n in range(many + 2)])
         for delivery in waiting[:-2]:

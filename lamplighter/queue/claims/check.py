@@ -2,13 +2,14 @@
 
 import hashlib
 import logging
+from collections.abc import Callable
 from functools import partial
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
 from lamplighter.contracts import DriverDelivery, Message
 from lamplighter.errors import ClaimLost, MessageTooLarge
-from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.queue.claims.claims import HEADER, HEADER_BYTES, Reference, envelope_of, reference_in
 from lamplighter.queue.claims.folder import Claim, FileClaims
 from lamplighter.queue.jobs.payload import MAX_BYTES
@@ -20,7 +21,18 @@ TOGETHER = 64  # payloads whose space is given back at once, and their bytes: ea
 TOGETHER_BYTES = 32 * 1024 * 1024
 
 
-class KafkaClaims:
+@runtime_checkable
+class SettledHere(Protocol):
+    """A delivery that this process settles.
+
+    Attributes:
+        when_done: called when its job is done, before its queue hears of that; not when it has failed.
+    """
+
+    when_done: Callable[[], object] | None
+
+
+class ClaimCheck:
     """The claims of one connection; whoever pops reads them and settles their jobs, and anybody pushes.
 
     That a job is done is said in the folder before its offset is finished. So whatever dies after that, and whatever
@@ -36,7 +48,7 @@ class KafkaClaims:
         self._done: list[Claim] = []  # whose space is to be given back
         self._done_bytes = 0
         self._is_told = False
-        watch(self, in_child=KafkaClaims._begin_as_child)
+        watch(self, in_child=ClaimCheck._begin_as_child)
 
     def fit(self, message: Message, queue: str) -> Message:
         """The message that travels: with a claim in place of a payload that is too large for it.
@@ -80,7 +92,7 @@ class KafkaClaims:
         if reference is None:
             raise ClaimLost(f"The payload says that it is kept elsewhere, and no header {HEADER} tells where.")
         claim = self._claim(reference, delivery.queue, delivery.key)
-        if isinstance(delivery, KafkaDelivery):  # what a slot runs is settled by its worker
+        if isinstance(delivery, SettledHere):  # what a slot runs is settled by its worker
             delivery.when_done = partial(self._finish, claim)
         payload = self._store.read(claim)
         # A job that is at work may fail: `queue:prune-claims`, which knows no record of it yet, leaves what is young.
