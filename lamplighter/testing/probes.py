@@ -113,7 +113,10 @@ class AsyncProbe(Probe):
 
 @dataclass(frozen=True)
 class ManyProbe(Job):
-    """Many in one call; those whose `fail` is set fail by themselves, and one that `breaks` fails the whole call."""
+    """Many in one call; those whose `fail` is set fail by themselves, and one that `breaks` fails the whole call.
+
+    One with a `kill` kills the process of its call, in each of its first so many attempts.
+    """
 
     name = "many probes"
     batch_size = 4
@@ -121,12 +124,15 @@ class ManyProbe(Job):
 
     n: int = 0
     fail: int = 0
+    kill: int = 0
     breaks: bool = False
 
     @classmethod
     def handle_many(cls, jobs: Sequence[Self], deliveries: Sequence[Delivery]) -> list[BaseException | None]:
         """Run a call."""
         note("call", n=len(jobs), jobs=[job.n for job in jobs])
+        if any(delivery.attempts <= job.kill for job, delivery in zip(jobs, deliveries, strict=True)):
+            os.kill(os.getpid(), signal.SIGKILL)
         if any(job.breaks for job in jobs):
             raise RuntimeError("the call is broken")
         errors: list[BaseException | None] = []

@@ -181,6 +181,26 @@ class ProcessConformance(Conformance):
         assert project.attempts("end", 1) == [2]
 
     @needs("outlives", "leases", "two workers")
+    @pytest.mark.parametrize("pool", ["solo", "process"])
+    def test_a_call_of_many_that_kills_its_process_harms_no_neighbour(
+        self, project: Project, push: Push, queues: tuple[str, str], pool: str
+    ) -> None:
+        push(*(message(n, "many probes", kill=int(n == 1)) for n in range(4)), names=queues[:1])
+
+        workers = [project.worker(f"--pool={pool}", queues=queues)]
+        while wait_for(lambda: workers[-1].poll() is not None or len(project.events("end")) == 4, what="an end"):
+            if workers[-1].poll() is None:
+                break
+            assert workers[-1].returncode == -signal.SIGKILL, project.log()
+            workers.append(project.worker(f"--pool={pool}", queues=queues))
+
+        workers[-1].send_signal(signal.SIGTERM)
+        assert workers[-1].wait(LONG) == 0, project.log()
+        assert sorted(project.numbers("end")) == list(range(4))
+        assert max(project.numbers("call")) > 1
+        assert project.events("recorded") == []
+
+    @needs("outlives", "leases", "two workers")
     def test_a_failed_that_kills_its_workers_is_given_up(
         self, project: Project, push: Push, queues: tuple[str, str]
     ) -> None:

@@ -126,12 +126,19 @@ class Site:
 
     def attempts(self, event: str) -> dict[int, list[int]]:
         """The attempts of each job that an event was written of."""
-        path, found = self._folder / "ledger.jsonl", dict[int, list[int]]()
-        for line in path.read_text().splitlines() if path.exists() else ():
-            fields = json.loads(line)
-            if fields["event"] == event:
-                found.setdefault(fields["n"], []).append(fields["attempts"])
+        found: dict[int, list[int]] = {}
+        for fields in self._events(event):
+            found.setdefault(fields["n"], []).append(fields["attempts"])
         return found
+
+    def calls(self) -> list[int]:
+        """How many jobs each call of `handle_many` had."""
+        return [fields["n"] for fields in self._events("call")]
+
+    def _events(self, event: str) -> list[dict[str, Any]]:
+        path = self._folder / "ledger.jsonl"
+        lines = path.read_text().splitlines() if path.exists() else ()
+        return [fields for fields in map(json.loads, lines) if fields["event"] == event]
 
 
 class WorkerConformance(Conformance):
@@ -240,6 +247,15 @@ class WorkerConformance(Conformance):
         assert site_of_two.attempts("start") == {1: [1], 2: [1]}
         assert [failure.payload for failure in site_of_two.failed.failures] == [fails]
         assert [failure.attempts for failure in site_of_two.failed.failures] == [1]
+
+    def test_many_jobs_share_a_call(self, site_of_two: Site, pool: str) -> None:
+        site_of_two.names = site_of_two.names[:1]
+        site_of_two.push(*(message(n, "many probes") for n in range(8)))
+
+        site_of_two.work(pool, stop_when_empty=True)
+
+        assert site_of_two.attempts("end") == {n: [1] for n in range(8)}
+        assert max(site_of_two.calls()) > 1
 
     @needs("delays")
     def test_jobs_of_one_call_are_settled_each_on_its_own(self, site: Site, pool: str) -> None:

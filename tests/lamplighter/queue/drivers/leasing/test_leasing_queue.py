@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
@@ -17,6 +18,8 @@ from lamplighter.queue.drivers.leasing.delivery import LeasedDelivery
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
 from lamplighter.queue.drivers.leasing.store import Ended, How, JobStore, Taken
 from lamplighter.queue.drivers.memory import MemoryStore
+from lamplighter.testing.conformance.base import message
+from lamplighter.testing.conformance.workers import Site
 from lamplighter.testing.waiting import LONG, wait_for
 from tests.lamplighter.queue.drivers.leasing.faulty import FaultyStore
 from tests.programs import run
@@ -466,6 +469,21 @@ def test_without_weights_queues_are_asked_as_they_are_named() -> None:
 
     assert store.asked == [(names, 0)]
     queue.close(timeout=1)
+
+
+# many jobs in one call ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_jobs_of_a_call_are_settled_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROBES", str(tmp_path))
+    store = Counted()
+    site = Site(lambda: LeasingQueue("memory", store, default_queue="jobs"), tmp_path, NAMES)
+    site.push(*(message(n, "many probes") for n in range(4)))
+
+    site.work("solo", stop_when_empty=True)
+
+    assert site.calls() == [4]
+    assert [ended for _, ended in store.asked if ended] == [4]
 
 
 # keys ───────────────────────────────────────────────────────────────────────────────────────────────────────────────
