@@ -18,12 +18,6 @@ COMMANDS = (
         "lamplighter.kafka.commands.lag:LagCommand",
     ),
     CommandEntry(
-        "queue:prune-claims",
-        "Delete old payloads that were put aside",
-        "lamplighter.kafka.commands.prune_claims:PruneClaimsCommand",
-        is_destructive=True,
-    ),
-    CommandEntry(
         "kafka:serve", "Run the embedded broker in the foreground", "lamplighter.kafka.commands.serve:ServeCommand"
     ),
 )

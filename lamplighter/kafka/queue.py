@@ -23,9 +23,11 @@ from lamplighter.kafka.producing.producer import KafkaProducer
 from lamplighter.kafka.scheduling.delivery import KafkaDelivery
 from lamplighter.kafka.scheduling.scheduler import Scheduler
 from lamplighter.kafka.settings.settings import NO_TOPIC, TOPIC_NAMES, KafkaSettings
+from lamplighter.kafka.settings.tiers import LONGEST
 from lamplighter.kafka.topics.identity import Identity
 from lamplighter.queue.claims.check import ClaimCheck
 from lamplighter.queue.claims.claims import refuse_claim
+from lamplighter.queue.claims.pruning import Prunable
 from lamplighter.queue.weights import parse_weights, queue_of, refusal
 from lamplighter.queue.worker.runner import pushes_ahead
 from lamplighter.support.forking import watch
@@ -246,6 +248,13 @@ class KafkaQueue:
         self._scheduler.pause(self._paused)
         if self._poller is not None:
             self._poller.paused = self._paused
+
+    def prunable_claims(self) -> Prunable | None:
+        """What `queue:prune-claims` may delete: what is older than the longest delay and all of a topic's retention."""
+        if self._claims is None:
+            return None
+        hours = self._settings.retention_days * 24 + LONGEST / 3600
+        return Prunable(self._claims.store, hours, self.delays.claims)
 
     def read_claim(self, delivery: DriverDelivery) -> bytes:
         """The payload that was put aside for a delivery."""

@@ -66,6 +66,12 @@ COMMANDS = (
         is_destructive=True,
     ),
     CommandEntry(
+        "queue:prune-claims",
+        "Delete old payloads that were put aside",
+        "lamplighter.queue.commands.prune_claims:PruneClaimsCommand",
+        is_destructive=True,
+    ),
+    CommandEntry(
         "queue:monitor", "Monitor the size of the specified queues", "lamplighter.queue.commands.monitor:MonitorCommand"
     ),
     CommandEntry(

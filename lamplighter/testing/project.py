@@ -92,17 +92,23 @@ class Project:
         self._waiting = folder / "pushes.jsonl"
         self._processes: list[subprocess.Popen[str]] = []
         self._providers = [*PROVIDERS, *([provider] if provider else []), PROBES]
-        queue = {"default": CONNECTION, "connections": {CONNECTION: dict(connection)}, "failed": {}}
-        configs = {f"config/{name}.py": f"config = {values!r}\n" for name, values in {**CONFIG, "queue": queue}.items()}
+        self._connection = dict(connection)
+        configs = {f"config/{name}.py": f"config = {values!r}\n" for name, values in CONFIG.items()}
         texts = {"artisan.py": ARTISAN, "bootstrap/app.py": BOOTSTRAP.format(providers=self._providers), **configs}
         for path, text in {**texts, **(files or {})}.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text)
         for path in ("gates", "database", "storage/framework"):
             (folder / path).mkdir(parents=True)
+        self.configure()
         self.own_environment = {"APP_ENV": "testing", "PROBES": str(folder), **(environment or {})}
         paths = os.pathsep.join(path for path in sys.path if path)
         self.environment = {**os.environ, "PYTHONPATH": paths, **self.own_environment}
+
+    def configure(self, **keys: Any) -> None:
+        """Give the connection further keys, for the processes that start from now on."""
+        queue = {"default": CONNECTION, "connections": {CONNECTION: {**self._connection, **keys}}, "failed": {}}
+        (self.folder / "config/queue.py").write_text(f"config = {queue!r}\n")
 
     def application(self) -> Application:
         """One more application of this project, in this process."""

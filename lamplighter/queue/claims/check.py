@@ -10,7 +10,7 @@ import msgspec
 
 from lamplighter.contracts import DriverDelivery, Message
 from lamplighter.errors import ClaimLost, MessageTooLarge
-from lamplighter.queue.claims.claims import HEADER, HEADER_BYTES, Reference, envelope_of, reference_in
+from lamplighter.queue.claims.claims import HEADER, HEADER_BYTES, Reference, envelope_of, reference_in, reference_of
 from lamplighter.queue.claims.folder import Claim, FileClaims
 from lamplighter.queue.jobs.payload import MAX_BYTES
 from lamplighter.support.forking import watch
@@ -39,9 +39,15 @@ class ClaimCheck:
     makes a record of the job come again, it is neither run again nor found without its payload.
     """
 
-    def __init__(self, store: FileClaims, *, group: str, above: int, limit: int) -> None:
-        """Puts aside what has more than `above` bytes, and what is more than `limit` with its key, if that helps."""
-        self._store = store
+    def __init__(
+        self, store: FileClaims, *, group: str = "", above: int, limit: int = MAX_BYTES, in_payload: bool = False
+    ) -> None:
+        """Puts aside what has more than `above` bytes, and what is more than `limit` with its key, if that helps.
+
+        A header names what is kept, or with `in_payload` the data of the small payload.
+        """
+        self.store = store
+        self._in_payload = in_payload
         self._group = group
         self._above = above
         self._limit = limit
@@ -50,17 +56,20 @@ class ClaimCheck:
         self._is_told = False
         watch(self, in_child=ClaimCheck._begin_as_child)
 
-    def fit(self, message: Message, queue: str) -> Message:
+    def fit(self, message: Message, queue: str, *, above: int | None = None, delay: float = 0.0) -> Message:
         """The message that travels: with a claim in place of a payload that is too large for it.
+
+        `above` stands in for that of the connection, where the queue has refused the message. What is put aside has no
+        age before `delay` is over.
 
         Raises:
             MessageTooLarge: no worker would read it.
             Unavailable: the payload can't be put aside.
         """
-        if message.headers:
+        if message.headers or self._in_payload:
             self.renew(message, queue)
         size = len(message.payload)
-        if size <= self._above and size + len(message.key or b"") <= self._limit:
+        if size <= (self._above if above is None else above) and size + len(message.key or b"") <= self._limit:
             return message
         try:
             small = envelope_of(message.payload)
@@ -71,14 +80,16 @@ class ClaimCheck:
             raise MessageTooLarge(told, size=size, limit=MAX_BYTES)
         if len(small) + HEADER_BYTES >= size or len(small) + len(message.key or b"") > self._limit:
             return message  # a claim is no smaller, or not small enough; a job with a claim is put back this way, too
-        reference = self._store.put(message.payload)
+        reference = self.store.put(message.payload, delay=delay)
+        if self._in_payload:
+            return Message(envelope_of(message.payload, reference), message.key, message.headers)
         return Message(small, message.key, [*message.headers, (HEADER, str(reference).encode())])
 
     def renew(self, message: Message, queue: str) -> None:
         """A record of a job is about to be written: however old the job is, its payload must not be pruned now."""
-        reference = reference_in(message.headers)
+        reference = reference_in(message.headers) or reference_of(message.payload)
         if reference is not None:
-            self._store.renew(self._claim(reference, queue, message.key))
+            self.store.renew(self._claim(reference, queue, message.key))
 
     def read(self, delivery: DriverDelivery) -> bytes:
         """The payload that a delivery claims.
@@ -88,15 +99,17 @@ class ClaimCheck:
             ClaimLost: there is none.
             Unavailable: it can't be read now.
         """
-        reference = reference_in(delivery.headers)
+        reference = reference_in(delivery.headers) or reference_of(delivery.payload)
         if reference is None:
-            raise ClaimLost(f"The payload says that it is kept elsewhere, and no header {HEADER} tells where.")
+            raise ClaimLost(
+                f"The payload says that it is kept elsewhere, and neither a header {HEADER} nor its data tell where."
+            )
         claim = self._claim(reference, delivery.queue, delivery.key)
         if isinstance(delivery, SettledHere):  # what a slot runs is settled by its worker
             delivery.when_done = partial(self._finish, claim)
-        payload = self._store.read(claim)
+        payload = self.store.read(claim)
         # A job that is at work may fail: `queue:prune-claims`, which knows no record of it yet, leaves what is young.
-        self._store.renew(claim)
+        self.store.renew(claim)
         return payload
 
     def give_back(self) -> None:
@@ -105,7 +118,7 @@ class ClaimCheck:
             return
         done, self._done, self._done_bytes = self._done, [], 0
         try:
-            self._store.give_back(done)
+            self.store.give_back(done)
         except OSError as error:
             self._tell(error)
             return
@@ -122,7 +135,7 @@ class ClaimCheck:
 
     def _finish(self, claim: Claim) -> None:
         try:
-            self._store.finish(claim)
+            self.store.finish(claim)
         except OSError as error:
             self._tell(error)
             return
@@ -137,5 +150,5 @@ class ClaimCheck:
             self._is_told = True
             log.warning(
                 "payloads of jobs that are done can't be given back; `queue:prune-claims` deletes them when it is run",
-                extra={"folder": str(self._store.folder), "reason": str(error)},
+                extra={"folder": str(self.store.folder), "reason": str(error)},
             )

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import msgspec
 
 from lamplighter.contracts import DriverDelivery, Headers
-from lamplighter.errors import ClaimLost
-from lamplighter.queue.jobs.payload import CLAIM_JOB
+from lamplighter.errors import ClaimLost, UnreadablePayload
+from lamplighter.queue.jobs.payload import CLAIM_JOB, read
 
 HEADER = "x-claim"
+FIELD = "claim"  # of the data of a payload that is kept elsewhere, where no header travels
+MARK = b'"%b"' % CLAIM_JOB.encode()
 HEADER_BYTES = 128  # that the header with its value takes in a message at most
 REFERENCE = re.compile(r"file:(?P<name>[0-9a-f]{32}):(?P<digest>[0-9a-f]{64}):(?P<size>\d{1,12})")
 
@@ -38,8 +40,23 @@ def reference_in(headers: Headers) -> Reference | None:
     return None
 
 
-def envelope_of(payload: bytes) -> bytes:
+def reference_of(payload: bytes) -> Reference | None:
+    """What a small payload itself names; None where it names nothing, or none of ours."""
+    if MARK not in payload:
+        return None
+    try:
+        envelope = read(payload)
+        data = envelope.data if envelope.job == CLAIM_JOB else None
+    except UnreadablePayload:
+        return None
+    value = data.get(FIELD) if isinstance(data, dict) else None
+    return reference_in([(HEADER, value.encode("utf-8", "replace"))]) if isinstance(value, str) else None
+
+
+def envelope_of(payload: bytes, reference: Reference | None = None) -> bytes:
     """The small payload that travels: all that the large one says, but for its job and its data.
+
+    The data name what is kept, where no header does.
 
     Raises:
         msgspec.DecodeError: it is no JSON object, or nested deeper than it can be read.
@@ -48,7 +65,8 @@ def envelope_of(payload: bytes) -> bytes:
         fields = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
     except RecursionError as error:
         raise msgspec.DecodeError(str(error)) from error
-    small = {**fields, "job": msgspec.Raw(msgspec.json.encode(CLAIM_JOB)), "data": msgspec.Raw(b"null")}
+    data = msgspec.json.encode(None if reference is None else {FIELD: str(reference)})
+    small = {**fields, "job": msgspec.Raw(msgspec.json.encode(CLAIM_JOB)), "data": msgspec.Raw(data)}
     return msgspec.json.encode(small)
 
 

@@ -49,8 +49,8 @@ class FileClaims:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def put(self, payload: bytes) -> Reference:
-        """Keep a payload; when this returns it is on the disk.
+    def put(self, payload: bytes, *, delay: float = 0.0) -> Reference:
+        """Keep a payload; when this returns it is on the disk. Its age begins when `delay` seconds are over.
 
         Raises:
             Unavailable: the folder can't be written to.
@@ -65,6 +65,9 @@ class FileClaims:
                 with replacing(path, draft), draft.open("xb") as file:
                     file.write(payload)
                     file.flush()
+                    if delay > 0:
+                        begins = time.time() + delay
+                        os.utime(file.fileno(), (begins, begins))
                     os.fsync(file.fileno())
                 _sync(self.folder)
         except OSError as error:

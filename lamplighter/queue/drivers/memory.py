@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from lamplighter.contracts import Application, HeldJob, Message, Sizes
+from lamplighter.queue.drivers.leasing.claims import ClaimOptions, make_claims
 from lamplighter.queue.drivers.leasing.delayed import is_called
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
 from lamplighter.queue.drivers.leasing.store import RETRY_AFTER, Ended, How, Lease, Taken
@@ -19,7 +20,7 @@ from lamplighter.support.options import parse_options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryOptions:
+class MemoryOptions(ClaimOptions):
     """The keys of a connection with `driver: memory`; `retry_after` is seconds."""
 
     driver: Literal["memory"]
@@ -29,8 +30,10 @@ class MemoryOptions:
 
 def connect(app: Application, name: str, options: Mapping[str, Any]) -> LeasingQueue:
     """The connection of config/queue.py."""
-    settings = parse_options(MemoryOptions, options, where=f"config/queue.py (connections.{name})")
-    return LeasingQueue(name, MemoryStore(seconds=settings.retry_after), default_queue=settings.queue)
+    where = f"config/queue.py (connections.{name})"
+    settings = parse_options(MemoryOptions, options, where=where)
+    store, claims = MemoryStore(seconds=settings.retry_after), make_claims(settings, where=where)
+    return LeasingQueue(name, store, default_queue=settings.queue, claims=claims)
 
 
 @dataclass(slots=True, eq=False)

@@ -19,6 +19,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 PROMISES: Mapping[str, str] = MappingProxyType(
     {
+        "claims": "payloads that are large are kept in a folder, by the keys claim_check and claim_above",
         "clear": "all jobs of a queue can be deleted at once",
         "crashes": "a start that ended without a word can be told from one that was released",
         "delays": "a job can be pushed that is to run later",

@@ -107,6 +107,51 @@ class ProcessConformance(Conformance):
         assert {**json.loads(base64.b64decode(recorded["payload"])), "attempts": 0} == json.loads(hangs)
         assert (recorded["queue"], recorded["error"]) == (queues[0], "JobTimedOut")
 
+    # large payloads ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @needs("claims", "outlives")
+    @pytest.mark.parametrize("pool", ["solo", "process"])
+    def test_a_large_payload_is_kept_in_a_folder_until_its_job_is_done(
+        self, project: Project, push: Push, queues: tuple[str, str], pool: str
+    ) -> None:
+        folder = project.folder / "claims"
+        project.configure(claim_check=str(folder), claim_above=2000)
+        push(message(1, text="x" * 5000), message(2, text="y" * 5000, fail=9), message(3))
+        kept = {path.suffix for path in folder.iterdir()}
+        count = len(list(folder.iterdir()))
+
+        worker = project.worker(f"--pool={pool}", queues=queues)
+        project.wait_for("end", 2)
+        project.wait_for("recorded")
+        worker.send_signal(signal.SIGTERM)
+
+        assert worker.wait(LONG) == 0, project.log()
+        assert (kept, count) == ({".claim"}, 2)
+        assert sorted(project.numbers("end")) == [1, 3]
+        [recorded] = project.events("recorded")
+        assert recorded["error"] == "RuntimeError"
+        assert len(base64.b64decode(recorded["payload"])) < 2000
+        assert sorted((path.suffix, path.stat().st_size > 5000) for path in folder.iterdir()) == [
+            (".claim", True),  # `queue:retry` is to work
+            (".done", False),
+        ]
+
+    @needs("claims", "outlives", "leases", "two workers")
+    def test_a_large_payload_outlives_a_killed_worker(
+        self, project: Project, push: Push, queues: tuple[str, str]
+    ) -> None:
+        project.configure(claim_check=str(project.folder / "claims"), claim_above=2000)
+        push(message(1, text="x" * 5000, kill=1))
+
+        workers = [project.worker("--tries=3", queues=queues)]
+        while wait_for(lambda: workers[-1].poll() is not None or self._ended(project), what="an end") is True:
+            assert workers[-1].returncode == -signal.SIGKILL, project.log()
+            workers.append(project.worker("--tries=3", queues=queues))
+
+        workers[-1].send_signal(signal.SIGTERM)
+        assert workers[-1].wait(LONG) == 0, project.log()
+        assert project.attempts("end", 1) == [2]
+
     # kills ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @needs("outlives")

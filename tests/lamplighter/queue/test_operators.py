@@ -1,6 +1,8 @@
 """`queue:pause`, `queue:resume` and `queue:clear`, as operators call them."""
 
 import json
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,12 +10,13 @@ import pytest
 
 from lamplighter.cache.provider import CacheServiceProvider
 from lamplighter.cache.repository import Cache
-from lamplighter.contracts import Events, Message
+from lamplighter.contracts import Config, Events, Message
 from lamplighter.database.provider import DatabaseServiceProvider
 from lamplighter.foundation.application import Application
 from lamplighter.foundation.provider import FoundationServiceProvider
 from lamplighter.queue.events import QueuePaused, QueueResumed, QueuesPaused, QueuesResumed
 from lamplighter.queue.guard.pausing import PauseSignals
+from lamplighter.queue.jobs.payload import write
 from lamplighter.queue.manager import QueueManager
 from lamplighter.queue.provider import QueueServiceProvider
 
@@ -244,3 +247,28 @@ def test_a_connection_that_can_not_be_worked_names_those_that_can(told: Told) ->
     assert status == 1
     assert "The connection 'sync' can't be worked. Its jobs end where they are dispatched." in said
     assert "There are: failover, memory, other." in said
+
+
+def test_old_payloads_of_a_connection_are_pruned(app: Application, told: Told, tmp_path: Path) -> None:
+    folder = tmp_path / "claims"
+    options = {"driver": "memory", "claim_check": str(folder), "claim_above": 1000}
+    app.make(Config).set("queue.connections.memory", options)
+    queue = app.make(QueueManager).connection("memory")
+    for text in ("old", "young"):
+        queue.push(Message(write(text, {"text": text * 1000}, id=text)), queue="default")
+    [old, _] = sorted(folder.iterdir(), key=lambda path: path.stat().st_size)
+    os.utime(old, (time.time() - 61 * 86_400,) * 2)
+
+    status, said = told("queue:prune-claims")
+
+    assert status == 0
+    assert "1 payload deleted" in said
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_a_connection_that_puts_nothing_aside_has_nothing_to_prune(told: Told) -> None:
+    for name in ("memory", "sync"):
+        status, said = told("queue:prune-claims", name)
+
+        assert status == 1
+        assert f"'{name}' has no claim_check" in said

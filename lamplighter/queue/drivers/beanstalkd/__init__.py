@@ -8,13 +8,14 @@ from lamplighter.contracts import Application
 from lamplighter.errors import ConfigError
 from lamplighter.queue.drivers.beanstalkd.connection import MOST, Address
 from lamplighter.queue.drivers.beanstalkd.store import BeanstalkdStore
+from lamplighter.queue.drivers.leasing.claims import ClaimOptions, make_claims
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
 from lamplighter.queue.drivers.leasing.store import RETRY_AFTER
 from lamplighter.support.options import parse_options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BeanstalkdOptions:
+class BeanstalkdOptions(ClaimOptions):
     """The keys of a connection with `driver: beanstalkd`: Laravel's, and `priority`.
 
     Attributes:
@@ -45,7 +46,8 @@ def connect(app: Application, name: str, options: Mapping[str, Any]) -> LeasingQ
         block_for=settings.block_for or 0,
         priority=settings.priority,
     )
-    return LeasingQueue(name, store, default_queue=settings.queue)
+    claims = make_claims(settings, where=where)
+    return LeasingQueue(name, store, default_queue=settings.queue, claims=claims)
 
 
 def _look_at(settings: BeanstalkdOptions, where: str) -> None:

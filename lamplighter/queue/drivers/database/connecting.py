@@ -12,13 +12,14 @@ from lamplighter.database.manager import DatabaseManager
 from lamplighter.errors import ConfigError
 from lamplighter.queue.drivers.database.joining import session_of
 from lamplighter.queue.drivers.database.store import DatabaseStore
+from lamplighter.queue.drivers.leasing.claims import ClaimOptions, make_claims
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
 from lamplighter.queue.drivers.leasing.store import RETRY_AFTER
 from lamplighter.support.options import parse_options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DatabaseOptions:
+class DatabaseOptions(ClaimOptions):
     """The keys of a connection with `driver: database`, which are Laravel's but for the last.
 
     `connection` is one of config/database.py, None the default; `retry_after` is seconds.
@@ -50,4 +51,5 @@ def connect(app: Application, name: str, options: Mapping[str, Any]) -> LeasingQ
         seconds=settings.retry_after,
         **({"joined": joined} if settings.join_transaction else {}),
     )
-    return LeasingQueue(name, store, default_queue=settings.queue)
+    claims = make_claims(settings, where=where)
+    return LeasingQueue(name, store, default_queue=settings.queue, claims=claims)

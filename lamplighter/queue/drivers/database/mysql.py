@@ -85,9 +85,11 @@ class MysqlRows(Rows):
         values = {"queue": queue, "delay": float(delay)}
         head = f"INSERT INTO {self.table} (queue, attempts, reserved_at, available_at, created_at, payload) VALUES "
         row = f"(%(queue)s, 0, NULL, {self.available_at(delay)}, {self.now}, %({{}})s)"
-        for part in _parts(messages):
+        parts = _parts(messages)
+        for part in parts:  # before the first is there
             if len(part) == 1 and len(part[0].payload) > MOST_TOGETHER:
                 _check_size(connection, part[0].payload)
+        for part in parts:
             names = {f"p{n}": message.payload.decode() for n, message in enumerate(part)}
             connection.exec_driver_sql(head + ", ".join(map(row.format, names)), {**values, **names})
 

@@ -1,6 +1,7 @@
 """A leased job in the worker's hand."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Protocol
 from uuid import uuid4
 
@@ -27,6 +28,7 @@ class LeasedDelivery:
     One is made for each job, so that what most never need is a default of the class.
 
     Attributes:
+        when_done: called when its job is done, before its store hears of that; not when it has failed.
         has_died: its worker ends by an error that is not the job's own, so that this start counts.
     """
 
@@ -35,6 +37,7 @@ class LeasedDelivery:
     is_recorded = False
     singly = False
     has_died = False
+    when_done: Callable[[], object] | None = None
     _mark = ""
 
     def __init__(self, lease: Lease, settling: Settling) -> None:
@@ -83,6 +86,8 @@ class LeasedDelivery:
 
     def delete(self) -> None:
         """It is done: the store hears of it with the next start, or as soon as there is none."""
+        if self.when_done is not None and self._settling.has_in_hand(self):
+            self.when_done()
         self._settling.end(self, How.DELETED)
 
     def release(self, delay: float, *, counted: bool = True) -> None:

@@ -4,13 +4,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 from lamplighter.contracts import HeldJob, Message, Sizes
-from lamplighter.errors import QueueError
+from lamplighter.errors import MessageTooLarge, QueueError
+from lamplighter.queue.claims.check import ClaimCheck
+from lamplighter.queue.claims.pruning import Prunable
 from lamplighter.queue.drivers.leasing.delayed import LACKS, FindsDelayed
 from lamplighter.queue.drivers.leasing.store import JobStore
 from lamplighter.queue.jobs.payload import has_as_id
 
 TOGETHER = 500  # messages of one push
 TOGETHER_BYTES = 4 * 1024 * 1024
+KEPT_HOURS = 60 * 24.0  # a queue may be paused for long, and nobody knows which payloads its jobs claim
 MOST_SHOWN = 40  # bytes of a key in an error
 
 
@@ -19,17 +22,20 @@ class StoredJobs:
 
     served_by = 0  # what jobs push is safe when their push returns
 
-    def __init__(self, connection: str, store: JobStore, *, default_queue: str) -> None:
+    def __init__(
+        self, connection: str, store: JobStore, *, default_queue: str, claims: ClaimCheck | None = None
+    ) -> None:
         self.connection = connection
         self.default_queue = default_queue
         self.lacks: Mapping[str, str] = {**({} if isinstance(store, FindsDelayed) else LACKS), **store.lacks}
         self._store = store
+        self._claims = claims
 
     def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
         """Return when the store has the message."""
         if message.key is not None or message.headers:
             self._look_beside(message)
-        self._store.push(queue, [message], max(0.0, delay))
+        self._put(queue, [message], max(0.0, delay))
 
     def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
         """Push many, hundreds in one call; how many there were. An error says how many are on the queue."""
@@ -39,7 +45,7 @@ class StoredJobs:
                 for message in together:
                     if message.key is not None or message.headers:
                         self._look_beside(message)
-                self._store.push(queue, together, 0.0)
+                self._put(queue, together, 0.0)
             except QueueError as error:
                 if count:
                     error.args = (f"{error} The first {count:,} are on the queue.",)
@@ -67,6 +73,25 @@ class StoredJobs:
     def _finding(self, what: str) -> FindsDelayed:
         self._refuse(what)
         return cast(FindsDelayed, self._store)
+
+    def prunable_claims(self) -> Prunable | None:
+        """What `queue:prune-claims` may delete."""
+        return None if self._claims is None else Prunable(self._claims.store, hours=KEPT_HOURS)
+
+    def _put(self, queue: str, messages: Sequence[Message], delay: float) -> None:
+        if self._claims is None:
+            self._store.push(queue, messages, delay)
+            return
+        fitting = [self._claims.fit(message, queue, delay=delay) for message in messages]
+        try:
+            self._store.push(queue, fitting, delay)
+        except MessageTooLarge as error:
+            # None is there. The store may count more than the payload, so that something is left of its limit.
+            above = (error.limit or 0) * 9 // 10
+            smaller = [self._claims.fit(message, queue, above=above, delay=delay) for message in fitting]
+            if smaller == fitting:
+                raise
+            self._store.push(queue, smaller, delay)
 
     def _refuse(self, what: str) -> None:
         if what in self.lacks:

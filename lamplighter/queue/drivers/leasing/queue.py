@@ -10,6 +10,7 @@ from queue import Empty, SimpleQueue
 
 from lamplighter.contracts import DriverDelivery, HasFurtherStart
 from lamplighter.errors import QueueError, Unavailable
+from lamplighter.queue.claims.check import ClaimCheck
 from lamplighter.queue.claims.claims import refuse_claim
 from lamplighter.queue.drivers.leasing.delivery import LeasedDelivery
 from lamplighter.queue.drivers.leasing.held import Held
@@ -44,8 +45,10 @@ class LeasingQueue(StoredJobs):
 
     deadlock_wait = 1.0
 
-    def __init__(self, connection: str, store: JobStore, *, default_queue: str) -> None:
-        super().__init__(connection, store, default_queue=default_queue)
+    def __init__(
+        self, connection: str, store: JobStore, *, default_queue: str, claims: ClaimCheck | None = None
+    ) -> None:
+        super().__init__(connection, store, default_queue=default_queue, claims=claims)
         self._paused: frozenset[str] = frozenset()
         self._looked_with = self._paused
         self._begin_anew()
@@ -108,6 +111,8 @@ class LeasingQueue(StoredJobs):
         delivery = self._next(names)
         if delivery is not None or not wait:
             return delivery
+        if self._claims is not None:
+            self._claims.give_back()
         self._polling.awaited_until = NEVER
         try:
             return self._await(names, time.monotonic() + wait, waking)
@@ -153,8 +158,8 @@ class LeasingQueue(StoredJobs):
         return None
 
     def read_claim(self, delivery: DriverDelivery) -> bytes:
-        """Nothing is kept elsewhere."""
-        return refuse_claim(delivery)
+        """The payload that was put aside for a delivery."""
+        return refuse_claim(delivery) if self._claims is None else self._claims.read(delivery)
 
     def close(self, *, timeout: float) -> bool:
         """Give back what was not run, and tell what has ended; False where the store did not hear it in time.
@@ -176,6 +181,8 @@ class LeasingQueue(StoredJobs):
             within(seconds, lambda: self._tell_last(time.monotonic() + seconds, waking))
         is_told = not (self._in_hand or self._ended)
         self._store.close()
+        if self._claims is not None:
+            self._claims.give_back()
         for thread in (waking, renewing):
             if thread is not None:
                 thread.await_end(timeout=max(0.0, min(AWAY, until - time.monotonic())))

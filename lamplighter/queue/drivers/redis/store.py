@@ -15,6 +15,7 @@ import msgspec
 
 from lamplighter.contracts import Application, Config, HeldJob, Message, Sizes
 from lamplighter.errors import ConfigError, QueueError, Unavailable
+from lamplighter.queue.drivers.leasing.claims import ClaimOptions, make_claims
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
 from lamplighter.queue.drivers.leasing.store import RETRY_AFTER, Ended, How, Lease, Taken
 from lamplighter.queue.drivers.redis import scripts
@@ -41,7 +42,7 @@ GOES_BACK = (How.EXCUSED, How.GIVEN_BACK)  # with the payload that it had before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RedisOptions:
+class RedisOptions(ClaimOptions):
     """The keys of a connection with `driver: redis`.
 
     `connection` is one of config/database.py (redis). `retry_after` is the seconds after which a job of a worker that
@@ -65,7 +66,8 @@ def connect(app: Application, name: str, options: Mapping[str, Any]) -> LeasingQ
     if settings.retry_after <= 0:
         raise ConfigError(f"{where} has a retry_after of {settings.retry_after:g} s; a lease has to last.")
     server = find_server(app.make(Config).mapping("database.redis", {}), settings.connection)
-    return LeasingQueue(name, RedisStore(server, settings), default_queue=settings.queue)
+    claims = make_claims(settings, where=where)
+    return LeasingQueue(name, RedisStore(server, settings), default_queue=settings.queue, claims=claims)
 
 
 class Held(NamedTuple):

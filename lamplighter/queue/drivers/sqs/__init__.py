@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from lamplighter.contracts import Application
 from lamplighter.errors import ConfigError
+from lamplighter.queue.drivers.leasing.claims import ClaimOptions, make_claims
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
 from lamplighter.queue.drivers.leasing.store import RETRY_AFTER
 from lamplighter.queue.drivers.sqs.account import Access, Account
@@ -16,7 +17,7 @@ LONGEST_WAIT = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SqsOptions:
+class SqsOptions(ClaimOptions):
     """The keys of a connection with `driver: sqs`: Laravel's, and `retry_after` and `block_for`.
 
     Attributes:
@@ -62,4 +63,5 @@ def connect(app: Application, name: str, options: Mapping[str, Any]) -> LeasingQ
         suffix=settings.suffix or "",
     )
     store = SqsStore(Account(access), seconds=settings.retry_after, block_for=settings.block_for)
-    return LeasingQueue(name, store, default_queue=settings.queue)
+    claims = make_claims(settings, where=where)
+    return LeasingQueue(name, store, default_queue=settings.queue, claims=claims)
