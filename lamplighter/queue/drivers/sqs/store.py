@@ -160,8 +160,10 @@ class SqsStore:
 
     def _receive(self, queue: str, most: int) -> list[Lease]:
         leases: list[Lease] = []
+        # One request may give out several messages of one group; the next one passes over groups that are in hand.
+        together = 1 if queue.endswith(FIFO) else TOGETHER
         while len(leases) < most:
-            wanted = min(TOGETHER, most - len(leases))
+            wanted = min(together, most - len(leases))
             try:
                 received = self._ask(queue, wanted, 0)
             except Unavailable:

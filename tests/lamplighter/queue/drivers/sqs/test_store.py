@@ -584,6 +584,20 @@ def test_a_child_of_a_fork_asks_on_connections_of_its_own(moto: Moto, stores: St
     assert store.renew([lease]) == []
 
 
+def test_jobs_of_one_key_are_not_begun_beside_each_other(moto: Moto, stores: Stores) -> None:
+    queue = moto.queue(fifo=True)
+    store = stores()
+    store.push(queue, [Message(payload(n), key) for n, key in enumerate((b"a", b"a", b"b", b"a"))], 0)
+
+    first = store.take([queue], 4, ()).leases
+    second = store.take([queue], 4, [Ended(lease, How.DELETED) for lease in first]).leases
+
+    assert [sorted(lease.payload for lease in leases) for leases in (first, second)] == [
+        [payload(0), payload(2)],
+        [payload(1)],
+    ]
+
+
 def test_a_job_of_a_fifo_queue_without_a_key_has_none(moto: Moto, stores: Stores) -> None:
     queue = moto.queue(fifo=True)
     store = stores()
