@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from lamplighter.contracts import Application, HeldJob, Message, Sizes
+from lamplighter.errors import ConfigError
 from lamplighter.queue.drivers.leasing.claims import ClaimOptions, make_claims
 from lamplighter.queue.drivers.leasing.delayed import is_called
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
@@ -32,6 +33,8 @@ def connect(app: Application, name: str, options: Mapping[str, Any]) -> LeasingQ
     """The connection of config/queue.py."""
     where = f"config/queue.py (connections.{name})"
     settings = parse_options(MemoryOptions, options, where=where)
+    if settings.retry_after <= 0:
+        raise ConfigError(f"{where} has a retry_after of {settings.retry_after:g} s; a lease has to last.")
     store, claims = MemoryStore(seconds=settings.retry_after), make_claims(settings, where=where)
     return LeasingQueue(name, store, default_queue=settings.queue, claims=claims)
 

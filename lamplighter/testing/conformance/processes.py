@@ -325,6 +325,22 @@ class ProcessConformance(Conformance):
         # The other worker may have had the last one in hand already, and have said so later.
         assert len([n for n in started[low:] if n < 100]) <= 1
 
+    @needs("outlives", "weights")
+    @pytest.mark.parametrize("pool", ["solo", "thread"])
+    def test_a_worker_shares_its_starts_by_the_weights_of_its_queues(
+        self, project: Project, push: Push, queues: tuple[str, str], pool: str
+    ) -> None:
+        push(*(message(n) for n in range(48)))
+        slots = 1 if pool == "solo" else 2
+
+        names = (f"{queues[0]}:1", f"{queues[1]}:3")
+        worker = project.worker("--max-jobs=24", f"--pool={pool}", f"--concurrency={slots}", queues=names)
+
+        assert worker.wait(LONG) == 0, project.log()
+        started = [event["queue"] for event in project.events("start")]
+        assert len(started) == 24
+        assert abs(started.count(queues[1]) - 18) <= 2 * slots
+
     # what operators do ─────────────────────────────────────────────────────────────────────────────────────────────
 
     @pytest.mark.parametrize("pool", ["solo", "process"])

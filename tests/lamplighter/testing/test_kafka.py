@@ -20,7 +20,10 @@ class KafkaConformance(ProcessConformance):
 
     lease = 3.0
     uncounted = 1
-    lacks: ClassVar[Mapping[str, str]] = {"priority": "topics have weights, and each worker has partitions of its own"}
+    lacks: ClassVar[Mapping[str, str]] = {
+        "priority": "topics have weights, and each worker has partitions of its own",
+        "weights": "they share what has been fetched; test_scheduler.py looks at it",
+    }
     provider = "lamplighter.kafka.provider:KafkaServiceProvider"
 
     @pytest.fixture

@@ -65,6 +65,13 @@ def connect(app: Application, name: str, options: Mapping[str, Any]) -> LeasingQ
     settings = parse_options(RedisOptions, options, where=where)
     if settings.retry_after <= 0:
         raise ConfigError(f"{where} has a retry_after of {settings.retry_after:g} s; a lease has to last.")
+    if (settings.block_for or 0) < 0:
+        raise ConfigError(f"{where} has {settings.block_for:g} for the key 'block_for', which takes seconds from 0.")
+    if settings.migration_batch_size < 1 and settings.migration_batch_size != -1:
+        raise ConfigError(
+            f"{where} has {settings.migration_batch_size} for the key 'migration_batch_size', which takes a number of "
+            f"jobs from 1, or -1 for all."
+        )
     server = find_server(app.make(Config).mapping("database.redis", {}), settings.connection)
     claims = make_claims(settings, where=where)
     return LeasingQueue(name, RedisStore(server, settings), default_queue=settings.queue, claims=claims)

@@ -12,6 +12,9 @@ import pytest
 
 from lamplighter.contracts import Message
 from lamplighter.errors import QueueError, Unavailable
+from lamplighter.events import Dispatcher
+from lamplighter.queue.drivers.failover.breaker import CircuitBreaker
+from lamplighter.queue.drivers.failover.queue import FailoverQueue
 from lamplighter.queue.drivers.leasing import queue as queue_module
 from lamplighter.queue.drivers.leasing import waking as waking_module
 from lamplighter.queue.drivers.leasing.delivery import LeasedDelivery
@@ -456,6 +459,25 @@ def test_a_queue_with_a_weight_and_no_job_costs_no_call() -> None:
 
     assert len(store.asked) == 5
     assert all(sorted(asked) == ["empty", "full"] for asked, _ in store.asked)
+    queue.close(timeout=1)
+
+
+def test_weights_count_on_a_failover_too(store: MemoryStore) -> None:
+    first = LeasingQueue("memory", store, default_queue="a")
+    queue = FailoverQueue("failover", [first], Dispatcher(), [CircuitBreaker(1)])
+    names = ("a:1", "b:3")
+    queue.open(names, SimpleQueue())
+    came = []
+    for name in "ab":
+        queue.bulk([Message(b"%d" % n) for n in range(8)], queue=name)
+
+    for _ in range(8):
+        delivery = queue.pop(names, 0)
+        assert delivery is not None
+        came.append(delivery.queue)
+        delivery.delete()
+
+    assert (came.count("a"), came.count("b")) == (2, 6)
     queue.close(timeout=1)
 
 

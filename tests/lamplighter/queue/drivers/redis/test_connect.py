@@ -95,7 +95,15 @@ def test_what_is_wrong_is_named(section: dict[str, Any], says: str) -> None:
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [({"retry_after": 0}, "has to last"), ({"retry_afer": 5}, "retry_afer"), ({"queue": 5}, "queue")],
+    [
+        ({"retry_after": 0}, "has to last"),
+        ({"retry_afer": 5}, "retry_afer"),
+        ({"queue": 5}, "queue"),
+        ({"block_for": -1}, "block_for"),
+        ({"migration_batch_size": 0}, "migration_batch_size"),
+        ({"migration_batch_size": -2}, "migration_batch_size"),
+        ({"claim_check": "claims"}, "claim_check"),
+    ],
 )
 def test_what_is_wrong_in_config_queue_is_named(options: dict[str, Any], says: str) -> None:
     app = Container()
