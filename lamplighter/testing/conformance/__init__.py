@@ -12,7 +12,19 @@
 
 import pytest
 
-ROOMS = ("asking", "base", "carrying", "hands", "leases", "operators", "processes", "queues", "sharing", "stores", "workers")
+ROOMS = (
+    "asking",
+    "base",
+    "carrying",
+    "hands",
+    "leases",
+    "operators",
+    "processes",
+    "queues",
+    "sharing",
+    "stores",
+    "workers",
+)
 pytest.register_assert_rewrite(*(f"{__name__}.{room}" for room in ROOMS))
 
 from lamplighter.testing.conformance.base import PROMISES, Conformance  # noqa: E402
