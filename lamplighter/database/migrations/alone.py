@@ -20,7 +20,8 @@ SUFFIX = "-migrating"  # of the file beside SQLite's, which is there while a run
 # that dies with its process leaves nothing to clean up. No statement waits for it inside the server: CREATE INDEX
 # CONCURRENTLY waits for all statements that began before it, and one of them could be waiting for this lock.
 POSTGRESQL = text(f"SELECT pg_try_advisory_xact_lock({LOCK})")
-MYSQL = text("SELECT GET_LOCK(CONCAT('lamplighter.', MD5(DATABASE())), 0)")
+# A name has 64 characters at most. MySQL 9.6 has no MD5 any more.
+MYSQL = text("SELECT GET_LOCK(CONCAT('lamplighter.', LEFT(SHA2(DATABASE(), 256), 32)), 0)")
 
 Try = Callable[[], bool]
 
