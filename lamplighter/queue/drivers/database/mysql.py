@@ -19,8 +19,8 @@ class MysqlRows(Rows):
     """Without gaps being locked, so that those who push are not kept waiting."""
 
     now = "UNIX_TIMESTAMP()"
-    # UNIX_TIMESTAMP(NOW(6)) would be wrong for an hour when summer time ends.
-    moment = "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) / 1000000)"
+    # UNIX_TIMESTAMP(NOW(6)) would be wrong for an hour when summer time ends. MySQL cuts a quotient to four digits.
+    moment = "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) * 0.000001)"
     soon = f"CEIL({moment})"
     due = f"CEIL({moment} + %(delay)s)"
     waiting = " FOR UPDATE"

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from lamplighter.contracts import Message
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.errors import MessageTooLarge, QueueError, Unavailable, UnsupportedDelay
+from lamplighter.queue.drivers.database.mysql import MysqlRows
 from lamplighter.queue.drivers.database.store import DatabaseStore
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease
 from tests.lamplighter.queue.drivers.database.conftest import MYSQL, SERVERS, MakeStore
@@ -161,6 +162,18 @@ def test_nothing_is_early(store: DatabaseStore, delay: float) -> None:
         assert time.monotonic() - began >= delay
 
 
+@pytest.mark.parametrize("kind", MYSQL)
+def test_no_part_of_the_servers_clock_is_cut_off(databases: DatabaseManager) -> None:
+    rows = MysqlRows("jobs", seconds=90, can_skip=True, bare_table="jobs")
+    with databases.engine().connect() as connection:
+        connection.exec_driver_sql("SET timestamp = 1796068800.000049")
+        query = f"SELECT {rows.moment}, {rows.soon}, {rows.due}"
+        moment, soon, due = connection.exec_driver_sql(query, {"delay": 1.0}).one()
+        connection.exec_driver_sql("SET timestamp = DEFAULT")
+
+    assert (str(moment), int(soon), int(due)) == ("1796068800.000049", 1796068801, 1796068802)
+
+
 def test_a_worker_is_told_when_the_next_job_is_due(store: DatabaseStore) -> None:
     store.push("default", [Message(b"1")], 30)
 
@@ -267,9 +280,12 @@ def test_names_of_queues_differ_by_their_letters(store: DatabaseStore) -> None:
 
 
 @pytest.mark.parametrize("kind", MYSQL)
-def test_a_payload_that_the_server_does_not_take_is_told(store: DatabaseStore) -> None:
+def test_a_payload_that_the_server_does_not_take_is_told(store: DatabaseStore, databases: DatabaseManager) -> None:
+    with databases.engine().connect() as connection:
+        limit = int(connection.execute(text("SELECT @@max_allowed_packet")).scalar_one())
+
     with pytest.raises(MessageTooLarge):
-        store.push("default", [Message(b"x" * 17_000_000)], 0)
+        store.push("default", [Message(b"x" * limit)], 0)
 
 
 @pytest.mark.parametrize("kind", SERVERS)
