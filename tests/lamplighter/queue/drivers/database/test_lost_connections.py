@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +15,7 @@ from lamplighter.errors import Unavailable
 from lamplighter.queue.drivers.database import store as store_module
 from lamplighter.queue.drivers.database.store import DatabaseStore
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease
+from tests.harness import wait_for
 from tests.lamplighter.queue.drivers.database.conftest import SERVERS, MakeStore, Proxy, end_others
 
 Rows = Callable[[], list[dict[str, Any]]]
@@ -141,6 +143,41 @@ def test_connections_that_the_server_has_ended_are_made_again(
 
     assert second.payload == b"1"
     assert second.retries == 0
+
+
+def test_a_connection_that_is_ended_in_the_middle_of_a_call_is_made_again(
+    make_store: MakeStore, databases: DatabaseManager, table: str, kind: str
+) -> None:
+    worker = make_store()
+    worker.push("default", [Message(b"0"), Message(b"1")], 0)
+    [first] = worker.take(("default",), 1, ()).leases
+
+    with locked(databases, table), ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(worker.take, ("default",), 1, [Ended(first, How.DELETED)])
+        wait_for(lambda: asked.done() or end_whoever_waits(databases, kind, table))
+        with pytest.raises(Unavailable):
+            asked.result(20)
+
+    [second] = take(worker, [Ended(first, How.DELETED)])
+    assert (second.payload, second.retries) == (b"1", 0)
+
+
+def end_whoever_waits(databases: DatabaseManager, kind: str, table: str) -> bool:
+    """End the connections that wait for a lock of this table; whether there were any."""
+    with databases.engine().connect() as connection:
+        if kind == "postgresql":
+            query = (
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE "
+            )
+            return bool(connection.execute(text(f"{query}'%{table}%'")).all())
+        waiting = [
+            row
+            for row in connection.execute(text("SHOW PROCESSLIST")).mappings()
+            if "lock" in str(row["State"]).lower() and table in str(row["Info"])
+        ]
+        for row in waiting:
+            connection.execute(text(f"KILL {row['Id']}"))
+        return bool(waiting)
 
 
 def test_a_server_that_says_nothing_is_left(
