@@ -2,7 +2,9 @@
 
 import json
 import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,9 @@ def test_a_job_is_run_released_failed_retried_and_done(project: Project, client:
     assert client.keys(f"{prefix}*") == []
     [failed] = json.loads(project.artisan("queue:failed", "--json").stdout)["failed_jobs"]
     assert (failed["connection"], failed["queue"]) == ("redis", "default")
+    with closing(sqlite3.connect(project.folder / "database/database.sqlite")) as database:
+        kept = database.execute("SELECT payload FROM failed_jobs").fetchall()
+    assert kept == [(PUSHED.replace(b'"attempts":0', b'"attempts":1').decode(),)]
 
     project.artisan("queue:retry", "all")
 
