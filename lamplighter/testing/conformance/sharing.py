@@ -16,8 +16,11 @@ class SharingConformance(OnQueues):
     """A part of `QueueConformance`."""
 
     @needs("priority")
-    def test_a_later_queue_waits_while_an_earlier_one_has_a_job(self, opened: Open, queues: tuple[str, str]) -> None:
-        hand = opened()
+    @pytest.mark.parametrize("slots", [1, 3])
+    def test_a_later_queue_waits_while_an_earlier_one_has_a_job(
+        self, opened: Open, queues: tuple[str, str], slots: int
+    ) -> None:
+        hand = opened(slots=slots)
         high, low = queues
         hand.queue.bulk([message(0), message(1), message(2)], queue=low)
         hand.queue.push(message(10), queue=high)
