@@ -50,9 +50,9 @@ def closing_engine(url: str) -> Iterator[Connection]:
 class Scene:
     """A project whose queue is a table, and what the test knows of it."""
 
-    def __init__(self, folder: Path, kind: str) -> None:
+    def __init__(self, folder: Path, kind: str, *, retry_after: int = 2) -> None:
         folder.mkdir()
-        environment = {"QUEUE_CONNECTION": "database", "DB_QUEUE_RETRY_AFTER": "2"}
+        environment = {"QUEUE_CONNECTION": "database", "DB_QUEUE_RETRY_AFTER": str(retry_after)}
         if kind == "sqlite":
             options = {"driver": "sqlite", "database": str(folder / "database/database.sqlite")}
         else:
@@ -72,7 +72,7 @@ class Scene:
         if kind == "mysql":
             self._drop_all()
         self.project.artisan("migrate", "--force")
-        self.store = DatabaseStore(self.databases, "database", database=None, table="jobs", seconds=2)
+        self.store = DatabaseStore(self.databases, "database", database=None, table="jobs", seconds=retry_after)
         self._workers: list[subprocess.Popen[str]] = []
 
     def push(self, *data: dict[str, Any], queue: str = "default", **envelope: Any) -> None:

@@ -86,6 +86,7 @@ def test_no_low_job_starts_while_a_high_one_waits(scene: Scene) -> None:
     assert scene.project.numbers("start") == [*range(50), *range(100, 150)]
 
 
+@pytest.mark.parametrize("kind", ["sqlite"])  # test_crowd.py has the servers
 def test_eight_workers_meet_no_error(scene: Scene) -> None:
     scene.push(*({"n": n} for n in range(2000)))
 
