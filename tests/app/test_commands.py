@@ -173,8 +173,8 @@ def test_rows_of_others_that_would_go_as_well_stop_an_emptying(store: DataStore,
     with store.databases.engine().begin() as connection:
         connection.execute(
             text(
-                f"CREATE TABLE uses (id INTEGER PRIMARY KEY, of {kind}, "
-                f"FOREIGN KEY (of) REFERENCES taxonomy (id) ON DELETE {rule})"
+                f"CREATE TABLE uses (id INTEGER PRIMARY KEY, word {kind}, "
+                f"FOREIGN KEY (word) REFERENCES taxonomy (id) ON DELETE {rule})"
             )
         )
         connection.execute(text("INSERT INTO uses VALUES (1, 'old'), (2, NULL)"))
@@ -185,7 +185,7 @@ def test_rows_of_others_that_would_go_as_well_stop_an_emptying(store: DataStore,
 
     assert [row["id"] for row in store.rows("taxonomy")] == ["old"]
     with store.databases.engine().begin() as connection:
-        connection.execute(text("DELETE FROM uses WHERE of IS NOT NULL"))
+        connection.execute(text("DELETE FROM uses WHERE word IS NOT NULL"))
     assert rebuild(store, topic, empty=True) == 0
     with store.databases.engine().begin() as connection:
         assert connection.scalar(text("SELECT count(*) FROM uses")) == 1
