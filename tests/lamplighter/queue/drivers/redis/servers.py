@@ -19,8 +19,8 @@ from tests.harness import free_ports, until_the_tests_end, wait_for
 
 
 def program() -> str:
-    """The server of Redis, or of Valkey, where the tests are to have one."""
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
+    """The server of Redis, or of Valkey, where the tests are to have one; REDIS_TEST_SERVER chooses."""
+    found = shutil.which(os.environ.get("REDIS_TEST_SERVER") or "redis-server") or shutil.which("valkey-server")
     if found is None or not os.environ.get("REDIS_TEST_URL"):
         if os.environ.get("CI_SERVICES"):
             pytest.fail("CI promised a Redis, and there is no redis-server, or REDIS_TEST_URL is not set")

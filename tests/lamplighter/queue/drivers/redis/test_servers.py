@@ -295,7 +295,9 @@ def test_sentinels_lead_to_the_next_master_and_what_it_has_goes_on(tmp_path: Pat
         store = RedisStore(Server(where="here", prefix="t-", options=options), RedisOptions(driver="redis"))
         store.push("default", [Message(job(1)), Message(job(2))], 0)
         [lease] = store.take(["default"], 1, []).leases
-        assert first.client().wait(1, 5000) == 1
+        wait_for(
+            lambda: second.client().zcard("t-queues:default:reserved") == 1, what="a copy"
+        )  # WAIT asks for its own
 
         first.signal(signal.SIGKILL)
         with pytest.raises(Unavailable):
