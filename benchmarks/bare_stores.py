@@ -27,15 +27,13 @@ def redis(address: str, queue: str, count: int, handle: Callable[[bytes], None])
     digest = client.script_load(scripts.take.text)
     key = f"{os.environ['REDIS_PREFIX']}queues:{queue}".encode()
     keys = (key, key + b":delayed", key + b":reserved", key + b":notify")
-    head = f"1 1 {float(LEASE)} 7 0 10000 -"
+    head = (1, 1, float(LEASE), 7, 10000, 0, "")
     ends: tuple[Any, ...] = ()
     for _ in range(count):
-        _, payload, change = client.evalsha(digest, 4, *keys, head, *ends)
-        edit, _, blanks = change.partition(b"|")
-        first, last, instead = edit.split(b" ", 2)
+        _, payload, first, last, text = client.evalsha(digest, 4, *keys, *head, *ends)
         handle(payload)
-        ends = ("1 d 7 0.000000", payload[: int(first) - 1] + instead + payload[int(last) :] + blanks, b"")
-    client.evalsha(digest, 4, *keys, head, *ends)
+        ends = (1, "d", 7, payload[: first - 1] + text + payload[last:], 0, b"")
+    client.evalsha(digest, 4, *keys, *head, *ends)
 
 
 def postgresql(address: str, queue: str, count: int, handle: Callable[[bytes], None]) -> None:

@@ -25,208 +25,154 @@ after the first. So workers go on, and no script ends in its middle.
 import hashlib
 from dataclasses import dataclass, field
 
+from lamplighter.queue.drivers.redis.parts import ATTEMPTS, COMMON, SELDOM
+
 TOKENS = 1 << 21
-
-# The place of the attempts in a payload: from, to, and how many; nothing where they can't be read. A payload without
-# any has them written behind its last field, from > to.
-ATTEMPTS = r"""
-local find, match, sub = string.find, string.match, string.sub
-
-local function counted(text, from, to)
-    local digits = sub(text, from, to)
-    if digits == 'null' then return from, to, 0 end
-    if #digits <= 9 then return from, to, tonumber(digits) end
-end
-
--- Behind the quote that ends a text; nothing where there is none.
-local function behind_text(text, at)
-    while true do
-        at = find(text, '["\\]', at)
-        if not at then return nil end
-        if sub(text, at, at) == '"' then return at + 1 end
-        at = at + 2
-    end
-end
-
-local function attempts(text)
-    -- Where Laravel and we write them: the last field, or the one before `delay`. Behind a quote and a comma begins a
-    -- name, and the bracket at the very end is that of the whole.
-    local tail = math.max(1, #text - 80)
-    local from, to = match(text, ',"attempts":()%d+()}$', tail)
-    if not from then from, to = match(text, ',"attempts":()%d+(),"delay":[%w.-]+}$', tail) end
-    if from then return counted(text, from, to - 1) end
-    local at = match(text, '^%s*{()')
-    if not at then return nil end
-    local depth, found, last = 1, nil, nil
-    while depth > 0 do
-        local mark
-        at, mark = match(text, '()(["{}%[%]])', at)
-        if not at then return nil end
-        if mark == '"' then
-            local after = behind_text(text, at + 1)
-            if not after then return nil end
-            if depth == 1 and sub(text, at, after - 1) == '"attempts"' and find(text, '^%s*:', after) then
-                local first, behind = match(text, '^%s*:%s*()%d+()%s*[,}]', after)
-                if not first then first, behind = match(text, '^%s*:%s*()null()%s*[,}]', after) end
-                if not first then return nil end
-                found, last = first, behind - 1
-            end
-            at = after
-        else
-            depth = depth + ((mark == '{' or mark == '[') and 1 or -1)
-            at = at + 1
-        end
-    end
-    if sub(text, at - 1, at - 1) ~= '}' or find(text, '%S', at) then return nil end
-    if found then return counted(text, found, last) end
-    return at - 1, at - 2, 0
-end
-
--- How a text with other attempts is made of it: from, to, and what stands there; nothing where it stays as it is.
-local function edit(text, by)
-    local from, to, count = attempts(text)
-    if not from then return '' end
-    local now = string.format('%d', math.max(0, count + by))
-    if from > to then
-        now = '"attempts":' .. now
-        if not find(sub(text, 1, to), '{%s*$') then now = ',' .. now end
-    end
-    return string.format('%d %d %s', from, to, now), sub(text, 1, from - 1) .. now .. sub(text, to + 1)
-end
-"""
-
-COMMON = r"""
-local TOKENS = 2097152
-local time = redis.call('time')
-local now = time[1] + time[2] / 1000000
-local now_text = string.format('%.6f', now)
-
--- A microsecond more, so that rounding makes none early.
-local function due(delay)
-    return delay > 0 and string.format('%.6f', now + delay + 0.000001) or now_text
-end
-
-local function lease_score(seconds, token)
-    return string.format('%.17g', math.ceil(now + seconds) + token / TOKENS)
-end
-
-local function token_of(score)
-    score = tonumber(score)
-    return (score - math.floor(score)) * TOKENS
-end
-
-local function holds(reserved, member, token)
-    local score = redis.call('zscore', reserved, member)
-    return score and token_of(score) == token
-end
-
--- Add a member, with blanks where there is one of the same bytes; these blanks.
-local function add(set, score, member)
-    if redis.call('zadd', set, 'NX', score, member) == 1 then return '' end
-    local number = redis.call('zcard', set)
-    while true do
-        local blanks, rest = ' ', number
-        while rest > 0 do
-            blanks = blanks .. string.sub(' \t\n\r', rest % 4 + 1, rest % 4 + 1)
-            rest = math.floor(rest / 4)
-        end
-        if redis.call('zadd', set, 'NX', score, member .. blanks) == 1 then return blanks end
-        number = number + 1
-    end
-end
-
-local function notify(list, count)
-    for first = 1, count, 100 do
-        local ones = {}
-        for number = first, math.min(first + 99, count) do ones[#ones + 1] = '1' end
-        redis.call('rpush', list, unpack(ones))
-    end
-end
-
-local function append(list, notes, jobs)
-    for first = 1, #jobs, 100 do
-        redis.call('rpush', list, unpack(jobs, first, math.min(first + 99, #jobs)))
-    end
-    notify(notes, #jobs)
-end
-"""
 
 # KEYS: the list and `:notify`, or `:delayed` and `:notify`. ARGV: the delay, whether somebody is to look for it soon,
 # until when this may be done by the server's clock and how many seconds from now that may be, then the payloads.
 # Returns nothing, or the time where nothing was done: it is too late, as for a server that was frozen and whose client
 # has gone to another one meanwhile, or the client goes by another clock.
-PUSH = r"""
-local left = tonumber(ARGV[3]) - now
-if left < 0 or left > tonumber(ARGV[4]) then return now_text end
+# The note is left first: what is no list says so before a job is on the other one.
+PUSH = (
+    r"""
+local call = redis.call
+local time = call('time')
+local left = ARGV[3] - time[1] - time[2] / 1000000
+if left < 0 or left > tonumber(ARGV[4]) then return string.format('%.6f', time[1] + time[2] / 1000000) end
+if ARGV[1] == '0' and not ARGV[6] then
+    call('rpush', KEYS[2], '1')
+    call('rpush', KEYS[1], ARGV[5])
+    return
+end
+"""
+    + COMMON
+    + SELDOM
+    + r"""
 local delay = tonumber(ARGV[1])
 if delay == 0 then
-    redis.call('llen', KEYS[2])
-    local jobs = {}
-    for number = 5, #ARGV do jobs[#jobs + 1] = ARGV[number] end
-    append(KEYS[1], KEYS[2], jobs)
+    call('llen', KEYS[2])
+    append(KEYS[1], KEYS[2], ARGV, 5)
 else
     for number = 5, #ARGV do add(KEYS[1], due(delay), ARGV[number]) end
     if ARGV[2] == '1' then notify(KEYS[2], 1) end
 end
 """
+)
 
-# KEYS: four of each queue. ARGV[1] is numbers with blanks between them:
-#   from how many of these queues jobs are taken, in their order (the others have only ends), and how many at most;
-#   the seconds of a lease, the token of this call, and whether the answer to a call with this token was lost;
-#   how many jobs that are due are moved to a list at most;
-#   then the queues of notes that this worker has taken from `:notify` while it waited, as `2,1,1`, or `-`.
-# The token is even. Then of each lease that has ended `queue how token delay`, the member, and the payload that goes
-# back.
-# Returns the number of the queue, then of each job its text, and how the other text is made of it: of one that begins
-# now the payload and the member; of one that a lost call has begun the member and the payload, the number is negative.
-# An exclamation mark at the end says that a worker has died with the job.
-# Where there is none: 0, and the seconds until a job is due, where one is known.
-TAKE = r"""
-local queues, most, seconds, token, was_lost, moved, taken_notes =
-    string.match(ARGV[1], '^(%d+) (%d+) (%S+) (%d+) (%d) (%d+) (%S+)$')
-queues, most, token = tonumber(queues), tonumber(most), tonumber(token)
-local until_ = lease_score(tonumber(seconds), token)
-local until_of_dead = lease_score(tonumber(seconds), token + 1)
+# KEYS: four of each queue. ARGV:
+#   1, 2: from how many of these queues jobs are taken, in their order (the others have only ends), and how many;
+#   3, 4: the seconds of a lease, and the token of this call, which is even;
+#   5: how many jobs that are due are moved to a list at most, and 6: 0 where that was done just now, so that it is done
+#      only for queues without another job;
+#   7: what else there is to do: nothing, `lost` where the answer to a call with this token was lost, or the queues of
+#      notes that this worker has taken from `:notify` while it waited, as `2,1,1`.
+# Then of each lease that has ended the queue, how, the token, the member, the delay, and the payload that goes back.
+# Returns the number of the queue, then of each job its text, and how the other text is made of it, as `edit` says: of
+# one that begins now the payload and the member; of one that a lost call has begun the member and the payload, the
+# number is negative. Where blanks were added, from and to are -1, and the whole other text is there. An exclamation
+# mark at the end of the last one says that a worker has died with the job.
+# Where there is no job: 0, and the seconds until one is due, where that is known.
+TAKE = (
+    r"""
+local at, seen = 8, nil
+while ARGV[at + 1] == 'd' do
+    seen = KEYS[ARGV[at] * 4 - 1]
+    if holds(seen, ARGV[at + 3], ARGV[at + 2]) then call('zrem', seen, ARGV[at + 3]) end
+    at = at + 6
+end
+local most = tonumber(ARGV[2])
+local until_ = lease_score(ARGV[3], ARGV[4])
+
+-- Begin jobs, and add them to an answer.
+local function begin(jobs, reserved, answer, score, mark)
+    for number = 1, #jobs do
+        local job = jobs[number]
+        local from, to, text, member
+        if sub(job, -14) == ',"attempts":0}' then
+            from = #job - 1
+            to, text, member = from, '1', sub(job, 1, -3) .. '1}'
+        else
+            from, to, text, member = edit(job, 1)
+        end
+        local blanks = add(reserved, score, member)
+        if blanks ~= '' then from, to, text = -1, -1, member .. blanks end
+        local last = #answer
+        answer[last + 1], answer[last + 2], answer[last + 3], answer[last + 4] = job, from, to, text .. mark
+    end
+end
+
+-- Begin so many jobs of a list; how many there were.
+local function begin_listed(list, reserved, answer, count)
+    if count == 0 then return 0 end
+    if seen ~= reserved then call('zcard', reserved) end -- what is no set says so before a job is removed
+    local jobs
+    if count == 1 then
+        local job = call('lpop', list)
+        if not job then return 0 end
+        jobs = {job}
+    else
+        jobs = call('lpop', list, count)
+        if not jobs then return 0 end
+    end
+    begin(jobs, reserved, answer, until_, '')
+    return #jobs
+end
+
+-- What most calls are: nothing else to do, and the first queue has a job.
+if ARGV[6] == '0' and ARGV[7] == '' and not ARGV[at] and most > 0 and ARGV[1] ~= '0' then
+    local answer = {1}
+    local taken = begin_listed(KEYS[1], KEYS[3], answer, most)
+    if taken > 0 then
+        -- One note for each job.
+        if taken == 1 then call('lpop', KEYS[4]) else call('lpop', KEYS[4], taken) end
+        return answer
+    end
+end
+"""
+    + SELDOM
+    + r"""
+local queues, token, moved = tonumber(ARGV[1]), tonumber(ARGV[4]), ARGV[5]
+local until_of_dead = lease_score(ARGV[3], token + 1)
 
 local function settle(at)
-    local queue, how, of, delay = string.match(ARGV[at], '^(%d+) (%a) (%d+) (%S+)$')
-    local first, member = queue * 4 - 3, ARGV[at + 1]
+    local first, how, member, delay = ARGV[at] * 4 - 3, ARGV[at + 1], ARGV[at + 3], tonumber(ARGV[at + 4])
     local reserved = KEYS[first + 2]
-    of = tonumber(of)
-    if not holds(reserved, member, of) then return end
-    if how ~= 'd' then redis.call('llen', KEYS[first]) redis.call('zcard', KEYS[first + 1]) end
-    redis.call('zrem', reserved, member)
+    if not holds(reserved, member, ARGV[at + 2]) then return end
+    if how ~= 'd' then call('llen', KEYS[first]) call('zcard', KEYS[first + 1]) end
+    call('zrem', reserved, member)
     if how == 'd' then return end
     if how == 'r' then
-        add(KEYS[first + 1], due(tonumber(delay)), member)
-    elseif of % 2 == 1 then
+        add(KEYS[first + 1], due(delay), member)
+    elseif ARGV[at + 2] % 2 == 1 then
         -- It lies where a worker that died has left it: only there the next one sees that. What is given back is first.
-        add(reserved, how == 'e' and due(tonumber(delay)) or 0, ARGV[at + 2])
+        add(reserved, how == 'e' and due(delay) or 0, ARGV[at + 5])
         if how == 'g' then notify(KEYS[first + 3], 1) end
     elseif how == 'e' then
-        add(KEYS[first + 1], due(tonumber(delay)), ARGV[at + 2])
+        add(KEYS[first + 1], due(delay), ARGV[at + 5])
     else
-        redis.call('lpush', KEYS[first], ARGV[at + 2])
+        call('lpush', KEYS[first], ARGV[at + 5])
         notify(KEYS[first + 3], 1)
     end
 end
 
-for at = 2, #ARGV, 3 do settle(at) end
+for place = at, #ARGV, 6 do settle(place) end
 
 local function begun_before(number, reserved)
-    local answer, all = {-number}, redis.call('zrange', reserved, 0, -1, 'withscores')
+    local answer, all = {-number}, call('zrange', reserved, 0, -1, 'withscores')
     for place = 1, #all, 2 do
-        local of = token_of(all[place + 1])
+        local of = all[place + 1] % 1 * TOKENS
         if of == token or of == token + 1 then
-            redis.call('zadd', reserved, 'XX', of == token and until_ or until_of_dead, all[place])
-            answer[#answer + 1] = all[place]
-            answer[#answer + 1] = (edit(all[place], -1)) .. (of == token and '|' or '|!')
+            call('zadd', reserved, 'XX', of == token and until_ or until_of_dead, all[place])
+            local from, to, text = edit(all[place], -1)
+            if of ~= token then text = text .. '!' end
+            for _, one in ipairs({all[place], from, to, text}) do answer[#answer + 1] = one end
         end
     end
     return answer
 end
 
-if was_lost == '1' then
+if ARGV[7] == 'lost' then
     for number = 1, queues do
         local answer = begun_before(number, KEYS[number * 4 - 1])
         if answer[2] then return answer end
@@ -234,53 +180,40 @@ if was_lost == '1' then
 end
 
 local function move_due(set, list, notes)
-    local jobs = redis.call('zrangebyscore', set, '-inf', now_text, 'limit', 0, moved)
+    local jobs = call('zrangebyscore', set, '-inf', now_text, 'limit', 0, moved)
     if jobs[1] == nil then return end
-    redis.call('llen', list) redis.call('llen', notes) -- what is no list says so before anything is removed
-    redis.call('zremrangebyrank', set, 0, #jobs - 1)
-    append(list, notes, jobs)
+    call('llen', list) call('llen', notes) -- what is no list says so before anything is removed
+    call('zremrangebyrank', set, 0, #jobs - 1)
+    append(list, notes, jobs, 1)
 end
 
 -- Jobs whose leases have run out, straight from where they lie: in the list nothing would tell that a worker died.
-local function take_dead(reserved, list, answer)
-    local dead = redis.call('zrangebyscore', reserved, '-inf', now_text, 'limit', 0, most)
+local function begin_dead(reserved, list, answer)
+    local dead = call('zrangebyscore', reserved, '-inf', now_text, 'limit', 0, most)
     if dead[1] == nil then return 0 end
-    redis.call('llen', list) -- what is no list says so before anything is removed
-    redis.call('zremrangebyrank', reserved, 0, #dead - 1)
-    for _, job in ipairs(dead) do
-        local change, member = edit(job, 1)
-        answer[#answer + 1] = job
-        answer[#answer + 1] = change .. '|' .. add(reserved, until_of_dead, member or job) .. '!'
-    end
+    call('llen', list) -- what is no list says so before anything is removed
+    call('zremrangebyrank', reserved, 0, #dead - 1)
+    begin(dead, reserved, answer, until_of_dead, '!')
     return #dead
 end
 
 local function take_of(number)
     local list, delayed, reserved, notes = unpack(KEYS, number * 4 - 3, number * 4)
-    move_due(delayed, list, notes)
-    local answer = {number}
-    local left = most - take_dead(reserved, list, answer)
-    local jobs = {}
-    if left == 1 then
-        local job = redis.call('lpop', list)
-        jobs = {job or nil}
-    elseif left > 1 then
-        jobs = redis.call('lpop', list, left) or {}
+    local answer, taken = {number}, 0
+    if ARGV[6] == '0' then taken = begin_listed(list, reserved, answer, most) end
+    if taken == 0 then
+        move_due(delayed, list, notes)
+        local left = most - begin_dead(reserved, list, answer)
+        taken = begin_listed(list, reserved, answer, left)
+        if left > 0 and taken == 0 then call('del', notes) end -- stale: no job is there
     end
-    if left > 0 and jobs[1] == nil then redis.call('del', notes) end -- stale: no job is there
-    if answer[2] == nil and jobs[1] == nil then return nil end
-    for _, job in ipairs(jobs) do
-        local change, member = edit(job, 1)
-        answer[#answer + 1] = job
-        answer[#answer + 1] = change .. '|' .. add(reserved, until_, member or job)
-    end
-    return answer, #jobs
+    if answer[2] then return answer, taken end
 end
 
 local answer
 if most > 0 then
     local notes = {}
-    for number in string.gmatch(taken_notes, '%d+') do
+    for number in string.gmatch(ARGV[7], '%d+') do
         notes[tonumber(number)] = (notes[tonumber(number)] or 0) + 1
     end
     for number = 1, queues do
@@ -291,15 +224,15 @@ if most > 0 then
             local left = (notes[number] or 0) - taken
             notes[number] = math.max(0, left)
             if left < 0 then
-                if left == -1 then redis.call('lpop', KEYS[number * 4])
-                else redis.call('lpop', KEYS[number * 4], -left) end
+                if left == -1 then call('lpop', KEYS[number * 4])
+                else call('lpop', KEYS[number * 4], -left) end
             end
             break
         end
         notes[number] = nil
     end
     for number, count in pairs(notes) do
-        notify(KEYS[number * 4], math.min(count, redis.call('llen', KEYS[number * 4 - 3])))
+        notify(KEYS[number * 4], math.min(count, call('llen', KEYS[number * 4 - 3])))
     end
 end
 if answer then return answer end
@@ -307,12 +240,13 @@ if answer then return answer end
 local first
 for number = 1, queues do
     for key = number * 4 - 2, number * 4 - 1 do
-        local score = redis.call('zrange', KEYS[key], 0, 0, 'withscores')[2]
+        local score = call('zrange', KEYS[key], 0, 0, 'withscores')[2]
         if score and (not first or tonumber(score) < first) then first = tonumber(score) end
     end
 end
 return first and {0, string.format('%.6f', math.max(0, first - now))} or {0}
 """
+)
 
 # KEYS: `:reserved` of queues. ARGV: the seconds, then of each lease `queue token` and its member. Returns the numbers
 # of those that others may have.
@@ -389,11 +323,11 @@ class Script:
         object.__setattr__(self, "digest", hashlib.sha1(self.text.encode()).hexdigest())
 
 
-push = Script(COMMON + PUSH)
-take = Script(ATTEMPTS + COMMON + TAKE)
+push = Script(PUSH)
+take = Script(COMMON + ATTEMPTS + TAKE)
 renew = Script(COMMON + RENEW)
-sizes = Script(COMMON + SIZES)
+sizes = Script(COMMON + SELDOM + SIZES)
 clear = Script(CLEAR)
-held = Script(COMMON + HELD)
+held = Script(COMMON + SELDOM + HELD)
 find = Script(FIND)
 cancel = Script(COMMON + CANCEL)

@@ -31,12 +31,15 @@ T = TypeVar("T", Ended, Lease)
 log = logging.getLogger(__name__)
 
 MOVED = 10_000  # jobs that are due and move to their list in one call, where the setting says all
+MOVE_EVERY = 0.005  # seconds between two looks for jobs that are due, beside those where a queue has no other job
 PUSH_TRIES = 4  # where a message came too late; the first try of a process only asks for the server's clock
 LAST = 1.0  # seconds for the last call
 HOWS = {How.DELETED: "d", How.RELEASED: "r", How.EXCUSED: "e", How.GIVEN_BACK: "g"}
 HASH_TAG = re.compile(r"\{[^}]+\}")
 NUMBERS = range(1, 1_000_000)  # of the queues of one call
-NONE = "-"  # no note was taken
+NONE = ""  # no note was taken
+LOST = "lost"
+WHOLE = -1  # a script gives the whole text, and not how it is made
 DIED = b"!"  # a worker has died with a job
 GOES_BACK = (How.EXCUSED, How.GIVEN_BACK)  # with the payload that it had before this start
 
@@ -127,6 +130,7 @@ class RedisStore:
     def _begin_anew(self) -> None:
         self._lost: tuple[int, Sequence[str]] | None = None  # the token and the queues of a call without an answer
         self._notes: deque[str] = deque()  # queues of which `wait` has taken a note
+        self._move_at = 0.0
 
     def push(self, queue: str, messages: Sequence[Message], delay: float) -> None:
         """Put them at the end of the list, or beside it until they are due.
@@ -143,7 +147,7 @@ class RedisStore:
             until = time.monotonic() + self._push_within + offset
             # A tenth more: clocks drift.
             times = [f"{until:.6f}", f"{self._push_within * 1.1:.6f}"]
-            server_time = self._calls.run(scripts.push, names, [delay, is_soon, *times, *payloads])
+            server_time = self._calls.run(scripts.push, names, [delay or 0, is_soon, *times, *payloads])
             if server_time is None:
                 return
             offset = self._offset = float(server_time) - time.monotonic()
@@ -237,18 +241,28 @@ class RedisStore:
         ends: list[Any] = []
         for end in ended:
             lease, how = end.lease, end.how
-            number = numbers.setdefault(lease.queue, len(numbers) + 1)
-            payload = lease.payload if how in GOES_BACK else b""
-            ends += (f"{number} {HOWS[how]} {lease.handle.token} {end.delay:.6f}", lease.handle.member, payload)
+            number = numbers.get(lease.queue) or numbers.setdefault(lease.queue, len(numbers) + 1)
+            of, member = lease.handle
+            if how is How.DELETED:
+                ends += (number, "d", of, member, 0, b"")
+            else:
+                payload = lease.payload if how in GOES_BACK else b""
+                ends += (number, HOWS[how], of, member, f"{end.delay:.6f}", payload)
+                self._move_at = 0.0  # it may be due at once
         notes = self._take_notes(numbers) if self._notes and most else NONE
-        head = f"{count} {most} {self.seconds} {token} {was_lost:d} {self._moved} {notes}"
+        now = time.monotonic()
+        is_due = most > 0 and now >= self._move_at
+        if is_due:
+            self._move_at = now + MOVE_EVERY
+        head = (count, most, self.seconds, token, self._moved, int(is_due), LOST if was_lost else notes)
         keys = [key for queue in numbers for key in self._keys(queue)]
-        number, *answer = self._calls.run_often(scripts.take, keys, [head, *ends])
+        answer = self._calls.run_often(scripts.take, keys, [*head, *ends])
+        number = answer[0]
         if number == 0:
-            return Taken((), float(answer[0]) if answer else None)
+            return Taken((), float(answer[1]) if len(answer) > 1 else None)
         queue = list(numbers)[abs(number) - 1]
         begin = _recall if number < 0 else _begin
-        return Taken([begin(queue, token, answer[at], answer[at + 1]) for at in range(0, len(answer), 2)])
+        return Taken([begin(queue, token, *answer[at : at + 4]) for at in range(1, len(answer), 4)])
 
     def _turn_in_cluster(self, queues: Sequence[str], most: int, ended: Sequence[Ended], token: int) -> Taken:
         """The keys of two queues may be on two servers, so that each is asked by itself."""
@@ -305,25 +319,25 @@ class RedisStore:
         return Keys(key, key + b":delayed", key + b":reserved", key + b":notify")
 
 
-def _begin(queue: str, token: int, payload: bytes, change: bytes) -> Lease:
-    if change.endswith(DIED):
-        return Lease(queue, payload, Held(token + 1, _changed(payload, change[:-1])), has_crashed=True)
-    return Lease(queue, payload, Held(token, _changed(payload, change)))
+def _begin(queue: str, token: int, payload: bytes, first: int, last: int, text: bytes) -> Lease:
+    if text.endswith(DIED):
+        member = _changed(payload, first, last, text[:-1])
+        return Lease(queue, payload, Held(token + 1, member), has_crashed=True)
+    return Lease(queue, payload, Held(token, _changed(payload, first, last, text)))
 
 
-def _recall(queue: str, token: int, member: bytes, change: bytes) -> Lease:
-    if change.endswith(DIED):
-        return Lease(queue, _changed(member, change[:-1]), Held(token + 1, member), has_crashed=True)
-    return Lease(queue, _changed(member, change), Held(token, member))
+def _recall(queue: str, token: int, member: bytes, first: int, last: int, text: bytes) -> Lease:
+    if text.endswith(DIED):
+        payload = _changed(member, first, last, text[:-1])
+        return Lease(queue, payload, Held(token + 1, member), has_crashed=True)
+    return Lease(queue, _changed(member, first, last, text), Held(token, member))
 
 
-def _changed(text: bytes, change: bytes) -> bytes:
-    """What a script has made of a text, see `scripts.TAKE`."""
-    edit, _, blanks = change.partition(b"|")
-    if not edit:
-        return text + blanks
-    first, last, instead = edit.split(b" ", 2)
-    return text[: int(first) - 1] + instead + text[int(last) :] + blanks
+def _changed(whole: bytes, first: int, last: int, text: bytes) -> bytes:
+    """What a script has made of a payload, see `scripts.TAKE`."""
+    if first > 0:
+        return whole[: first - 1] + text + whole[last:]
+    return text if first == WHOLE else whole
 
 
 def _created_at(payload: bytes | None) -> float | None:

@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from lamplighter.contracts import Message
+from lamplighter.errors import QueueError
 from lamplighter.queue.drivers.leasing.store import Ended, How
 from lamplighter.queue.drivers.redis.store import RedisStore
 from tests.harness import wait_for
@@ -267,6 +268,69 @@ def test_the_end_of_a_lease_that_another_has_changes_nothing(store: RedisStore, 
     assert second[0].handle.member == first.handle.member
     assert store.renew([first]) == [first]
     assert other.renew(second) == []
+
+
+def test_what_becomes_due_moves_within_some_milliseconds_under_a_steady_load(
+    store: RedisStore, client: "redis.Redis", prefix: str
+) -> None:
+    store.push("default", [Message(b"job %d" % number) for number in range(20_000)], 0)
+    [lease] = store.take(["default"], 1, []).leases
+    client.zadd(f"{prefix}queues:default:delayed", {"due": time.time() - 1})
+    client.zadd(f"{prefix}queues:default:reserved", {"of one that died": time.time() - 1})
+
+    seen = []
+    began = time.monotonic()
+    while client.zcard(f"{prefix}queues:default:delayed") or not lease.has_crashed:
+        [lease] = store.take(["default"], 1, [Ended(lease, How.DELETED)]).leases
+        seen.append(lease.payload)
+        assert time.monotonic() - began < 5
+
+    assert seen[-1] == b"of one that died"
+    assert client.lrange(f"{prefix}queues:default", -1, -1) == [b"due"]
+
+
+def test_what_is_given_back_is_the_next_one_though_a_worker_died_with_it(
+    store: RedisStore, client: "redis.Redis", prefix: str
+) -> None:
+    client.zadd(f"{prefix}queues:default:reserved", {JOB: time.time() - 1})
+    store.push("default", [Message(b"other")] * 3, 0)
+    [lease] = store.take(["default"], 1, []).leases
+    [other] = store.take(["default"], 1, []).leases
+
+    store.take((), 0, [Ended(lease, How.GIVEN_BACK)])
+
+    [again] = store.take(["default"], 1, [Ended(other, How.DELETED)]).leases
+    assert (again.payload, again.has_crashed) == (JOB, True)
+
+
+def test_what_becomes_due_on_the_first_queue_is_taken_before_what_waits_on_the_second(
+    store: RedisStore, client: "redis.Redis", prefix: str
+) -> None:
+    store.push("low", [Message(b"low %d" % number) for number in range(100)], 0)
+    for number in range(30):
+        assert [one.payload for one in store.take(["high", "low"], 1, []).leases] == [b"low %d" % number]
+        client.zadd(f"{prefix}queues:high:delayed", {f"high {number}": time.time() - 1})
+
+        assert [one.payload for one in store.take(["high", "low"], 1, []).leases] == [b"high %d" % number]
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["just looked", "first"])
+@pytest.mark.parametrize("key", [":reserved", ":notify"])
+def test_a_key_of_another_kind_costs_no_job_in_the_middle_of_work(
+    store: RedisStore, client: "redis.Redis", prefix: str, key: str, is_known: bool
+) -> None:
+    if is_known:
+        store.take(["other"], 1, [])
+        store._move_at = time.monotonic() + 60
+    store.push("default", [Message(JOB)], 0)
+    client.delete(f"{prefix}queues:default{key}")
+    client.set(f"{prefix}queues:default{key}", "something else")
+
+    with pytest.raises(QueueError, match="REDIS_PREFIX"):
+        store.take(["default"], 1, [])
+    client.delete(f"{prefix}queues:default{key}")
+
+    assert [one.payload for one in store.take(["default"], 1, []).leases] == [JOB]
 
 
 def test_what_is_due_moves_in_parts_of_the_size_that_was_asked_for(
