@@ -1,7 +1,7 @@
 """Calls of scripts, by connections that this process keeps."""
 
 import re
-import select
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,10 +14,12 @@ from lamplighter.queue.drivers.redis.errors import ERRORS, translate
 from lamplighter.queue.drivers.redis.scripts import Script
 from lamplighter.support.forking import watch
 from lamplighter.support.immortal import keep_for_ever
+from lamplighter.support.looking import Looking
 
 Words = Sequence[Any]
 SCANNED = 500  # names that one call looks at
 LITERAL = re.compile(rb"[*?\[\]\\^-]")  # what means something in a pattern
+ALONE = 32  # calls in a row of one thread, until it may look for answers
 
 
 class Calls:
@@ -26,6 +28,10 @@ class Calls:
     The client's own methods take two thirds of the time that a call needs here, so that connections are used directly.
     That does not go in a Cluster, whose client finds the node of a key.
 
+    Attributes:
+        looks: answers are looked for where that is faster, see `Looking`. It is not where jobs run beside each other
+            in threads of this process.
+
     Raises, by each method:
         Unavailable: the server does not answer, or takes nothing for now.
         QueueError: it refuses.
@@ -33,11 +39,13 @@ class Calls:
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.looks = True
+        self._thread, self._in_a_row = 0, 0
         # A Cluster's client connects at once.
         self._made: Any = None if server.nodes else server.client()
-        self._own: Any = None
+        self._own: Line | None = None
         # The pool takes a third of the time of a push to lend a connection, and to take it back.
-        self._idle: list[Any] = []
+        self._idle: list[Line] = []
         watch(self, in_child=Calls._begin_as_child)
 
     def run(self, script: Script, keys: Sequence[bytes], values: Words) -> Any:
@@ -45,34 +53,34 @@ class Calls:
         try:
             if self.server.nodes:
                 return self._run_in_cluster(script, keys, values)
-            connection = self._take_idle() or self._client.connection_pool.get_connection()
+            line = self._take_idle() or Line(self._client.connection_pool.get_connection())
             try:
-                answer = _run(connection, script, keys, values)
+                answer = line.run(script, keys, values, looks=self._is_alone() and self.looks)
             except BaseException:
-                self._made.connection_pool.release(connection)
+                self._made.connection_pool.release(line.connection)
                 raise
         except ERRORS as error:
             raise translate(error, self.server.address) from error
-        self._idle.append(connection)
+        self._idle.append(line)
         return answer
 
     def run_often(self, script: Script, keys: Sequence[bytes], values: Words) -> Any:
         """The same, from one thread at a time, by a connection that is for these calls alone."""
         if self.server.nodes:
             return self.run(script, keys, values)
-        connection, self._own = self._own, None  # whoever closes meanwhile leaves it alone
+        line, self._own = self._own, None  # whoever closes meanwhile leaves it alone
         try:
             pool = self._client.connection_pool
-            if connection is None:
-                connection = self._take_idle() or pool.get_connection()
+            if line is None:
+                line = self._take_idle() or Line(pool.get_connection())
             try:
-                answer = _run(connection, script, keys, values)
+                answer = line.run(script, keys, values, looks=self.looks)
             except BaseException:
-                pool.release(connection)  # by itself it would not ask the Sentinels again
+                pool.release(line.connection)  # by itself it would not ask the Sentinels again
                 raise
         except ERRORS as error:
             raise translate(error, self.server.address) from error
-        self._own = connection
+        self._own = line
         return answer
 
     def wait(self, names: Mapping[bytes, str], seconds: float) -> str | None:
@@ -99,13 +107,10 @@ class Calls:
     def close(self) -> None:
         """Let go of the connections, but for those that other threads are using; they are made anew when needed."""
         own, self._own = self._own, None
-        if own is not None:
-            own.disconnect()
-            self._made.connection_pool.release(own)
         idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.disconnect()
-            self._made.connection_pool.release(connection)
+        for line in [*idle, *([] if own is None else [own])]:
+            line.connection.disconnect()
+            self._made.connection_pool.release(line.connection)
         client = self._made
         is_cluster = isinstance(client, RedisCluster)
         nodes = [node.redis_connection for node in client.get_nodes()] if is_cluster else [client]
@@ -120,15 +125,23 @@ class Calls:
             client = self._made = self.server.client()
         return client
 
-    def _take_idle(self) -> Any:
+    def _is_alone(self) -> bool:
+        """Whether no other thread calls: a thread that looks takes time from the others. Four made half the pushes."""
+        thread = threading.get_ident()
+        if thread != self._thread:
+            self._thread, self._in_a_row = thread, 0
+        self._in_a_row += 1
+        return self._in_a_row > ALONE
+
+    def _take_idle(self) -> "Line | None":
         """A connection that `run` has kept, and the server has not closed meanwhile; None without any."""
         try:
-            connection = self._idle.pop()
+            line = self._idle.pop()
         except IndexError:
             return None
-        if _is_quiet(connection):
-            return connection
-        self._made.connection_pool.release(connection)  # looks at it when it lends it
+        if line.is_quiet():
+            return line
+        self._made.connection_pool.release(line.connection)  # looks at it when it lends it
         return None
 
     def _run_in_cluster(self, script: Script, keys: Sequence[bytes], values: Words) -> Any:
@@ -145,30 +158,52 @@ class Calls:
         self._idle = []
 
 
-def _is_quiet(connection: Any) -> bool:
-    """Whether a connection is open and has nothing to read: the server says nothing unasked, but that it closes."""
-    # The client itself looks no other way, at five times the price.
-    link = connection._sock
-    if link is None:
-        return False
-    poll = select.poll()
-    poll.register(link, select.POLLIN)
-    return not poll.poll(0)
+class Line:
+    """A connection of the client's, used by one thread at a time."""
 
+    __slots__ = ("_link", "_looking", "connection")
 
-def _run(connection: Any, script: Script, keys: Sequence[bytes], values: Words) -> Any:
-    try:
-        return _ask(connection, "EVALSHA", script.digest, len(keys), *keys, *values)
-    except NoScriptError:
-        return _ask(connection, "EVAL", script.text, len(keys), *keys, *values)
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self._link: Any = None
+        self._looking: Looking | None = None
 
+    def is_quiet(self) -> bool:
+        """Whether it is open and has nothing to read: the server says nothing unasked, but that it closes."""
+        # The client itself looks no other way, at five times the price.
+        looking = self._look_at()
+        return looking is not None and looking.is_quiet()
 
-def _ask(connection: Any, *words: Any) -> Any:
-    try:
-        connection.send_packed_command(connection.pack_command(*words))
-        return connection.read_response()
-    except ResponseError:
-        raise  # an answer like any other
-    except BaseException:
-        connection.disconnect()  # the next answer would be that of this call
-        raise
+    def run(self, script: Script, keys: Sequence[bytes], values: Words, *, looks: bool) -> Any:
+        """Run a script, after a moment of looking for its answer or without."""
+        try:
+            return self._ask(looks, "EVALSHA", script.digest, len(keys), *keys, *values)
+        except NoScriptError:
+            return self._ask(looks, "EVAL", script.text, len(keys), *keys, *values)
+
+    def _ask(self, looks: bool, *words: Any) -> Any:
+        connection = self.connection
+        looking = self._look_at() if looks else None
+        try:
+            if looking is not None and looking.is_trying:
+                looking.begin()
+            connection.send_packed_command(connection.pack_command(*words))
+            if looking is not None:
+                looking.look()
+            answer = connection.read_response()
+        except ResponseError:
+            raise  # an answer like any other
+        except BaseException:
+            connection.disconnect()  # the next answer would be that of this call
+            raise
+        if looking is not None:
+            looking.end()
+        return answer
+
+    def _look_at(self) -> Looking | None:
+        """None where it is not connected; whenever it connects, it has another socket."""
+        link = self.connection._sock
+        if link is not self._link:
+            self._link = link
+            self._looking = None if link is None else Looking(link)
+        return self._looking

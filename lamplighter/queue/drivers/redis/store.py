@@ -131,6 +131,7 @@ class RedisStore:
         self._lost: tuple[int, Sequence[str]] | None = None  # the token and the queues of a call without an answer
         self._notes: deque[str] = deque()  # queues of which `wait` has taken a note
         self._move_at = 0.0
+        self._calls.looks = True
 
     def push(self, queue: str, messages: Sequence[Message], delay: float) -> None:
         """Put them at the end of the list, or beside it until they are due.
@@ -165,6 +166,8 @@ class RedisStore:
         if not queues or most <= 0:
             self._tell(ended)
             return Taken(())
+        if most > 1:
+            self._calls.looks = False  # its jobs run beside each other, in threads that use the time better
         token = random.getrandbits(20) * 2 or 2
         turn = self._turn_in_cluster if self._is_cluster else self._turn
         try:
