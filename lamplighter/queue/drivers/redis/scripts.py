@@ -248,8 +248,8 @@ return first and {0, string.format('%.6f', math.max(0, first - now))} or {0}
 """
 )
 
-# KEYS: `:reserved` of queues. ARGV: the seconds, then of each lease `queue token` and its member. Returns the numbers
-# of those that others may have.
+# KEYS: `:reserved` of queues. ARGV: the seconds, then of each lease `queue token` and its member. Returns the places
+# of those that others may have, from 0.
 RENEW = r"""
 local lost = {}
 for at = 2, #ARGV, 2 do

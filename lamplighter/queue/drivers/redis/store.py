@@ -186,7 +186,7 @@ class RedisStore:
                 number = numbers.setdefault(lease.queue, len(numbers) + 1)
                 values += (f"{number} {lease.handle.token}", lease.handle.member)
             keys = [self._keys(queue).reserved for queue in numbers]
-            lost += [part[number - 1] for number in self._calls.run(scripts.renew, keys, values)]
+            lost += [part[place] for place in self._calls.run(scripts.renew, keys, values)]
         return lost
 
     def wait(self, queues: Sequence[str], seconds: float) -> bool:

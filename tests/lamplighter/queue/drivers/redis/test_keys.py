@@ -333,6 +333,14 @@ def test_a_key_of_another_kind_costs_no_job_in_the_middle_of_work(
     assert [one.payload for one in store.take(["default"], 1, []).leases] == [JOB]
 
 
+def test_the_leases_that_others_have_are_told_apart_from_those_that_hold(store: RedisStore) -> None:
+    store.push("default", [Message(b"%d" % number) for number in range(5)], 0)
+    leases = store.take(["default"], 5, []).leases
+    store.take((), 0, [Ended(leases[1], How.DELETED), Ended(leases[3], How.DELETED)])
+
+    assert store.renew(leases) == [leases[1], leases[3]]
+
+
 def test_what_is_due_moves_in_parts_of_the_size_that_was_asked_for(
     make_store: Stores, client: "redis.Redis", prefix: str
 ) -> None:
