@@ -32,7 +32,7 @@ def redis(address: str, queue: str, count: int, handle: Callable[[bytes], None])
     for _ in range(count):
         _, payload, first, last, text = client.evalsha(digest, 4, *keys, *head, *ends)
         handle(payload)
-        ends = (1, "d", 7, payload[: first - 1] + text + payload[last:], 0, b"")
+        ends = (1, "d", 1, 7, payload[: first - 1] + text + payload[last:])
     client.evalsha(digest, 4, *keys, *head, *ends)
 
 

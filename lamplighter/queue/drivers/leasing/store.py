@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from lamplighter.contracts import Headers, Message, Sizes
 
@@ -46,8 +46,7 @@ class How(Enum):
     GIVEN_BACK = "given back"  # it was not run; the next one that is taken is this one, as if it had not been
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """The end of a lease. `delay` is seconds from now."""
 
     lease: Lease
@@ -55,8 +54,7 @@ class Ended:
     delay: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(NamedTuple):
     """What a store has given out.
 
     Attributes:

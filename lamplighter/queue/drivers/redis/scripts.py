@@ -67,7 +67,8 @@ end
 #      only for queues without another job;
 #   7: what else there is to do: nothing, `lost` where the answer to a call with this token was lost, or the queues of
 #      notes that this worker has taken from `:notify` while it waited, as `2,1,1`.
-# Then of each lease that has ended the queue, how, the token, the member, the delay, and the payload that goes back.
+# Then of jobs that are done the queue, `d`, how many, their tokens and their members; then of each other lease that has
+# ended the queue, how, the token, the member, the delay, and the payload that goes back.
 # Returns the number of the queue, then of each job its text, and how the other text is made of it, as `edit` says: of
 # one that begins now the payload and the member; of one that a lost call has begun the member and the payload, the
 # number is negative. Where blanks were added, from and to are -1, and the whole other text is there. An exclamation
@@ -77,9 +78,21 @@ TAKE = (
     r"""
 local at, seen = 8, nil
 while ARGV[at + 1] == 'd' do
+    local count = tonumber(ARGV[at + 2])
     seen = KEYS[ARGV[at] * 4 - 1]
-    if holds(seen, ARGV[at + 3], ARGV[at + 2]) then call('zrem', seen, ARGV[at + 3]) end
-    at = at + 6
+    if count == 1 then
+        if holds(seen, ARGV[at + 4], ARGV[at + 3]) then call('zrem', seen, ARGV[at + 4]) end
+    else
+        local tokens, members, gone = at + 2, at + 2 + count, {}
+        local scores = call('zmscore', seen, unpack(ARGV, members + 1, members + count))
+        for number = 1, count do
+            if scores[number] and scores[number] % 1 == ARGV[tokens + number] / TOKENS then
+                gone[#gone + 1] = ARGV[members + number]
+            end
+        end
+        if gone[1] then call('zrem', seen, unpack(gone)) end
+    end
+    at = at + 3 + 2 * count
 end
 local most = tonumber(ARGV[2])
 local until_ = lease_score(ARGV[3], ARGV[4])
@@ -139,7 +152,7 @@ local function settle(at)
     local first, how, member, delay = ARGV[at] * 4 - 3, ARGV[at + 1], ARGV[at + 3], tonumber(ARGV[at + 4])
     local reserved = KEYS[first + 2]
     if not holds(reserved, member, ARGV[at + 2]) then return end
-    if how ~= 'd' then call('llen', KEYS[first]) call('zcard', KEYS[first + 1]) end
+    call('llen', KEYS[first]) call('zcard', KEYS[first + 1])
     call('zrem', reserved, member)
     if how == 'd' then return end
     if how == 'r' then

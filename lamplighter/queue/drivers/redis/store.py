@@ -34,11 +34,12 @@ MOVED = 10_000  # jobs that are due and move to their list in one call, where th
 MOVE_EVERY = 0.005  # seconds between two looks for jobs that are due, beside those where a queue has no other job
 PUSH_TRIES = 4  # where a message came too late; the first try of a process only asks for the server's clock
 LAST = 1.0  # seconds for the last call
-HOWS = {How.DELETED: "d", How.RELEASED: "r", How.EXCUSED: "e", How.GIVEN_BACK: "g"}
+HOWS = {How.RELEASED: "r", How.EXCUSED: "e", How.GIVEN_BACK: "g"}
 HASH_TAG = re.compile(r"\{[^}]+\}")
 NUMBERS = range(1, 1_000_000)  # of the queues of one call
 NONE = ""  # no note was taken
 LOST = "lost"
+TOGETHER = 1000  # jobs of one queue that are done: a script can't give more than 8,000 words to a command
 WHOLE = -1  # a script gives the whole text, and not how it is made
 DIED = b"!"  # a worker has died with a job
 GOES_BACK = (How.EXCUSED, How.GIVEN_BACK)  # with the payload that it had before this start
@@ -96,6 +97,13 @@ class Keys(NamedTuple):
     notify: bytes
 
 
+class Plan(NamedTuple):
+    """The queues of one call by their numbers, and all their keys."""
+
+    numbers: Mapping[str, int]
+    keys: Sequence[bytes]
+
+
 class Envelope(msgspec.Struct):
     """What is read of a payload whose job is not begun."""
 
@@ -124,6 +132,7 @@ class RedisStore:
         self._push_within = server.patience / 2
         self._offset = 0.0  # of the server's clock from `time.monotonic`, at most; the first push finds it out
         self._keys = lru_cache(1000)(self._make_keys)
+        self._plan = lru_cache(1000)(self._make_plan)
         self._begin_anew()
         watch(self, in_child=RedisStore._begin_anew)
 
@@ -239,33 +248,52 @@ class RedisStore:
     def _turn(
         self, queues: Sequence[str], most: int, ended: Sequence[Ended], token: int = 0, was_lost: bool = False
     ) -> Taken:
-        numbers = dict(zip(dict.fromkeys(queues), NUMBERS, strict=False))
+        numbers, keys = self._plan(tuple(queues))
         count = len(numbers)
         ends: list[Any] = []
-        for end in ended:
-            lease, how = end.lease, end.how
-            number = numbers.get(lease.queue) or numbers.setdefault(lease.queue, len(numbers) + 1)
-            of, member = lease.handle
-            if how is How.DELETED:
-                ends += (number, "d", of, member, 0, b"")
-            else:
-                payload = lease.payload if how in GOES_BACK else b""
-                ends += (number, HOWS[how], of, member, f"{end.delay:.6f}", payload)
-                self._move_at = 0.0  # it may be due at once
+        if ended:
+            numbers, keys = self._add_ends(ends, ended, numbers, keys)
         notes = self._take_notes(numbers) if self._notes and most else NONE
         now = time.monotonic()
         is_due = most > 0 and now >= self._move_at
         if is_due:
             self._move_at = now + MOVE_EVERY
         head = (count, most, self.seconds, token, self._moved, int(is_due), LOST if was_lost else notes)
-        keys = [key for queue in numbers for key in self._keys(queue)]
         answer = self._calls.run_often(scripts.take, keys, [*head, *ends])
         number = answer[0]
         if number == 0:
             return Taken((), float(answer[1]) if len(answer) > 1 else None)
         queue = list(numbers)[abs(number) - 1]
         begin = _recall if number < 0 else _begin
-        return Taken([begin(queue, token, *answer[at : at + 4]) for at in range(1, len(answer), 4)])
+        parts = iter(answer)
+        next(parts)
+        return Taken([begin(queue, token, *four) for four in zip(parts, parts, parts, parts, strict=True)])
+
+    def _add_ends(
+        self, values: list[Any], ended: Sequence[Ended], numbers: Mapping[str, int], keys: Sequence[bytes]
+    ) -> Plan:
+        """Add what has ended to the words of a call: first what is done, by queues, then the rest in its order."""
+        done: dict[str, tuple[list[int], list[bytes]]] = {}
+        others: list[Any] = []
+        for lease, how, delay in ended:
+            queue = lease.queue
+            if queue not in numbers:
+                numbers, keys = {**numbers, queue: len(numbers) + 1}, [*keys, *self._keys(queue)]
+            token, member = lease.handle
+            if how is How.DELETED:
+                tokens, members = done.get(queue) or done.setdefault(queue, ([], []))
+                tokens.append(token)
+                members.append(member)
+            else:
+                payload = lease.payload if how in GOES_BACK else b""
+                others += (numbers[queue], HOWS[how], token, member, f"{delay:.6f}", payload)
+                self._move_at = 0.0  # it may be due at once
+        for queue, (tokens, members) in done.items():
+            for first in range(0, len(tokens), TOGETHER):
+                part = slice(first, first + TOGETHER)
+                values += (numbers[queue], "d", len(tokens[part]), *tokens[part], *members[part])
+        values += others
+        return Plan(numbers, keys)
 
     def _turn_in_cluster(self, queues: Sequence[str], most: int, ended: Sequence[Ended], token: int) -> Taken:
         """The keys of two queues may be on two servers, so that each is asked by itself."""
@@ -311,6 +339,10 @@ class RedisStore:
             number = numbers.get(self._notes.popleft())
             taken += [] if number is None else [str(number)]
         return ",".join(taken) or NONE
+
+    def _make_plan(self, queues: tuple[str, ...]) -> Plan:
+        numbers = dict(zip(dict.fromkeys(queues), NUMBERS, strict=False))
+        return Plan(numbers, [key for queue in numbers for key in self._keys(queue)])
 
     def _make_keys(self, queue: str) -> Keys:
         if self._is_cluster and not HASH_TAG.search(queue):

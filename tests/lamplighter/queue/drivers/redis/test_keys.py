@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -331,6 +332,29 @@ def test_a_key_of_another_kind_costs_no_job_in_the_middle_of_work(
     client.delete(f"{prefix}queues:default{key}")
 
     assert [one.payload for one in store.take(["default"], 1, []).leases] == [JOB]
+
+
+def test_only_those_of_many_ends_count_whose_leases_hold(store: RedisStore) -> None:
+    for queue in ("first", "second"):
+        store.push(queue, [Message(b"%s %d" % (queue.encode(), number)) for number in range(40)], 0)
+    leases = [*store.take(["first"], 40, []).leases, *store.take(["second"], 40, []).leases]
+    of_others = [replace(lease, handle=lease.handle._replace(token=lease.handle.token ^ 1)) for lease in leases[::2]]
+
+    store.take((), 0, [Ended(lease, How.DELETED) for lease in (*of_others, *leases[1::2])])
+
+    assert (store.sizes("first").reserved, store.sizes("second").reserved) == (20, 20)
+    assert store.renew(leases[::2]) == []
+    assert store.renew(leases[1::2]) == leases[1::2]
+
+
+def test_thousands_of_ends_are_told_in_one_call(store: RedisStore) -> None:
+    store.push("default", [Message(b"%d" % number) for number in range(9_000)], 0)
+    leases = store.take(["default"], 9_000, []).leases
+
+    store.take((), 0, [Ended(lease, How.DELETED) for lease in leases])
+
+    assert len(leases) == 9_000
+    assert (store.sizes("default").pending, store.sizes("default").reserved) == (0, 0)
 
 
 def test_the_leases_that_others_have_are_told_apart_from_those_that_hold(store: RedisStore) -> None:
