@@ -7,16 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 from redis.cluster import RedisCluster
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError
 
 from lamplighter.queue.drivers.redis.connect import Server
 from lamplighter.queue.drivers.redis.errors import ERRORS, translate
+from lamplighter.queue.drivers.redis.line import Line, Words
 from lamplighter.queue.drivers.redis.scripts import Script
 from lamplighter.support.forking import watch
 from lamplighter.support.immortal import keep_for_ever
-from lamplighter.support.looking import Looking
 
-Words = Sequence[Any]
 SCANNED = 500  # names that one call looks at
 LITERAL = re.compile(rb"[*?\[\]\\^-]")  # what means something in a pattern
 ALONE = 32  # calls in a row of one thread, until it may look for answers
@@ -57,7 +56,7 @@ class Calls:
             try:
                 answer = line.run(script, keys, values, looks=self._is_alone() and self.looks)
             except BaseException:
-                self._made.connection_pool.release(line.connection)
+                line.give_back(self._made.connection_pool)
                 raise
         except ERRORS as error:
             raise translate(error, self.server.address) from error
@@ -76,7 +75,7 @@ class Calls:
             try:
                 answer = line.run(script, keys, values, looks=self.looks)
             except BaseException:
-                pool.release(line.connection)  # by itself it would not ask the Sentinels again
+                line.give_back(pool)  # by itself it would not ask the Sentinels again
                 raise
         except ERRORS as error:
             raise translate(error, self.server.address) from error
@@ -110,7 +109,7 @@ class Calls:
         idle, self._idle = self._idle, []
         for line in [*idle, *([] if own is None else [own])]:
             line.connection.disconnect()
-            self._made.connection_pool.release(line.connection)
+            line.give_back(self._made.connection_pool)
         client = self._made
         is_cluster = isinstance(client, RedisCluster)
         nodes = [node.redis_connection for node in client.get_nodes()] if is_cluster else [client]
@@ -133,7 +132,7 @@ class Calls:
         self._in_a_row += 1
         return self._in_a_row > ALONE
 
-    def _take_idle(self) -> "Line | None":
+    def _take_idle(self) -> Line | None:
         """A connection that `run` has kept, and the server has not closed meanwhile; None without any."""
         try:
             line = self._idle.pop()
@@ -141,7 +140,7 @@ class Calls:
             return None
         if line.is_quiet():
             return line
-        self._made.connection_pool.release(line.connection)  # looks at it when it lends it
+        line.give_back(self._made.connection_pool)  # looks at it when it lends it
         return None
 
     def _run_in_cluster(self, script: Script, keys: Sequence[bytes], values: Words) -> Any:
@@ -156,54 +155,3 @@ class Calls:
         keep_for_ever(self._made, self._own, *self._idle)
         self._made = self._own = None
         self._idle = []
-
-
-class Line:
-    """A connection of the client's, used by one thread at a time."""
-
-    __slots__ = ("_link", "_looking", "connection")
-
-    def __init__(self, connection: Any) -> None:
-        self.connection = connection
-        self._link: Any = None
-        self._looking: Looking | None = None
-
-    def is_quiet(self) -> bool:
-        """Whether it is open and has nothing to read: the server says nothing unasked, but that it closes."""
-        # The client itself looks no other way, at five times the price.
-        looking = self._look_at()
-        return looking is not None and looking.is_quiet()
-
-    def run(self, script: Script, keys: Sequence[bytes], values: Words, *, looks: bool) -> Any:
-        """Run a script, after a moment of looking for its answer or without."""
-        try:
-            return self._ask(looks, "EVALSHA", script.digest, len(keys), *keys, *values)
-        except NoScriptError:
-            return self._ask(looks, "EVAL", script.text, len(keys), *keys, *values)
-
-    def _ask(self, looks: bool, *words: Any) -> Any:
-        connection = self.connection
-        looking = self._look_at() if looks else None
-        try:
-            if looking is not None and looking.is_trying:
-                looking.begin()
-            connection.send_packed_command(connection.pack_command(*words))
-            if looking is not None:
-                looking.look()
-            answer = connection.read_response()
-        except ResponseError:
-            raise  # an answer like any other
-        except BaseException:
-            connection.disconnect()  # the next answer would be that of this call
-            raise
-        if looking is not None:
-            looking.end()
-        return answer
-
-    def _look_at(self) -> Looking | None:
-        """None where it is not connected; whenever it connects, it has another socket."""
-        link = self.connection._sock
-        if link is not self._link:
-            self._link = link
-            self._looking = None if link is None else Looking(link)
-        return self._looking

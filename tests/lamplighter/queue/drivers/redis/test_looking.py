@@ -9,7 +9,8 @@ import redis
 from lamplighter.contracts import Message
 from lamplighter.errors import Unavailable
 from lamplighter.queue.drivers.leasing.store import Ended, How
-from lamplighter.queue.drivers.redis.calls import ALONE, Line
+from lamplighter.queue.drivers.redis.calls import ALONE
+from lamplighter.queue.drivers.redis.line import Line
 from lamplighter.queue.drivers.redis.store import RedisStore
 from lamplighter.support.looking import TRIES, Looking
 from tests.lamplighter.queue.drivers.redis.conftest import Stores
@@ -23,6 +24,7 @@ class Connected:
 
     def __init__(self) -> None:
         self._sock: socket.socket | None = None
+        self.socket_timeout = 5.0
 
 
 def test_each_connecting_anew_has_another_socket_looked_at() -> None:

@@ -81,7 +81,7 @@ def test_a_server_that_freezes_is_given_up_in_time_and_nothing_it_does_later_is_
     own_redis.signal(signal.SIGSTOP)
     began = time.monotonic()
 
-    with pytest.raises(Unavailable):
+    with pytest.raises(Unavailable, match=r"no answer within 0\.3 s"):
         store.take(["default"], 1, [])
 
     assert time.monotonic() - began < 3
@@ -270,6 +270,26 @@ def test_tls_wants_a_certificate_that_it_trusts(tls: tuple[OwnRedis, int, Path],
     [lease] = store_of(server, **address, context=unchecked).take(["default"], 1, []).leases
 
     assert lease.payload == job(1)
+
+
+def test_tls_is_given_up_in_time_and_its_answers_may_come_after_the_looks(tls: tuple[OwnRedis, int, Path]) -> None:
+    server, port, certificate = tls
+    context = {"cafile": str(certificate)}
+    store = store_of(server, scheme="tls", port=port, context=context, timeout=1, read_timeout=0.3)
+    for number in range(150):
+        store.push("default", [Message(job(number))], 0)
+    server.client().client_pause(100)
+    for number in range(150):
+        store.push("default", [Message(job(number))], 0)
+
+    server.signal(signal.SIGSTOP)
+    began = time.monotonic()
+    with pytest.raises(Unavailable, match="does not answer"):
+        store.push("default", [Message(job(0))], 0)
+
+    assert time.monotonic() - began < 3
+    server.signal(signal.SIGCONT)
+    assert store.sizes("default").pending == 300
 
 
 # Sentinels ─────────────────────────────────────────────────────────────────────────────────────────────────────────
