@@ -154,7 +154,6 @@ local function settle(at)
     if not holds(reserved, member, ARGV[at + 2]) then return end
     call('llen', KEYS[first]) call('zcard', KEYS[first + 1])
     call('zrem', reserved, member)
-    if how == 'd' then return end
     if how == 'r' then
         add(KEYS[first + 1], due(delay), member)
     elseif ARGV[at + 2] % 2 == 1 then

@@ -139,7 +139,7 @@ class RedisStore:
     def _begin_anew(self) -> None:
         self._lost: tuple[int, Sequence[str]] | None = None  # the token and the queues of a call without an answer
         self._notes: deque[str] = deque()  # queues of which `wait` has taken a note
-        self._move_at = 0.0
+        self._move_at: dict[str, float] = {}  # by the first queue of a call
         self._calls.looks = True
 
     def push(self, queue: str, messages: Sequence[Message], delay: float) -> None:
@@ -255,9 +255,9 @@ class RedisStore:
             numbers, keys = self._add_ends(ends, ended, numbers, keys)
         notes = self._take_notes(numbers) if self._notes and most else NONE
         now = time.monotonic()
-        is_due = most > 0 and now >= self._move_at
+        is_due = most > 0 and now >= self._move_at.get(queues[0], 0.0)
         if is_due:
-            self._move_at = now + MOVE_EVERY
+            self._move_at[queues[0]] = now + MOVE_EVERY
         head = (count, most, self.seconds, token, self._moved, int(is_due), LOST if was_lost else notes)
         answer = self._calls.run_often(scripts.take, keys, [*head, *ends])
         number = answer[0]
@@ -287,7 +287,8 @@ class RedisStore:
             else:
                 payload = lease.payload if how in GOES_BACK else b""
                 others += (numbers[queue], HOWS[how], token, member, f"{delay:.6f}", payload)
-                self._move_at = 0.0  # it may be due at once
+        if others:
+            self._move_at.clear()  # they may be due at once
         for queue, (tokens, members) in done.items():
             for first in range(0, len(tokens), TOGETHER):
                 part = slice(first, first + TOGETHER)

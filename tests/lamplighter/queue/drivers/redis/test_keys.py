@@ -322,7 +322,7 @@ def test_a_key_of_another_kind_costs_no_job_in_the_middle_of_work(
 ) -> None:
     if is_known:
         store.take(["other"], 1, [])
-        store._move_at = time.monotonic() + 60
+        store._move_at["default"] = time.monotonic() + 60
     store.push("default", [Message(JOB)], 0)
     client.delete(f"{prefix}queues:default{key}")
     client.set(f"{prefix}queues:default{key}", "something else")

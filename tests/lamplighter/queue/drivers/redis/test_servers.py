@@ -16,6 +16,7 @@ import redis
 from lamplighter.contracts import Message
 from lamplighter.errors import ConfigError, QueueError, Unavailable
 from lamplighter.queue.drivers.leasing.store import Ended, How, Taken
+from lamplighter.queue.drivers.redis import store as module
 from lamplighter.queue.drivers.redis.connect import Server, ServerOptions
 from lamplighter.queue.drivers.redis.store import RedisOptions, RedisStore
 from tests.harness import free_ports, until_the_tests_end, wait_for
@@ -375,6 +376,18 @@ def _store_of(nodes: list[OwnRedis]) -> Iterator[RedisStore]:
 def _has_come_together(node: OwnRedis) -> bool:
     state = str(tell(node, "CLUSTER INFO"))
     return "ok" in state.partition("cluster_state")[2][:12] and "3" in state.partition("cluster_known_nodes")[2][:10]
+
+
+def test_in_a_cluster_what_is_due_is_looked_for_on_each_queue(
+    cluster: RedisStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOVE_EVERY", 3600.0)
+    cluster.push("{low}", [Message(job(number)) for number in range(10)], 0)
+    cluster._calls._client.zadd(cluster._keys("{low}").delayed, {job(10): 1})
+
+    cluster.take(["{high}", "{low}"], 1, [])
+
+    assert cluster._calls._client.zcard(cluster._keys("{low}").delayed) == 0
 
 
 def test_in_a_cluster_queues_are_taken_from_one_after_the_other(cluster: RedisStore) -> None:
