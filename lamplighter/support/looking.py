@@ -14,8 +14,10 @@ import time
 from socket import socket
 
 LONGEST = 0.00008  # seconds that an answer is looked for: one that takes longer is not worth the processor time
-TRIES = 32  # calls in each way that are compared, in turn
-KEPT = 2000  # calls until they are compared again
+TRIES = 40  # calls in each way that are compared
+FIRST = 8  # of them do not count: the machine gets used to the other way, such as which processor the server runs on
+KEPT = 1000  # calls until they are compared again; twice as many each time that sleeping is kept once more
+LONGEST_KEPT = 8 * KEPT
 LATE = 8  # answers in a row that were looked for in vain: they are compared at once
 MOST = 0.0005  # seconds that count of one call: one that the machine has held up decides nothing
 WEIGHT = 0.5  # of a second of processor time beside one that passes
@@ -32,13 +34,14 @@ class Looking:
         is_trying: both ways are compared now.
     """
 
-    __slots__ = ("_began", "_costs", "_kept", "_late", "_looks", "_poll", "_tried", "is_trying")
+    __slots__ = ("_began", "_costs", "_keep", "_kept", "_late", "_looks", "_poll", "_tried", "is_trying")
 
     def __init__(self, link: socket) -> None:
         poll = select.poll()
         poll.register(link, select.POLLIN)
         self._poll = poll.poll
         self._looks = True
+        self._keep = KEPT
         self._kept = self._tried = self._late = 0
         self._costs = [0.0, 0.0]  # of calls that slept, and of those that looked
         self._began = 0.0, 0.0
@@ -75,13 +78,16 @@ class Looking:
 
     def _compare(self) -> None:
         wall, processor = time.monotonic() - self._began[0], time.thread_time() - self._began[1]
-        self._costs[self._looks] += min(wall, MOST) + min(processor, MOST) * WEIGHT
-        self._looks = not self._looks
+        if self._tried % TRIES >= FIRST:
+            self._costs[self._looks] += min(wall, MOST) + min(processor, MOST) * WEIGHT
         self._tried += 1
-        if self._tried == 2 * TRIES:
+        if self._tried == TRIES:
+            self._looks = not self._looks
+        elif self._tried == 2 * TRIES:
             slept, looked = self._costs
             self._looks = looked < slept * GAIN
-            self._kept = KEPT
+            self._kept = KEPT if self._looks else self._keep
+            self._keep = KEPT if self._looks else min(2 * self._kept, LONGEST_KEPT)
             self.is_trying = False
 
     def _try_anew(self) -> None:

@@ -4,6 +4,7 @@ import select
 import socket
 import time
 from collections.abc import Iterator
+from itertools import groupby
 
 import pytest
 
@@ -143,6 +144,14 @@ def test_sleeping_is_kept_where_looking_gains_nothing(
     assert not any(then)
     assert sum(anew[:-1]) == TRIES
     assert anew[-1]
+
+
+def test_sleeping_is_kept_for_longer_each_time_that_looking_gains_nothing(machine: Machine, looking: Looking) -> None:
+    has_looked = [machine.ask(looking, slept=SHORT, looked=LONG) for _ in range(20 * KEPT)]
+
+    runs = [len(list(run)) for looks, run in groupby(has_looked) if not looks]
+
+    assert [length // KEPT for length in runs[:4]] == [1, 2, 4, 8]
 
 
 def test_a_call_that_the_machine_has_held_up_decides_nothing(machine: Machine, looking: Looking) -> None:
