@@ -21,6 +21,7 @@ from lamplighter.queue.jobs.registry import Entry, Registry
 from lamplighter.queue.jobs.retries import Policy, parse_backoff
 from lamplighter.queue.worker.eventloop import KeptLoop
 from lamplighter.support.forking import watch
+from lamplighter.support.loops import is_in_event_loop, outside_of_event_loop
 from lamplighter.support.unrun import discard, finish, is_awaitable, refuse_lazy, refuse_unrun
 
 UNREADABLE = "unreadable payload"
@@ -233,7 +234,19 @@ class Runner:
             refuse_unrun(result, name)
 
     def _await(self, work: Coroutine[Any, Any, None], context: Context, *, discard_with: object = None) -> None:
-        """Run a coroutine to its end, in an event loop that this thread keeps."""
+        """Run a coroutine to its end, in an event loop that this thread keeps; where one runs, in another thread."""
+        if is_in_event_loop():
+            outside_of_event_loop(lambda: self._await_once(work, context, discard_with))
+        else:
+            self._await_here(work, context, discard_with)
+
+    def _await_once(self, work: Coroutine[Any, Any, None], context: Context, discard_with: object) -> None:
+        try:
+            self._await_here(work, context, discard_with)
+        finally:
+            self._forget(self._local.loops)
+
+    def _await_here(self, work: Coroutine[Any, Any, None], context: Context, discard_with: object) -> None:
         loops = getattr(self._local, "loops", None)
         if loops is None:
             loops = self._local.loops = KeptLoop()
@@ -242,7 +255,6 @@ class Runner:
         try:
             loops.run(coroutine, context=context)
         except BaseException:
-            # Where another loop runs in this thread, none of them has begun.
             for one in (coroutine, work, discard_with):
                 discard(one)
             if inspect.getcoroutinestate(coroutine) == inspect.CORO_SUSPENDED:
