@@ -52,7 +52,7 @@ FLOOR_OF = {
     f"{line}/{room}": number for line, floors in FLOORS.items() for number, floor in enumerate(floors) for room in floor
 }
 # What several drivers are made from, each of earlier ones; apart from these no driver knows another.
-BASES = ("leasing", "inline", "sync", "deferred")
+BASES = ("leasing", "inline", "sync", "exiting", "deferred")
 LINE_OF = {room: number for number, line in enumerate(LINES) for room in line}
 APPLICATION = ("app", "bootstrap", "config", "database")
 KNOW_THE_CLIENT = (

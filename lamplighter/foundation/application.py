@@ -20,7 +20,7 @@ from lamplighter.foundation.exceptions import Handler
 from lamplighter.foundation.maintenance import FileMaintenance
 from lamplighter.logging.channels import configure
 from lamplighter.queue.dispatching.deferring import deferring
-from lamplighter.queue.guard.ending import exit_after, leave
+from lamplighter.queue.guard.ending import leave
 from lamplighter.support.environment import Environment, canonical, load_environment
 from lamplighter.support.provider import CommandTable, ServiceProvider
 from lamplighter.support.unrun import name_of, refuse_unrun
@@ -141,6 +141,14 @@ class Application(Container):
 
         It does not return where the command has asked for the end of the process, as `queue:work` does.
         """
+        with deferring() as end:
+            status = self._run(argv)
+            end.has_failed = status != 0
+        if self._leave_within is not None:
+            leave(status, seconds=self._leave_within)
+        return status
+
+    def _run(self, argv: Sequence[str]) -> int:
         options = GlobalOptions()
         try:
             options, rest = split_global_options(argv)
@@ -151,14 +159,7 @@ class Application(Container):
         except Exception as error:
             # The top of the main thread: a provider may raise anything, and there is no kernel yet that would tell.
             return Handler(self).render(error, verbosity=options.verbosity)
-        with deferring() as end:
-            status = Kernel(self, self.make(CommandTable)).run(rest, options)
-            end.has_failed = status != 0
-            if self._leave_within is not None and len(end):
-                exit_after(self._leave_within, status)
-        if self._leave_within is not None:
-            leave(status, seconds=self._leave_within)
-        return status
+        return Kernel(self, self.make(CommandTable)).run(rest, options)
 
     def _request(self, environment: str | None) -> None:
         if self.is_booted and environment is not None and canonical(environment) != self._environment:

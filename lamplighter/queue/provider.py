@@ -116,6 +116,7 @@ class QueueServiceProvider(ServiceProvider):
         self.app.singleton("lamplighter.queue.dispatching.dispatcher:Dispatcher", self._dispatcher)
         self.app.singleton("lamplighter.queue.jobs.registry:Registry", self._registry)
         self.app.singleton("lamplighter.queue.failed:FailedJobs", self._failed_jobs)
+        self.app.singleton("lamplighter.queue.drivers.exiting:AtExit", self._at_exit)
         self.app.extend(DATABASES, self._with_transactions)
         self.commands(*COMMANDS)
 
@@ -158,6 +159,11 @@ class QueueServiceProvider(ServiceProvider):
         if folder.is_dir():
             registry.register_modules(import_modules("app.Jobs", folder))
         return registry
+
+    def _at_exit(self) -> Any:
+        from lamplighter.queue.drivers.exiting import AtExit
+
+        return AtExit()
 
     def _failed_jobs(self) -> Any:
         from lamplighter.queue.failed.stores import make_failed_jobs

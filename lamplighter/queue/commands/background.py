@@ -11,7 +11,7 @@ from typing import NoReturn
 from lamplighter.console.command import Command
 from lamplighter.contracts import Application, Events, ExceptionHandler
 from lamplighter.errors import ConsoleError, JobTimedOut, SlotDied, UnreadablePayload
-from lamplighter.queue.dispatching.deferring import deferring, place_here
+from lamplighter.queue.dispatching.deferring import at_once, deferring, place_here
 from lamplighter.queue.drivers.background.handed import Handed, decode
 from lamplighter.queue.drivers.background.queue import POSITION
 from lamplighter.queue.drivers.deferred import Failures
@@ -85,7 +85,7 @@ class OneJob:
     def run(self) -> int:
         """The exit code."""
         signal.signal(signal.SIGTERM, _stop)
-        with deferring() as block:
+        with at_once(), deferring() as block:
             error = self._inline.run(self._delivery, place_here(), on_start=self._limit)
             if error is None:
                 self._take()

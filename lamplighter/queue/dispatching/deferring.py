@@ -2,18 +2,21 @@
 
 import asyncio
 import logging
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar, Token, copy_context
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Protocol, Self, cast
 
+from lamplighter.errors import JobFailed, JobTimedOut
 from lamplighter.logging.context import JobContext, job_context
 from lamplighter.support.forking import watch
+from lamplighter.support.loops import outside_of_event_loop
 
 log = logging.getLogger(__name__)
 
@@ -26,22 +29,28 @@ class Waiting:
 
     Attributes:
         name: how log lines call it.
-        run: runs it; an error of it is told, and not raised.
-        expire: keeps it as a failed job: there is no time to run it.
+        run: runs it, and records its failure; gives an error where it has failed and could not be recorded.
+        expire: keeps it as a failed job, with this error, without running it.
         always: it is run after an error of what has dispatched it, too.
     """
 
     name: str
-    run: Callable[[], object]
-    expire: Callable[[], object]
+    run: Callable[[], Exception | None]
+    expire: Callable[[JobFailed], object]
     always: bool = False
 
 
 class Deferred:
-    """What waits for one end."""
+    """What waits for one end.
+
+    Attributes:
+        lost: of each job that has failed and could not be recorded, an error that says so.
+    """
 
     def __init__(self) -> None:
+        self.lost: list[Exception] = []
         self._jobs: deque[Waiting] = deque()
+        self._running: Waiting | None = None
         self._is_over = False
         self._lock = threading.Lock()
         watch(self, in_child=Deferred._begin_as_child, locks=lambda deferred: (deferred._lock,))
@@ -50,62 +59,99 @@ class Deferred:
         return len(self._jobs)
 
     def add(self, job: Waiting) -> bool:
-        """Keep a job until the end; False where that was."""
+        """Keep a job until the end; False where that was, or is another process's."""
         with self._lock:
             if not self._is_over:
                 self._jobs.append(job)
             return not self._is_over
 
-    def end(self, *, has_failed: bool, until: float = NEVER) -> None:
+    def end(self, *, has_failed: bool, is_repeated: bool = False, until: float = NEVER) -> None:
         """Run all that waits, and what these jobs defer; after an error only what is to run always.
 
-        No job begins after `until`, on the monotonic clock.
+        No job begins after `until`, on the monotonic clock: it is recorded as failed. So is what is left where this is
+        broken off; but where `is_repeated`, what has dispatched the jobs runs again and defers them again.
         """
         if has_failed:
             self._drop()
-        if _is_in_event_loop():
-            # A job that is async has a loop of its own, and a thread can't run two.
-            thread = threading.Thread(target=self._run, args=(until,), name="lamplighter-deferred")
-            thread.start()
-            thread.join()
-        else:
-            self._run(until)
+        try:
+            outside_of_event_loop(lambda: self._run(until))
+        except BaseException:
+            self.break_off(is_repeated=is_repeated, with_running=True)
+            raise
 
-    async def end_async(self, *, has_failed: bool) -> None:
+    async def end_async(self, *, has_failed: bool, is_repeated: bool = False) -> None:
         """The same in a thread, while the event loop goes on."""
         if has_failed:
             self._drop()
-        if self._jobs:
-            await asyncio.to_thread(self._run, NEVER)
-        else:
+        if not self._jobs:
             self._run(NEVER)  # which says that it is over
+            return
+        try:
+            work = asyncio.get_running_loop().run_in_executor(None, copy_context().run, self._run, NEVER)
+        except RuntimeError:  # its threads are shut down, or there can't be one more
+            self.end(has_failed=False, is_repeated=is_repeated)
+            return
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            self.break_off(is_repeated=is_repeated)
+            # Nothing cancels a thread. Whoever goes on without it runs its job a second time beside it.
+            await _come_to_end(work)
+            raise
+
+    def break_off(self, *, is_repeated: bool, with_running: bool = False) -> None:
+        """Let no further job begin: each is recorded as failed, or dropped where `is_repeated`; see `end`.
+
+        Args:
+            with_running: the job that was begun does not come to its end either.
+        """
+        with self._lock:
+            jobs, running = list(self._jobs), self._running if with_running else None
+            self._jobs.clear()
+            self._is_over = True
+        left = jobs if running is None else [running, *jobs]
+        _tell_dropped([job for job in left if is_repeated and not job.always])
+        kept = [job for job in left if job.always or not is_repeated]
+        if kept:  # told first: the store may hang
+            names = [job.name for job in kept]
+            log.warning("deferred jobs are not run to their end; they are recorded as failed", extra={"jobs": names})
+        for job in kept:
+            _expire(job, _cut(job) if job is running else _too_late(job))
 
     def _drop(self) -> None:
         with self._lock:
-            dropped = [job.name for job in self._jobs if not job.always]
+            dropped = [job for job in self._jobs if not job.always]
             self._jobs = deque(job for job in self._jobs if job.always)
-        if dropped:
-            log.warning(
-                "deferred jobs are dropped: what has dispatched them did not come to its end", extra={"jobs": dropped}
-            )
+        _tell_dropped(dropped)
 
     def _run(self, until: float) -> None:
         while (job := self._next()) is not None:
             if time.monotonic() < until:
-                job.run()
+                self._run_one(job)
             else:
-                job.expire()
+                _expire(job, _too_late(job))
+
+    def _run_one(self, job: Waiting) -> None:
+        try:
+            lost = job.run()
+        except Exception as error:  # those behind it are not to be lost with it
+            log.exception("a deferred job could not be run", extra={"job": job.name})
+            lost = error
+        if lost is not None:
+            self.lost.append(lost)
 
     def _next(self) -> Waiting | None:
         with self._lock:
-            if self._jobs:
-                return self._jobs.popleft()
-            self._is_over = True
-            return None
+            self._running = self._jobs.popleft() if self._jobs else None
+            self._is_over = self._is_over or self._running is None
+            return self._running
 
     def _begin_as_child(self) -> None:
+        # They are the parent's, and so is the end: nobody knows whether this child comes there.
         self._lock = threading.Lock()
-        self._jobs = deque()  # they are the parent's
+        self._jobs = deque()
+        self._running = None
+        self._is_over = True
 
 
 class Elsewhere(Enum):
@@ -120,9 +166,28 @@ NOW: Final = Elsewhere.NOW
 Place = Deferred | Elsewhere
 
 
+class Process:
+    """What holds in all threads of this process.
+
+    Attributes:
+        outside: where a job is run that is dispatched outside of any request, command and job.
+        forked_at: when this process was forked, on the monotonic clock.
+    """
+
+    def __init__(self) -> None:
+        self.outside: Elsewhere = AT_EXIT
+        self.forked_at = -NEVER
+        watch(self, in_child=Process._begin_as_child)
+
+    def _begin_as_child(self) -> None:
+        self.outside = NOW  # most children end by os._exit, where nothing runs
+        self.forked_at = time.monotonic()
+
+
 class Start(Protocol):
     """As much of a job in hand as has to be known."""
 
+    began: float
     may_push_ahead: bool
     deferred: Deferred | None
 
@@ -136,22 +201,32 @@ class Scope:
 
 
 _scope: ContextVar[Scope | None] = ContextVar("lamplighter_deferring", default=None)
+_process = Process()
 
 
 def place_here() -> Place:
-    """Where a job waits that is deferred here: at the end of the innermost block or job."""
+    """Where a job waits that is deferred here: at the end of the innermost block or job of this process."""
     job, scope = job_context.get(), _scope.get()
     if scope is not None and scope.job is job:
-        return scope.place
+        return _outside() if scope.place is AT_EXIT else scope.place
     if job is None:
-        return AT_EXIT
+        return _outside()
     # Settled already, as while a listener or `failed` is called: nobody comes back for what would wait.
     if not getattr(job, "may_push_ahead", False):
         return NOW
     start = cast(Start, job)
     if start.deferred is None:
+        if start.began <= _process.forked_at:
+            return NOW  # the job is the parent's, and its end comes there
         start.deferred = Deferred()
     return start.deferred
+
+
+def _outside() -> Elsewhere:
+    # A process of multiprocessing that was forked before it has imported this ends without exit hooks, too.
+    module = sys.modules.get("multiprocessing.process")
+    is_child = module is not None and module.parent_process() is not None
+    return NOW if is_child else _process.outside
 
 
 def defer_to(place: Place) -> None:
@@ -161,11 +236,19 @@ def defer_to(place: Place) -> None:
 
 @contextmanager
 def at_once() -> Iterator[None]:
-    """For the loop of a worker: what its listeners defer runs at once, and not when the worker ends."""
+    """For the process of a worker: what belongs to no job, such as what listeners and threads defer, runs at once.
+
+    The worker may end in hours only. What waits for the end of its command runs before it begins.
+    """
+    scope, outside = _scope.get(), _process.outside
+    if scope is not None and isinstance(scope.place, Deferred):
+        scope.place.end(has_failed=False)
     token = _scope.set(Scope(job_context.get(), NOW))
+    _process.outside = NOW
     try:
         yield
     finally:
+        _process.outside = outside
         _scope.reset(token)
 
 
@@ -183,6 +266,11 @@ class Deferring:
 
     def __len__(self) -> int:
         return len(self._deferred)
+
+    @property
+    def lost(self) -> Sequence[Exception]:
+        """When the block is over: of each job that has failed and could not be recorded, an error that says so."""
+        return self._deferred.lost
 
     def __enter__(self) -> Self:
         self._token = _scope.set(Scope(job_context.get(), self._deferred))
@@ -220,9 +308,35 @@ def _is_failure(error: BaseException | None) -> bool:
     return error is not None and not (isinstance(error, SystemExit) and error.code in (None, 0))
 
 
-def _is_in_event_loop() -> bool:
+async def _come_to_end(work: "asyncio.Future[None]") -> None:
+    """Wait for it, however often this is cancelled meanwhile."""
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError:
+            continue
+
+
+def _tell_dropped(jobs: Sequence[Waiting]) -> None:
+    if jobs:
+        names = [job.name for job in jobs]
+        log.warning(
+            "deferred jobs are dropped: what has dispatched them did not come to its end", extra={"jobs": names}
+        )
+
+
+def _expire(job: Waiting, error: JobFailed) -> None:
     try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+        job.expire(error)
+    except Exception:  # those behind it are not to be lost with it
+        log.exception("a deferred job can't be recorded, and is lost", extra={"job": job.name})
+
+
+def _too_late(job: Waiting) -> JobFailed:
+    return JobFailed(
+        f"The program, or the job that had dispatched it, has ended before {job.name} was begun. Retry it."
+    )
+
+
+def _cut(job: Waiting) -> JobFailed:
+    return JobTimedOut(f"The program, or the job that had dispatched it, has ended while {job.name} was running.")

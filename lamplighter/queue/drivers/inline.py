@@ -84,5 +84,7 @@ class Inline:
             return
         try:
             self._events.dispatch(event)
+        except SlotTerminated:
+            raise
         except BaseException as raised:
             log.error("a listener raised", exc_info=tellable(raised))

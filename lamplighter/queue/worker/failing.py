@@ -4,7 +4,7 @@ import logging
 import sys
 from contextlib import suppress
 
-from lamplighter.errors import MessageTooLarge, Unavailable
+from lamplighter.errors import MessageTooLarge, SlotTerminated, Unavailable
 from lamplighter.queue.failed import FailedJobs, Failure
 from lamplighter.queue.failed.trace import one_line, tellable
 from lamplighter.queue.worker.outages import Outages
@@ -111,7 +111,7 @@ class Failing:
             return
         try:
             self._runner.run_failed(start, error)
-        except Unavailable:
+        except (Unavailable, SlotTerminated):
             raise
         except BaseException as raised:
             log.error("the failed() method of a job raised", exc_info=tellable(raised), extra={"job": start.name})

@@ -83,6 +83,7 @@ class Overdue:
         spawn(self._go_on)
         try:
             self._within(LISTENERS, lambda: self._say(start, elapsed, has_ended=has_ended))
+            self._break_off_deferred(start)
             if not isinstance(start, Many):
                 self._settle(start, elapsed, has_timed_out=has_timed_out)
             # Nobody knows which of many jobs has overrun. The worker leaves as if it were killed then: the next owner
@@ -114,6 +115,15 @@ class Overdue:
         fields = {"job": start.name, "position": start.delivery.position, "after": round(elapsed, 1)}
         log.error("%s; the worker ends", what, extra=fields)
         self._print_stack(start)
+
+    def _break_off_deferred(self, start: Start) -> None:
+        """Nothing that the job has deferred begins now; where it asked to be done with, nobody would defer it again."""
+        deferred = start.deferred
+        if deferred is None:
+            return
+        is_deleted = isinstance(start.wish, Deleted)
+        if not self._within(HOOK, lambda: deferred.break_off(is_repeated=not is_deleted, with_running=True)):
+            start.undo_deletion()
 
     def _settle(self, start: Start, elapsed: float, *, has_timed_out: bool) -> None:
         delivery, policy, wish = start.delivery, start.policy, start.wish

@@ -207,7 +207,8 @@ class Runner:
             is_done = True
         finally:
             if start.deferred is not None:
-                start.deferred.end(has_failed=not is_done or _wants_another_end(start))
+                has_failed = not is_done or _wants_another_end(start)
+                start.deferred.end(has_failed=has_failed, is_repeated=_is_repeated(start))
 
     async def run_async(self, start: Start) -> None:
         """The same for a handler that is `async def`, in the running event loop and its task's context."""
@@ -224,7 +225,8 @@ class Runner:
             is_done = True
         finally:
             if start.deferred is not None:
-                await start.deferred.end_async(has_failed=not is_done or _wants_another_end(start))
+                has_failed = not is_done or _wants_another_end(start)
+                await start.deferred.end_async(has_failed=has_failed, is_repeated=_is_repeated(start))
 
     def _finish(self, result: object, name: str, context: Context) -> None:
         """Do what a method has left to whoever called it; any other value that it returns is ignored."""
@@ -304,6 +306,11 @@ class Runner:
 def _wants_another_end(start: Start) -> bool:
     """Whether a handler has asked to be run again, or to have failed, though it has returned."""
     return isinstance(start.wish, Released | Failed)
+
+
+def _is_repeated(start: Start) -> bool:
+    """Whether a job that is broken off now runs again, or is recorded: it has not asked to be done with."""
+    return not isinstance(start.wish, Deleted)
 
 
 async def _all_of(work: Awaitable[object], name: str) -> None:

@@ -11,6 +11,7 @@ from typing import NoReturn, cast
 
 from lamplighter.contracts import Application, DatabaseErrors, Maintenance, WorkQueue
 from lamplighter.events import Dispatcher as Events
+from lamplighter.queue.dispatching.deferring import at_once, deferring
 from lamplighter.queue.events import JobFailed, JobReleased
 from lamplighter.queue.failed import FailedJobs
 from lamplighter.queue.guard.children import only_in_the_parent
@@ -56,7 +57,8 @@ def main(arguments: list[str]) -> int:
     settings = json.loads(arguments[0])
     connection = join_the_worker(int(arguments[1].removeprefix("--fd=")))
     sys.path.insert(0, settings["folder"])
-    app: Application = importlib.import_module("bootstrap.app").create_app().bootstrap()
+    with deferring():
+        app: Application = importlib.import_module("bootstrap.app").create_app().bootstrap()
     # The worker works it, too, so that it is one to work.
     target = cast(WorkQueue, app.make(QueueManager).connection(settings["connection"]))
     queue = SlotQueue(connection, target, told)
@@ -64,7 +66,7 @@ def main(arguments: list[str]) -> int:
     worker = _worker(app, queue, target, defaults, handling)
     queue.open((), worker.control.bell)
     spare_the_collector()
-    with only_in_the_parent():
+    with only_in_the_parent(), at_once():
         status = worker.work()
     queue.close(timeout=10)
     return status

@@ -5,6 +5,7 @@ import atexit
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,10 +13,11 @@ from typing import Any, ClassVar
 import pytest
 
 from lamplighter.contracts import Delivery, Message
-from lamplighter.errors import QueueError
-from lamplighter.queue.dispatching.deferring import Waiting, at_once, deferring, place_here
-from lamplighter.queue.drivers import deferred as room
+from lamplighter.errors import QueueError, SlotTerminated
+from lamplighter.queue.dispatching.deferring import Deferred, Waiting, at_once, deferring, place_here
+from lamplighter.queue.drivers import exiting
 from lamplighter.queue.drivers.deferred import DeferredQueue, Failures
+from lamplighter.queue.drivers.exiting import AtExit
 from lamplighter.queue.drivers.inline import Inline
 from lamplighter.queue.drivers.sync import SyncQueue
 from lamplighter.queue.events import JobFailed, JobProcessed, JobProcessing
@@ -133,7 +135,9 @@ class Deferral:
         self.handler = Handler()
         runner = Runner(bench.registry, bench.container, Policy(tries=1, backoff=(), timeout=0))
         failures = Failures(runner, lambda: bench.failed_jobs, lambda: self.handler)  # type: ignore[arg-type, return-value]
-        self.queue = DeferredQueue("deferred", Inline(runner, bench.events, after_error=failures.keep), always=always)
+        self.at_exit = AtExit()
+        inline = Inline(runner, bench.events, after_error=failures.keep)
+        self.queue = DeferredQueue("deferred", inline, self.at_exit, always=always)
         self.sync = SyncQueue("sync", runner, bench.events)
         Scene.said = []
         Scene.dispatch = self.dispatch
@@ -276,9 +280,9 @@ def test_an_async_block_lets_the_event_loop_go_on(deferral: Deferral) -> None:
         asyncio.get_running_loop().call_later(0.01, loop_went_on.set)
         async with deferring():
             deferral.dispatch("", name="async letter")
-            deferral.queue._place(place_here()).add(
-                Waiting("waits", lambda: Scene.said.append(str(loop_went_on.wait(10))), lambda: None)
-            )
+            block = place_here()
+            assert isinstance(block, Deferred)
+            block.add(Waiting("waits", lambda: Scene.said.append(str(loop_went_on.wait(10))), lambda error: None))
 
     asyncio.run(handle_request())
 
@@ -359,56 +363,210 @@ def test_events_tell_of_deferred_jobs_and_a_listener_that_raises_stops_none(defe
 
 
 def test_a_program_without_a_block_keeps_a_bounded_number(deferral: Deferral, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "MOST_AT_EXIT", 2)
+    monkeypatch.setattr(exiting, "MOST", 2)
     monkeypatch.setattr(atexit, "register", lambda hook: Scene.said.append("registered"))
     deferral.dispatch("one")
     deferral.dispatch("two")
 
-    with pytest.raises(QueueError, match=r"2 jobs of the connection 'deferred' wait for the end of this program\. Put"):
+    with pytest.raises(QueueError, match=r"2 jobs wait for the end .* connection 'deferred' takes no more\. Put"):
         deferral.dispatch("three")
 
-    deferral.queue._end()
+    deferral.at_exit.end()
     assert Scene.said == ["registered", "one", "two"]
 
 
 def test_what_there_is_no_time_for_at_the_end_is_among_the_failed_jobs(
     deferral: Deferral, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "EXIT", 0)
+    monkeypatch.setattr(exiting, "EXIT", 0)
     monkeypatch.setattr(atexit, "register", lambda hook: None)
     deferral.dispatch("one")
 
-    deferral.queue._end()
+    deferral.at_exit.end()
 
     [failure] = deferral.bench.failed_jobs.records
-    assert "The program has ended before" in str(failure.error)
+    assert "has ended before letter was begun. Retry it." in str(failure.error)
     assert Scene.said == [f"failed: {failure.error}"]
 
 
+def in_a_child(action: Callable[[], bool]) -> int:
+    """The exit code of a child of a fork that ends as those do which run no exit hooks: 0 where it has given True."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if action() else 3)
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
 def test_a_child_of_a_fork_leaves_them_to_its_parent(deferral: Deferral) -> None:
+    def has_its_own() -> bool:
+        with deferring() as inner:
+            deferral.dispatch("own")
+        left = place_here()
+        return len(inner) == 0 and Scene.said == ["own"] and isinstance(left, Deferred) and len(left) == 0
+
     with deferring():
         deferral.dispatch("once")
-        child = os.fork()
-        if child == 0:
-            try:
-                with deferring() as inner:
-                    deferral.dispatch("own")
-                own = len(inner) == 0 and Scene.said == ["own"]
-                left = deferral.queue._place(place_here())
-                os._exit(0 if own and len(left) == 0 else 3)
-            finally:
-                os.kill(os.getpid(), signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
+        status = in_a_child(has_its_own)
 
-    assert os.waitstatus_to_exitcode(status) == 0
+    assert status == 0
     assert Scene.said == ["once"]
 
 
-PROGRAM = """
-from dataclasses import dataclass
+def test_what_a_child_of_a_fork_dispatches_outside_of_its_own_blocks_runs_at_once(deferral: Deferral) -> None:
+    def runs_at_once() -> bool:
+        deferral.dispatch("by the child")
+        return Scene.said == ["by the child"]
+
+    outside = in_a_child(runs_at_once)
+    with deferring():
+        within = in_a_child(runs_at_once)
+
+    assert (outside, within) == (0, 0)
+
+
+def test_what_a_child_that_a_job_has_forked_dispatches_runs_at_once(deferral: Deferral) -> None:
+    def runs_at_once() -> bool:
+        deferral.dispatch("by the child")
+        return Scene.said[-1] == "by the child"
+
+    Scene.dispatch = lambda word: Scene.said.append(str(in_a_child(runs_at_once)))
+
+    assert deferral.work("writing") == ["0", "wrote", "closed"]
+
+
+def test_a_worker_in_a_child_of_a_fork_defers_as_any_other(deferral: Deferral) -> None:
+    status = in_a_child(lambda: deferral.work("writing") == ["wrote", "closed", "letter"])
+
+    assert status == 0
+
+
+def test_an_exception_handler_that_raises_loses_none_of_those_behind(
+    deferral: Deferral, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def report(error: BaseException) -> None:
+        raise SystemExit("the service for errors is away")
+
+    monkeypatch.setattr(deferral.handler, "report", report)
+
+    with deferring():
+        deferral.dispatch("bad")
+        deferral.dispatch("good")
+
+    assert Scene.said == ["bad", "failed: bad letter", "good"]
+    assert "the exception handler raised" in caplog.text
+
+
+def test_what_breaks_a_block_off_records_those_that_have_not_ended(deferral: Deferral) -> None:
+    def stop() -> None:
+        raise SlotTerminated(143)
+
+    with pytest.raises(SlotTerminated), deferring() as block:  # noqa: PT012
+        block._deferred.add(Waiting("stops", stop, lambda error: Scene.said.append(f"stops: {type(error).__name__}")))
+        deferral.dispatch("behind it")
+
+    assert Scene.said[0] == "stops: JobTimedOut"
+    [failure] = deferral.bench.failed_jobs.records
+    assert "has ended before letter was begun" in str(failure.error)
+
+
+def test_a_job_that_can_not_be_recorded_is_told_to_whoever_has_dispatched_it_to_run_at_once(deferral: Deferral) -> None:
+    deferral.bench.failed_jobs.refusals = 2
+    with deferring() as block:
+        deferral.dispatch("bad")
+    with at_once(), pytest.raises(QueueError, match="letter has failed, and could not be recorded as a failed job"):
+        deferral.dispatch("bad")
+
+    assert [str(error.__cause__) for error in block.lost] == ["bad letter"]
+
+
+def test_what_a_thread_dispatches_in_the_process_of_a_worker_runs_at_once(deferral: Deferral) -> None:
+    def serve() -> None:
+        deferral.dispatch("by a thread")
+        Scene.said.append("thread")
+
+    with at_once():
+        thread = threading.Thread(target=serve)
+        thread.start()
+        thread.join()
+
+    assert Scene.said == ["by a thread", "thread"]
+
+
+def test_what_was_dispatched_before_a_worker_begins_does_not_wait_for_its_end(deferral: Deferral) -> None:
+    with deferring():
+        deferral.dispatch("of a provider")
+        with at_once():
+            Scene.said.append("works")
+
+    assert Scene.said == ["of a provider", "works"]
+
+
+def test_async_jobs_run_where_they_are_dispatched_though_an_event_loop_runs_there(deferral: Deferral) -> None:
+    def push(queue: Any) -> None:
+        queue.push(Message(write("async letter", {"word": ""}, id="1")), queue="letters")
+
+    async def serve() -> None:
+        push(deferral.sync)
+        Scene.said.append("sync")
+        with at_once():
+            push(deferral.queue)
+        Scene.said.append("deferred")
+
+    asyncio.run(serve())
+
+    assert Scene.said == ["async", "sync", "async", "deferred"]
+
+
+def test_the_timeout_of_a_job_counts_for_what_it_has_deferred_and_nothing_of_it_runs_twice_at_a_time(
+    deferral: Deferral, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An event loop cancels the job; the thread in which a deferred one runs can't be cancelled."""
+    told: list[str] = []
+    goes_on = threading.Event()
+    Scene.dispatch = lambda word: told.append(word) or deferral.dispatch(word)  # type: ignore[func-returns-value]
+
+    def wait(event: JobProcessing) -> None:
+        if event.start.name == "letter":
+            told.append("runs")
+            goes_on.wait(20)
+            told.append("ran")
+
+    def fail(event: JobFailed) -> None:
+        told.append(f"{event.start.name}: {type(event.error).__name__}")
+
+    deferral.bench.events.listen(JobProcessing, wait)
+    deferral.bench.events.listen(JobFailed, fail)
+    deferral.bench.queue.add("async writing", maxTries=1, timeout=0.2)
+    worker = deferral.bench.worker(make=POOLS[2])
+    until_dropped = threading.Thread(target=lambda: go_on_when("deferred jobs are dropped", caplog, goes_on))
+    until_dropped.start()
+
+    deferral.bench.work(worker)
+
+    until_dropped.join()
+    assert told == ["one", "two", "runs", "ran", "async writing: JobTimedOut"]
+    assert Scene.said == ["wrote", "one"]
+
+
+def go_on_when(text: str, caplog: pytest.LogCaptureFixture, goes_on: threading.Event) -> None:
+    """Set an event when the log has a text."""
+    end = time.monotonic() + 15
+    while text not in caplog.text and time.monotonic() < end:
+        time.sleep(0.005)
+    goes_on.set()
+
+
+BASE = """
+import multiprocessing
 from lamplighter.container import Container
 from lamplighter.contracts import Message
+from lamplighter.queue.drivers import exiting
 from lamplighter.queue.drivers.deferred import DeferredQueue
+from lamplighter.queue.drivers.exiting import AtExit
 from lamplighter.queue.drivers.inline import Inline
 from lamplighter.queue.jobs.job import Job
 from lamplighter.queue.jobs.payload import write
@@ -421,12 +579,30 @@ class Letter(Job):
     def handle(self):
         print("letter", flush=True)
 
+class Hanging(Job):
+    name = "hanging"
+    def handle(self):
+        print("hanging", flush=True)
+        time.sleep(60)
+
+def keep(start, error):
+    start.delivery.is_recorded = True
+    print(f"{start.name} {type(error).__name__}", flush=True)
+
 container = Container()
 registry = Registry(container)
-registry.register(Letter)
+registry.register(Letter, Hanging)
 runner = Runner(registry, container, Policy(tries=1, backoff=(), timeout=0))
-queue = DeferredQueue("deferred", Inline(runner, None, after_error=print))
-queue.push(Message(write("letter", {}, id="1")), queue="letters")
+at_exit = AtExit()
+queue = DeferredQueue("deferred", Inline(runner, None, after_error=keep), at_exit)
+other = DeferredQueue("other", Inline(runner, None, after_error=keep), at_exit)
+
+def push(name, queue=queue):
+    queue.push(Message(write(name, {}, id="1")), queue="letters")
+"""
+
+EXITS = """
+push("letter")
 child = os.fork()
 if child == 0:
     sys.exit(0)
@@ -434,6 +610,48 @@ assert outcome(child) == 0
 print("end", flush=True)
 """
 
+FORKS = """
+context = multiprocessing.get_context("fork")
+process = context.Process(target=push, args=("letter",))
+process.start()
+process.join()
+with context.Pool(1) as pool:
+    pool.map(push, ["letter"])
+print("end", flush=True)
+"""
+
+HANGS = """
+exiting.EXIT, exiting.LAST = 0.3, 0.2
+child = os.fork()
+if child == 0:
+    from lamplighter.queue.dispatching import deferring
+    deferring._process.outside = deferring.AT_EXIT  # as in a program of its own
+    push("letter", other)
+    push("hanging")
+    push("letter")
+    push("letter", other)
+    sys.exit(0)
+assert outcome(child) == 1
+"""
+
+LATE = """
+import atexit
+atexit.register(push, "letter")
+print("end", flush=True)
+"""
+
 
 def test_a_program_without_a_block_runs_them_at_its_exit() -> None:
-    assert run(PROGRAM) == "end\nletter\n"
+    assert run(BASE + EXITS) == "end\nletter\n"
+
+
+def test_what_the_children_of_multiprocessing_dispatch_runs_though_they_have_no_exit_hooks() -> None:
+    assert run(BASE + FORKS) == "letter\nletter\nend\n"
+
+
+def test_a_job_that_hangs_at_the_exit_is_recorded_and_so_are_those_behind_it_on_all_connections() -> None:
+    assert run(BASE + HANGS) == "letter\nhanging\nletter JobFailed\nletter JobFailed\nhanging JobTimedOut\n"
+
+
+def test_what_an_exit_hook_dispatches_runs_too() -> None:
+    assert run(BASE + LATE) == "end\nletter\n"

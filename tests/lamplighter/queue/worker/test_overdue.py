@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lamplighter.errors import BrokerUnavailable
+from lamplighter.queue.dispatching.deferring import Deferred, Waiting
 from lamplighter.queue.dispatching.pushes import Pushes
 from lamplighter.queue.events import JobTimedOut
 from lamplighter.queue.jobs.job import Job
@@ -85,6 +86,7 @@ def overdue(
     *,
     shutdown: float = 30,
     pushes: Pushes | None = None,
+    deferred: Deferred | None = None,
     **wishes: Any,
 ) -> End:
     """End a job that began long ago; with what its handler had asked for until then."""
@@ -111,6 +113,7 @@ def overdue(
     runner.read(start)
     start.began = time.monotonic() - 5
     start.pushes = pushes
+    start.deferred = deferred
     for wish, argument in wishes.items():
         getattr(start.in_hand(), wish)(*argument)
     thread = threading.get_ident()
@@ -216,3 +219,54 @@ def test_a_signal_to_a_job_that_keeps_the_gil_moves_the_end_of_its_process_no_fu
         run(KEEPS_THE_GIL.format(overdue=overdue), timeout=15)
 
     assert time.monotonic() - began < 6
+
+
+def waiting(expired: list[str], *, always: bool = False, block: threading.Event | None = None) -> Deferred:
+    """One job that waits for the end of another."""
+
+    def expire(error: BaseException) -> None:
+        if block is not None:
+            block.wait(20)
+        expired.append(str(error))
+
+    deferred = Deferred()
+    deferred.add(Waiting("letter", lambda: None, expire, always))
+    return deferred
+
+
+def test_what_an_overdue_job_has_deferred_is_dropped_since_it_runs_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expired: list[str] = []
+    delivery = bench.queue.add("hangs", maxTries=3)
+
+    overdue(bench, monkeypatch, delivery, deferred=waiting(expired))
+
+    assert expired == []
+    [dropped] = [record for record in caplog.records if record.message.startswith("deferred jobs are dropped")]
+    assert dropped.jobs == ["letter"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("wishes", "always"), [({"delete": ()}, False), ({}, True)])
+def test_what_nobody_would_defer_again_is_recorded(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, wishes: dict[str, Any], always: bool
+) -> None:
+    expired: list[str] = []
+
+    overdue(bench, monkeypatch, bench.queue.add("hangs"), deferred=waiting(expired, always=always), **wishes)
+
+    [told] = expired
+    assert "has ended before letter was begun" in told
+
+
+def test_a_job_is_not_deleted_while_what_it_has_deferred_can_not_be_recorded(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overdue_module, "HOOK", 0.2)
+    delivery = bench.queue.add("hangs", maxTries=3)
+    goes_on = threading.Event()
+
+    overdue(bench, monkeypatch, delivery, deferred=waiting([], block=goes_on), delete=())
+
+    goes_on.set()
+    assert [one[0] for one in delivery.settled] == ["release"]
