@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import NoReturn
 
 from lamplighter.console.command import Command
@@ -49,12 +50,14 @@ class BackgroundCommand(Command):
         self._handler = handler
 
     def handle(self) -> int:
-        """0 when the job has run, or is among the failed jobs; else its dispatcher writes it down."""
+        """0 when the job has run, or is among the failed jobs; else its dispatcher, which was told of neither, writes
+        it down."""
         try:
             handed = decode(b"" if sys.stdin.isatty() else sys.stdin.buffer.read())
         except UnreadablePayload as error:
             raise ConsoleError(f"{error} A dispatch on a background connection starts this command.") from error
-        os.set_inheritable(handed.slot, False)  # the place is this process's, and not that of what the job starts
+        for file in (handed.slot, handed.done):
+            os.set_inheritable(file, False)  # they are this process's, and not what the job starts
         self._app.leave_within(HOOKS)  # threads that the job has left must not keep the place
         return OneJob(self._app, self._registry, self._events, self._failed_jobs, self._handler, handed).run()
 
@@ -80,6 +83,7 @@ class OneJob:
         self._inline = Inline(runner, events, after_error=self._fail)
         self._delivery = SyncDelivery(handed.message, handed.connection, handed.queue, position=POSITION)
         self._hand = threading.Lock()
+        self._done = handed.done
         self._is_recorded = True
 
     def run(self) -> int:
@@ -90,7 +94,15 @@ class OneJob:
             if error is None:
                 self._take()
             block.has_failed = error is not None
-        return 0 if self._is_recorded else 1
+        return self._status(is_safe=self._is_recorded)
+
+    def _status(self, *, is_safe: bool) -> int:
+        """The exit code; the dispatcher is told, if it still lives."""
+        if not is_safe:
+            return 1
+        with suppress(OSError):
+            os.write(self._done, b"\0")
+        return 0
 
     def _take(self) -> None:
         """End the job in this thread; where the other one has it, that one ends the process."""
@@ -130,7 +142,7 @@ class OneJob:
         self._inline.tell(JobFailed(start, timeout, error))
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        os._exit(0 if is_recorded else 1)
+        os._exit(self._status(is_safe=is_recorded))
 
 
 def _stop(number: int, frame: object) -> NoReturn:

@@ -11,6 +11,7 @@ class Handed(msgspec.Struct, frozen=True):
 
     Attributes:
         slot: the file whose lock the process holds as long as it lives.
+        done: the end of a pipe into which it writes when the job is done or recorded.
         timeout: seconds that the job may run where nothing else is said; 0 is without end.
     """
 
@@ -20,6 +21,7 @@ class Handed(msgspec.Struct, frozen=True):
     key: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
     slot: int
+    done: int
     timeout: float
 
     @property

@@ -1,20 +1,23 @@
 """Starts a process for each job."""
 
 import logging
+import os
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from lamplighter.contracts import Message
-from lamplighter.errors import SlotDied, Unavailable
+from lamplighter.errors import QueueError, SlotDied, Unavailable
+from lamplighter.queue.dispatching.elsewhere import tell_of_process
 from lamplighter.queue.drivers.background.handed import Handed
 from lamplighter.queue.drivers.background.slots import Slots
 from lamplighter.queue.drivers.inline import Inline
@@ -76,9 +79,9 @@ class BackgroundQueue(KeepsNoJobs):
             ) from error
         finally:
             self._slots.let_go(slot)
-        waiting = threading.Thread(
-            target=self._await, args=(process, message, queue), name="lamplighter-background", daemon=True
-        )
+        end = End(process, lambda how: self._record(message, queue, how))
+        tell_of_process(end.wait)
+        waiting = threading.Thread(target=end.wait, name="lamplighter-background", daemon=True)
         try:
             waiting.start()
         except RuntimeError as error:  # this program is ending, or has as many threads as it may
@@ -92,7 +95,18 @@ class BackgroundQueue(KeepsNoJobs):
             count += 1
         return count
 
-    def _start(self, message: Message, queue: str, slot: int) -> "subprocess.Popen[bytes]":
+    def _start(self, message: Message, queue: str, slot: int) -> "Process":
+        with ExitStack() as written:
+            done, written_by_it = os.pipe()
+            written.callback(os.close, written_by_it)
+            with ExitStack() as read:
+                read.callback(os.close, done)
+                os.set_blocking(done, False)
+                process = self._popen(message, queue, slot, written_by_it)
+                read.pop_all()
+        return Process(process, done)
+
+    def _popen(self, message: Message, queue: str, slot: int, done: int) -> "subprocess.Popen[bytes]":
         handed = Handed(
             connection=self.connection,
             queue=queue,
@@ -100,6 +114,7 @@ class BackgroundQueue(KeepsNoJobs):
             key=message.key,
             headers=tuple(message.headers),
             slot=slot,
+            done=done,
             timeout=self._program.timeout,
         )
         with ExitStack() as files:
@@ -115,7 +130,7 @@ class BackgroundQueue(KeepsNoJobs):
                 stdin=given,
                 stdout=output,
                 stderr=output,
-                pass_fds=(slot,),
+                pass_fds=(slot, done),
                 start_new_session=True,
             )
 
@@ -125,23 +140,66 @@ class BackgroundQueue(KeepsNoJobs):
         self._program.output.parent.mkdir(parents=True, exist_ok=True)
         return files.enter_context(self._program.output.open("ab"))
 
-    def _await(self, process: "subprocess.Popen[bytes]", message: Message, queue: str) -> None:
-        status = process.wait()
-        if status == 0:  # it has run the job, or has recorded that it failed
-            return
+    def _record(self, message: Message, queue: str, how: str) -> QueueError | None:
+        """Write down a job whose process has died; an error where that could not be done."""
         delivery = SyncDelivery(message, self.connection, queue, position=POSITION)
-        error = SlotDied(
-            f"The process of {name_of(message.payload)} ended {_how(status)} before the job's end was written down."
-        )
+        name = name_of(message.payload)
+        error = SlotDied(f"The process of {name} ended {how} before the job's end was written down.")
         log.error("the process of a background job has died", extra={"reason": str(error)})
         try:
             Context().run(self._make_inline().give_up, delivery, error)
         except Exception:
             log.exception("a background job whose process has died can't be recorded, and is lost")
+        if delivery.is_recorded:
+            return None
+        return QueueError(f"{error} It could not be recorded as a failed job; the log says why.")
+
+
+class Process:
+    """A process that was started; `done` is a pipe that it writes into when its job is done or recorded."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", done: int) -> None:
+        self._process = process
+        self._done = done
+        weakref.finalize(self, os.close, done)
+
+    def died(self) -> str | None:
+        """Wait for its end; how it has died before its word, None where it has said it.
+
+        Its exit code tells too little: a job may end its process with any; and where the program ignores SIGCHLD, or
+        waits for all of its children itself, nobody else learns it.
+        """
+        status = self._process.wait()
+        with suppress(BlockingIOError):
+            if os.read(self._done, 1):
+                return None
+        return _how(status)
+
+
+class End:
+    """The end of one job, which whoever asks first waits for, and writes down; the others wait for that."""
+
+    def __init__(self, process: Process, record: Callable[[str], Exception | None]) -> None:
+        self._process = process
+        self._record = record
+        self._lock = threading.Lock()
+        self._is_known = False
+        self._lost: Exception | None = None
+
+    def wait(self) -> Exception | None:
+        """An error where the job has failed and could not be recorded."""
+        with self._lock:
+            if not self._is_known:
+                how = self._process.died()
+                self._lost = None if how is None else self._record(how)
+                self._is_known = True
+            return self._lost
 
 
 def _how(status: int) -> str:
-    if status >= 0:
+    if status == 0:
+        return "with status 0, as far as can be seen,"  # see Process.died
+    if status > 0:
         return f"with status {status}"
     try:
         return f"by {signal.Signals(-status).name}"

@@ -17,6 +17,7 @@ from lamplighter.queue.drivers.background.handed import Handed, decode
 from lamplighter.queue.drivers.background.queue import BackgroundQueue, Program
 from lamplighter.queue.drivers.background.slots import Slots
 from lamplighter.queue.jobs.payload import write
+from tests.programs import run
 
 TELLS = """
 import json, os, sys
@@ -25,6 +26,7 @@ print("printed", flush=True)
 told = {"arguments": sys.argv[1:], "given": given, "session": os.getsid(0) == os.getpid(), "folder": os.getcwd()}
 with open("told.tmp", "w") as file:
     json.dump(told, file)
+os.write(json.loads(given)["done"], b"1")
 os.rename("told.tmp", "told")
 """
 WAITS = """
@@ -32,10 +34,6 @@ import os, time
 open(f"running-{os.getpid()}", "w").close()
 while not os.path.exists("go"):
     time.sleep(0.005)
-"""
-DIES = """
-import os, signal
-os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -47,6 +45,7 @@ class Deaths:
 
     def give_up(self, delivery: Any, error: BaseException) -> None:
         """Keep it."""
+        delivery.is_recorded = True
         self.gave_up.append((delivery, error))
 
 
@@ -123,6 +122,55 @@ def test_a_process_that_is_killed_leaves_its_place_and_its_job_is_written_down(s
     queue.push(MESSAGE, queue="letters")
 
 
+IGNORES = """
+import signal
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+"""
+REAPS = """
+def reap():
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            time.sleep(0.001)
+
+threading.Thread(target=reap, daemon=True).start()
+"""
+DISPATCHES = """
+from pathlib import Path
+from lamplighter.contracts import Message
+from lamplighter.queue.dispatching.elsewhere import told_of_processes
+from lamplighter.queue.drivers.background.queue import BackgroundQueue, Program
+from lamplighter.queue.drivers.background.slots import Slots
+
+class Deaths:
+    def give_up(self, delivery, error):
+        print(error, flush=True)
+        delivery.is_recorded = True
+
+folder = Path(sys.argv[1])
+(folder / "artisan.py").write_text("import os\\nos._exit(0)")
+program = Program(folder, None, timeout=60, wait=20)
+queue = BackgroundQueue("background", program, Slots(folder / "slots", 1), Deaths)
+with told_of_processes() as begun:
+    queue.push(Message(b'{"job":"letter"}'), queue="letters")
+    begun[0]()
+    (folder / "artisan.py").write_text("import json, os, sys\\nos.write(json.load(sys.stdin)['done'], b'1')")
+    queue.push(Message(b'{"job":"letter"}'), queue="letters")
+print([wait() for wait in begun])
+"""
+
+
+@pytest.mark.parametrize("children", ["", IGNORES, REAPS])
+def test_a_process_that_ends_before_its_word_has_died_whatever_status_is_seen(tmp_path: Path, children: str) -> None:
+    """A job may end its process with 0; a program that reaps all children, or ignores them, hides how they end."""
+    told = run(children + DISPATCHES, tmp_path)
+
+    died, waited = told.splitlines()
+    assert died.startswith("The process of letter ended with status 0, as far as can be seen, before")
+    assert waited == "[None, None]"
+
+
 def test_what_can_not_be_started_is_said_to_the_dispatcher(scene: Scene, tmp_path: Path) -> None:
     queue = scene.queue(TELLS)
     gone = Program(tmp_path / "gone", None, timeout=0, wait=0)
@@ -182,6 +230,6 @@ def test_settings_that_can_not_be_are_refused(tmp_path: Path, options: dict[str,
 
 
 def test_what_is_handed_over_may_be_any_bytes() -> None:
-    handed = Handed("c", "q", b"\x00\xff", None, (("h", b"\xfe"),), 3, 0.5)
+    handed = Handed("c", "q", b"\x00\xff", None, (("h", b"\xfe"),), 3, 4, 0.5)
 
     assert decode(handed.encode()) == handed
