@@ -13,6 +13,7 @@ from lamplighter.console.command import Command
 from lamplighter.contracts import Events, Sizes
 from lamplighter.errors import CacheError, ConsoleError, QueueError
 from lamplighter.queue.commands.target import place_of
+from lamplighter.queue.dispatching.deferring import deferring
 from lamplighter.queue.events import QueueBusy
 from lamplighter.queue.guard.pausing import PauseSignals
 from lamplighter.queue.manager import QueueManager
@@ -88,7 +89,8 @@ class MonitorCommand(Command):
         busy = [one for one in found if one.sizes is not None and one.status(most) == "ALERT"]
         for one in busy:
             assert one.sizes is not None
-            self._events.dispatch(QueueBusy(one.connection, one.queue, one.sizes.pending))
+            with deferring():  # the exit code is an answer, for which nothing of a listener's is to be dropped
+                self._events.dispatch(QueueBusy(one.connection, one.queue, one.sizes.pending))
         return 1 if (busy and fail) or any(one.sizes is None for one in found) else 0
 
     def _show(self, found: Sequence[Found], most: int, now: float) -> None:

@@ -11,8 +11,11 @@ from lamplighter.console.command import Command
 from lamplighter.contracts import Message
 from lamplighter.errors import ConfigError, ConsoleError, LamplighterError, QueueError
 from lamplighter.queue.commands.ids import refuse_empty
+from lamplighter.queue.dispatching.deferring import deferring
+from lamplighter.queue.dispatching.elsewhere import Wait, told_of_processes
 from lamplighter.queue.failed import FailedJob, FailedJobs, FailedRecord, Wanted, parts
 from lamplighter.queue.failed.attempts import without_attempts
+from lamplighter.queue.failed.trace import message, one_line
 from lamplighter.queue.manager import QueueManager
 
 TOGETHER = 100  # jobs that are read at once, and whose records are deleted at once
@@ -37,7 +40,11 @@ class RetryCommand(Command):
             list[str] | None, typer.Option("--range", metavar="A-B", help="The jobs with ids from A to B, numbers both")
         ] = None,
     ) -> int:
-        """Push each job to where it came from; its record goes when the queue has it."""
+        """Push each job to where it came from; its record goes when the queue has it.
+
+        Where no queue keeps it, as on a deferred connection, it is run here, and its record goes when it has run or is
+        recorded anew.
+        """
         refuse_empty(ids or ())
         numbers = self._numbers(ranges or ())
         if queue is not None and (ids or ranges):
@@ -103,34 +110,60 @@ class RetryCommand(Command):
 
     def _retry(self, records: Sequence[FailedRecord]) -> int:
         left = [record.id for record in records]
-        pushed: list[FailedRecord] = []
+        safe: list[FailedRecord] = []
+        begun: list[tuple[FailedRecord, Sequence[Wait]]] = []
         code = 0
         try:
             for job in self._failed_jobs.read(records):
                 left.remove(job.id)
-                if self._pushes(job):
-                    pushed.append(job.without_message())
+                waits = self._pushes(job)
+                if waits is None:
+                    code = 1
+                elif waits:
+                    begun.append((job.without_message(), waits))
+                else:
+                    safe.append(job.without_message())
+            for record, waits in begun:
+                if self._is_safe(record.id, [lost for wait in waits if (lost := wait())]):
+                    safe.append(record)
                 else:
                     code = 1
         finally:
             # Only now: a crash before this line retries these jobs once more, the other order would lose them.
-            code = max(code, self._forget(pushed))
+            code = max(code, self._forget(safe))
         for id in left:
             self.output.error(f"The failed job [{id}] was retried or deleted by others meanwhile, or has failed again.")
         return max(code, int(bool(left)))
 
-    def _pushes(self, job: FailedJob) -> bool:
+    def _pushes(self, job: FailedJob) -> Sequence[Wait] | None:
+        """Push a job; the waits for the end of what runs in another process now, and None where its record has to stay.
+
+        What it defers runs in a block of its own: the command's exit code may tell of others that have failed.
+        """
         if job.fault:
-            self.output.two_column(job.id, "FAIL", style="red")
-            self.output.error(f"The failed job [{job.id}] can't be retried: {job.fault}. Mend its row, or forget it.")
-            return False
+            why = f"The failed job [{job.id}] can't be retried: {job.fault}. Mend its row, or forget it."
+            self._tell_kept(job.id, why)
+            return None
         try:
-            self._push(job)
+            with deferring() as block, told_of_processes() as begun:
+                self._push(job)
         except (ConfigError, QueueError) as error:  # its connection may be gone from the configuration by now
-            self.output.two_column(job.id, "FAIL", style="red")
-            self.output.error(str(error))
-            return False
-        return True
+            self._tell_kept(job.id, message(error))
+            return None
+        except Exception as error:  # a connection such as sync runs it here, and it may raise anything
+            self._tell_kept(job.id, f"The failed job [{job.id}] has failed again. {one_line(error)}")
+            return None
+        return begun if self._is_safe(job.id, block.lost) else None
+
+    def _is_safe(self, id: str, lost: Sequence[Exception]) -> bool:
+        """Whether a job that has ended was done or recorded."""
+        if lost:
+            self._tell_kept(id, message(lost[0]))
+        return not lost
+
+    def _tell_kept(self, id: str, why: str) -> None:
+        self.output.two_column(id, "FAIL", style="red")
+        self.output.error(why)
 
     def _forget(self, pushed: Sequence[FailedRecord]) -> int:
         """Delete the records as they were read: what has failed since then has records of its own."""
@@ -148,5 +181,7 @@ class RetryCommand(Command):
         return 0
 
     def _push(self, job: FailedJob) -> None:
-        message = Message(without_attempts(job.payload), job.key, job.headers)
-        self._queues.connection(job.connection).push(message, queue=job.queue)
+        target = self._queues.connection(job.connection)
+        if (why := target.lacks.get("push")) is not None:
+            raise QueueError(f"The failed job [{job.id}] can't be put on the connection {job.connection!r}. {why}")
+        target.push(Message(without_attempts(job.payload), job.key, job.headers), queue=job.queue)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from lamplighter.contracts import Application, Message
@@ -26,6 +27,7 @@ class NullQueue(KeepsNoJobs):
     """For programs and tests that must not dispatch anything."""
 
     default_queue = "default"
+    lacks = MappingProxyType({**KeepsNoJobs.lacks, "push": "It drops every job, and a retried one with them."})
 
     def __init__(self, connection: str) -> None:
         self.connection = connection

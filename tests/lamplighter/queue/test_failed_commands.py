@@ -4,8 +4,9 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from sqlalchemy import text
@@ -14,10 +15,14 @@ from lamplighter.contracts import Config, Message
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.migrations import Migrator
 from lamplighter.database.provider import DatabaseServiceProvider
-from lamplighter.errors import BrokerUnavailable, Unavailable
+from lamplighter.errors import BrokerUnavailable, QueueError, Unavailable
 from lamplighter.foundation.application import Application
 from lamplighter.queue.commands import retry
+from lamplighter.queue.dispatching.elsewhere import tell_of_process
 from lamplighter.queue.failed import FailedJob, FailedJobs, FailedRecord, Failure
+from lamplighter.queue.jobs.job import Job
+from lamplighter.queue.jobs.payload import write
+from lamplighter.queue.jobs.registry import Registry
 from lamplighter.queue.keepless import KeepsNoJobs
 from lamplighter.queue.manager import QueueManager
 from lamplighter.queue.provider import QueueServiceProvider
@@ -325,6 +330,131 @@ def test_a_job_that_others_have_retried_meanwhile_is_told_and_not_pushed(
 
     assert (code, box.pushed) == (1, [])
     assert "The failed job [a] was retried or deleted by others meanwhile" in capsys.readouterr().err
+
+
+@dataclass(frozen=True)
+class Letter(Job):
+    """Says its word, and may fail."""
+
+    name = "letter"
+    said: ClassVar[list[str]] = []
+    word: str = ""
+
+    def handle(self) -> None:
+        """Say it; raise if it is bad."""
+        self.said.append(self.word)
+        if self.word == "bad":
+            raise ValueError("bad letter")
+
+
+@pytest.fixture
+def letters(app: Application, failed_jobs: FailedJobs) -> FailedJobs:
+    """Failed letters of connections that keep no jobs, a bad one first."""
+    Letter.said.clear()
+    app.make(Registry).register(Letter)
+    config = app.make(Config)
+    for connection in ("sync", "deferred", "null"):
+        config.set(f"queue.connections.{connection}", {"driver": connection})
+        for word in ("good", "bad"):
+            payload = write("letter", {"word": word}, id=f"{connection}-{word}")
+            keep(failed_jobs, f"{connection}-{word}", connection=connection, payload=payload)
+    return failed_jobs
+
+
+def left(failed_jobs: FailedJobs) -> list[str]:
+    """Names of the jobs that are recorded."""
+    return sorted(str(json.loads(job.payload)["id"]) for job in failed_jobs.all())
+
+
+def test_a_retry_on_a_deferred_connection_runs_the_job_whatever_becomes_of_others(
+    letters: FailedJobs, artisan: Artisan
+) -> None:
+    assert artisan("queue:retry", "deferred-good", "nobody") == 1
+
+    assert Letter.said == ["good"]
+    assert "deferred-good" not in left(letters)
+
+
+def test_a_retry_on_a_deferred_connection_that_fails_again_is_recorded_again(
+    letters: FailedJobs, artisan: Artisan
+) -> None:
+    assert artisan("queue:retry", "deferred-bad") == 0
+
+    assert Letter.said == ["bad"]
+    [again] = [job for job in letters.all() if b"deferred-bad" in job.payload]
+    assert "bad letter" in again.exception
+
+
+def test_a_retry_that_fails_and_can_not_be_recorded_keeps_its_record(
+    letters: FailedJobs, artisan: Artisan, monkeypatch: pytest.MonkeyPatch, capsys: Screen
+) -> None:
+    def refuse(failure: Failure) -> str:
+        raise Unavailable("the store is away")
+
+    monkeypatch.setattr(letters, "record", refuse)
+
+    assert artisan("queue:retry", "deferred-bad") == 1
+    assert "could not be recorded" in capsys.readouterr().err
+    assert "deferred-bad" in left(letters)
+
+
+def test_a_retry_that_dies_while_the_job_runs_keeps_its_record(
+    letters: FailedJobs, artisan: Artisan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Seen:
+        """What is recorded while a letter says its word."""
+
+        records: ClassVar[list[str]] = []
+
+        def append(self, word: str) -> None:
+            """Look."""
+            self.records.extend(left(letters))
+
+    monkeypatch.setattr(Letter, "said", Seen())
+
+    artisan("queue:retry", "deferred-good")
+
+    assert "deferred-good" in Seen.records
+
+
+def test_a_retry_on_sync_that_fails_again_keeps_its_record_and_stops_no_other(
+    letters: FailedJobs, artisan: Artisan, capsys: Screen
+) -> None:
+    assert artisan("queue:retry", "sync-bad", "sync-good") == 1
+
+    assert Letter.said == ["bad", "good"]
+    assert "has failed again. ValueError: bad letter" in capsys.readouterr().err
+    assert [id for id in left(letters) if id.startswith("sync")] == ["sync-bad"]
+
+
+def test_a_retry_on_a_connection_that_drops_jobs_is_refused(
+    letters: FailedJobs, artisan: Artisan, capsys: Screen
+) -> None:
+    assert artisan("queue:retry", "null-good") == 1
+
+    assert "It drops every job" in capsys.readouterr().err
+    assert "null-good" in left(letters)
+
+
+def test_the_record_of_a_job_in_another_process_goes_when_that_has_ended(
+    failed_jobs: FailedJobs, artisan: Artisan, box: Box, capsys: Screen
+) -> None:
+    keep(failed_jobs, "1")
+    keep(failed_jobs, "2")
+    seen: list[int] = []
+
+    def ends() -> None:
+        seen.append(len(failed_jobs.ids()))
+
+    def dies() -> Exception:
+        return QueueError("It has died.")
+
+    box.work = lambda number: tell_of_process(ends if number == 1 else dies)
+
+    assert artisan("queue:retry", "1", "2") == 1
+    assert seen == [2]
+    assert "It has died." in capsys.readouterr().err
+    assert failed_jobs.ids() == ["2"]
 
 
 def test_an_unknown_id_is_named_and_the_others_are_retried(

@@ -10,6 +10,7 @@ from lamplighter.cache.repository import Cache
 from lamplighter.contracts import Events, Message
 from lamplighter.errors import QueueError
 from lamplighter.foundation.application import Application
+from lamplighter.queue.dispatching.deferring import Deferred, Waiting, place_here
 from lamplighter.queue.events import QueueBusy
 from lamplighter.queue.guard.pausing import PauseSignals
 from lamplighter.queue.manager import QueueManager
@@ -96,6 +97,21 @@ def test_a_queue_that_is_too_long_is_told_to_listeners(app: Application) -> None
     app.run(["queue:monitor", "memory:mail,memory:letters", "--max=2"])
 
     assert heard == [QueueBusy("memory", "mail", 2)]
+
+
+def test_what_a_listener_defers_runs_though_the_exit_code_tells_of_a_long_queue(app: Application) -> None:
+    fill(app, 2)
+    ran: list[str] = []
+
+    def defer(event: QueueBusy) -> None:
+        block = place_here()
+        assert isinstance(block, Deferred)
+        block.add(Waiting("letter", lambda: ran.append("letter"), lambda error: None))
+
+    app.make(Events).listen(QueueBusy, defer)
+
+    assert app.run(["queue:monitor", "memory:mail", "--max=2", "--fail"]) == 1
+    assert ran == ["letter"]
 
 
 def test_a_queue_that_can_not_be_counted_hides_no_other(
