@@ -132,7 +132,13 @@ class ManuallyFailed(JobFailed):
 
 
 class QueueError(LamplighterError):
-    """A queue can't do what it was asked."""
+    """A queue can't do what it was asked.
+
+    Attributes:
+        of_job: a job has raised it that was run in its dispatch: it says nothing of the connection.
+    """
+
+    of_job = False
 
 
 class InvalidPayload(QueueError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lamplighter.contracts import Application, DriverDelivery, Events, Headers, Message
-from lamplighter.errors import SlotTerminated
+from lamplighter.errors import QueueError, SlotTerminated
 from lamplighter.queue.dispatching.deferring import place_here
 from lamplighter.queue.drivers.inline import Inline
 from lamplighter.queue.failed.trace import tellable
@@ -93,6 +93,8 @@ class SyncQueue(KeepsNoJobs):
         place = place_here()
         # In a context of its own: a job that dispatches another must find its own scope again, such as its session.
         error = Context().run(self._inline.run, SyncDelivery(message, self.connection, self.default_queue), place)
+        if isinstance(error, QueueError):
+            error.of_job = True
         if error is not None:
             raise error
 

@@ -39,18 +39,19 @@ class CircuitBreaker:
     def call(self, *, on_open: Callable[[Unavailable], object], on_close: Callable[[], object]) -> Iterator[None]:
         """Within it the service is called; Unavailable opens the circuit, and a call without an error closes it.
 
+        What a job raises that was run in the call says nothing of the service.
+
         Args:
             on_open: told once of each outage.
             on_close: told when it is over.
         """
         try:
             yield
-        except Unavailable as error:
-            if self._open():
+        except BaseException as error:
+            if not isinstance(error, Unavailable) or error.of_job:
+                self._is_tried = False  # it says nothing of the service: the next caller tries it
+            elif self._open():
                 on_open(error)
-            raise
-        except BaseException:
-            self._is_tried = False  # it says nothing of the service: the next caller tries it
             raise
         if self._is_open and self._close():
             on_close()

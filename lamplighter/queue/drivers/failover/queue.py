@@ -109,7 +109,8 @@ class FailoverQueue(WorkedByFirst):
                 ):
                     result = _acknowledged(push, target, name)
             except QueueError as error:
-                if target is self.first and not isinstance(error, Unavailable):
+                # A job that was run in its push is not to be run once more elsewhere.
+                if error.of_job or (target is self.first and not isinstance(error, Unavailable)):
                     raise
                 missed.append((failed, error))
                 continue

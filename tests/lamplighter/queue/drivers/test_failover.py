@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -19,9 +19,15 @@ from lamplighter.queue.drivers.failover.connecting import connect
 from lamplighter.queue.drivers.failover.queue import TOGETHER, FailoverQueue
 from lamplighter.queue.drivers.memory import connect as connect_memory
 from lamplighter.queue.drivers.null import NullQueue
+from lamplighter.queue.drivers.sync import SyncQueue
 from lamplighter.queue.events import QueueFailedOver
+from lamplighter.queue.jobs.job import Job
+from lamplighter.queue.jobs.payload import write
+from lamplighter.queue.jobs.registry import Registry
+from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.keepless import KeepsNoJobs
 from lamplighter.queue.manager import QueueManager
+from lamplighter.queue.worker.runner import Runner
 
 
 class Kept(KeepsNoJobs):
@@ -302,6 +308,45 @@ def test_a_job_waits_until_the_connection_that_it_came_from_has_what_it_pushes(b
 
     assert bench.queue.first.jobs == [None, None]  # type: ignore[attr-defined]
     assert bench.second.jobs == [job]
+
+
+class Away(Job):
+    """Raises what it raises of a connection."""
+
+    name = "away"
+    runs = 0
+    error: ClassVar[Exception]
+
+    def handle(self) -> None:
+        """Count it, and raise."""
+        type(self).runs += 1
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [Unavailable("a service of the job's"), MessageTooLarge("a job of the job's")])
+@pytest.mark.parametrize("stands", ["first", "second", "within"])
+def test_what_a_job_raises_that_is_run_in_its_push_is_no_outage_and_the_job_goes_nowhere_else(
+    bench: Bench, error: Exception, stands: str
+) -> None:
+    container = Container()
+    registry = Registry(container)
+    registry.register(Away)
+    Away.runs, Away.error = 0, error
+    sync = SyncQueue("sync", Runner(registry, container, Policy(tries=1, backoff=(), timeout=0)))
+    bench.first.error = Unavailable("first is away")
+    members = {
+        "first": (sync, bench.second),
+        "second": (bench.first, sync, bench.second),
+        "within": (bench.failover(sync), bench.second),
+    }
+    queue = bench.failover(*members[stands])
+
+    for _ in range(2):
+        with pytest.raises(type(error), match="of the job's"):
+            queue.push(Message(write("away", {}, id="1")), queue="default")
+
+    assert (Away.runs, bench.second.kept) == (2, [])
+    assert bench.told == []
 
 
 def test_a_listener_that_raises_takes_no_job_back(bench: Bench) -> None:
