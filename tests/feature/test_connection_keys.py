@@ -107,6 +107,8 @@ def test_every_key_of_a_driver_is_read_by_it(driver: str) -> None:
     module = Path(inspect.getfile(options_of(driver)))
     room = [module] if module.parent.name == "drivers" else [*module.parent.glob("*.py")]
     text = "".join(path.read_text() for path in room)
+    if "make_claims(" in text:
+        text += (ROOT / "lamplighter/queue/drivers/leasing/claims.py").read_text()
 
     assert [key for key in defaults_of(driver) if not re.search(rf"\b(settings|options)\.{key}\b", text)] == []
 
