@@ -43,6 +43,10 @@ class Jobs(Protocol):
         """Whether the worker is to stop at the end of its queues, and has come there."""
         ...
 
+    def is_exhausted(self) -> bool:
+        """Whether the queues were empty when they last answered, and no job is in hand; False while they are away."""
+        ...
+
     @property
     def is_at_work(self) -> bool:
         """Whether a job is in hand: that is no standstill, since its own timeout watches over it."""
@@ -80,11 +84,12 @@ class Loop:
         self._jobs = jobs
         self._control = control
         self._options = options
+        self._idle_since = 0.0
 
     def run(self) -> StopReason:
         """Run jobs until there is a reason to stop. The connection must be open."""
         jobs, asked, options = self._jobs, self._control.asked, self._options
-        began = jobs.beaten_at = time.monotonic()
+        began = jobs.beaten_at = self._idle_since = time.monotonic()
         is_limited = bool(options.once or options.max_jobs or options.max_time)
         reason = None
         turn = jobs.turn
@@ -102,7 +107,7 @@ class Loop:
         if self._control.asked:
             return self._control.first_reason()
         if not popped:
-            reason = self._reason_without_a_job(began)
+            reason = self._reason_without_a_job()
             if reason is not None:
                 return reason
         if options.max_time and time.monotonic() - began >= options.max_time:
@@ -111,10 +116,9 @@ class Loop:
             return StopReason.MAX_JOBS
         return None
 
-    def _reason_without_a_job(self, began: float) -> StopReason | None:
+    def _reason_without_a_job(self) -> StopReason | None:
         control, options = self._control, self._options
-        idle = time.monotonic() - max(began, self._jobs.last_job_at)
-        has_idled = bool(options.stop_when_empty_for) and idle >= options.stop_when_empty_for
+        has_idled = self._has_idled()
         if control.is_down:
             # Nobody knows what the queues hold: they are not looked at.
             return StopReason.MAINTENANCE if has_idled or options.stop_when_empty or options.once else None
@@ -125,6 +129,17 @@ class Loop:
         if not has_idled:
             return None
         return StopReason.PAUSED if control.paused_queues else StopReason.EMPTY_FOR
+
+    def _has_idled(self) -> bool:
+        """Whether there has been nothing to do for as long as the worker is to wait for a job."""
+        control, jobs, most = self._control, self._jobs, self._options.stop_when_empty_for
+        if not most:
+            return False
+        now = time.monotonic()
+        # In maintenance mode the queues are not looked at: only the time counts.
+        if not control.is_down and (control.is_paused or not jobs.is_exhausted()):
+            self._idle_since = now
+        return now - max(self._idle_since, jobs.last_job_at) >= most
 
 
 class Worker:

@@ -96,6 +96,10 @@ class Solo:
         """Whether the worker is to stop at the end of its queues, and has come there."""
         return self._source.is_empty()
 
+    def is_exhausted(self) -> bool:
+        """Whether the queues were empty when they were last looked at, and no job is in hand."""
+        return self._source.is_exhausted()
+
     @property
     def is_at_work(self) -> bool:
         """Whether a job is in hand."""

@@ -37,7 +37,11 @@ class Source:
     def is_empty(self) -> bool:
         """Whether the worker is to stop at the end of its queues, and has come there."""
         options = self._options
-        return (options.stop_when_empty or options.once) and self._queue.is_exhausted()
+        return (options.stop_when_empty or options.once) and self.is_exhausted()
+
+    def is_exhausted(self) -> bool:
+        """Whether nothing was left when the queues were last looked at, and nothing of them is in hand."""
+        return self._queue.is_exhausted()
 
     def is_held(self) -> bool:
         """Whether no job is to be taken for now; why is said once, and once that jobs are taken again."""
