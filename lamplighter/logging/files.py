@@ -8,6 +8,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from lamplighter.support.files import open_at_once
+
 
 class LogFile(logging.handlers.WatchedFileHandler):
     """Appends to a file; where it was renamed or removed, as by logrotate, the next line begins a new one.
@@ -49,11 +51,11 @@ class LogFile(logging.handlers.WatchedFileHandler):
 
     def _open(self) -> io.TextIOWrapper:
         Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
-        return super()._open()
+        return open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=open_at_once)
 
     def _is_torn(self) -> bool:
         """Whether the disk was full in the midst of a line."""
-        with suppress(OSError), Path(self.baseFilename).open("rb") as file:
+        with suppress(OSError), open(self.baseFilename, "rb", opener=open_at_once) as file:
             file.seek(-1, os.SEEK_END)
             return file.read(1) != b"\n"
         return False

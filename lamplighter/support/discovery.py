@@ -50,6 +50,8 @@ def load_settings(path: Path) -> dict[str, Any]:
         ConfigError: the file breaks, or has no such dictionary.
     """
     shown = f"{path.parent.name}/{path.name}"
+    if not path.is_file():  # Python would wait for who writes into a pipe
+        raise ConfigError(f"{shown} can't be read: it is no file.")
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None

@@ -27,6 +27,18 @@ def read_file(path: Path) -> bytes:
         os.close(descriptor)
 
 
+def open_at_once(path: str, flags: int) -> int:
+    """What `open` takes as its `opener`: a pipe that nobody reads is refused, and not waited for."""
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise OSError(errno.ENXIO, "It is a pipe that nobody reads", path) from error
+    os.set_blocking(descriptor, True)  # what is written to a pipe that somebody reads is written whole
+    return descriptor
+
+
 @contextmanager
 def replacing(path: Path, draft: Path) -> Iterator[None]:
     """Let the draft, which the block writes, take the place of `path` in one step.

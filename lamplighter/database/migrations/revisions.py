@@ -61,6 +61,8 @@ def reason(error: BaseException) -> str:
 
 
 def _load(path: Path) -> ModuleType:
+    if not path.is_file():  # Python would wait for who writes into a pipe
+        raise MigrationError(f"The migration {path.name} can't be read: it is no file.")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None

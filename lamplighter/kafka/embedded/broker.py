@@ -15,6 +15,7 @@ from lamplighter.kafka.embedded.folder import BrokerFolder, Running
 from lamplighter.kafka.embedded.topics import TopicReaders
 from lamplighter.kafka.embedded.watch import LINGER, describe
 from lamplighter.support.environment import is_production
+from lamplighter.support.files import open_at_once
 
 log = logging.getLogger(__name__)
 
@@ -159,7 +160,7 @@ class EmbeddedBroker:
         command = [sys.executable, "-P", "-m", "lamplighter.kafka.embedded.serve"]
         log_file = self.folder.log
         is_full = log_file.exists() and log_file.stat().st_size > MOST_LOG
-        with open(log_file, "w" if is_full else "a", opener=_open_at_once) as output:
+        with open(log_file, "w" if is_full else "a", opener=open_at_once) as output:
             try:
                 # A session of its own: Ctrl-C in the terminal that started it must not reach the broker. Its output
                 # goes to its log: whoever reads ours would otherwise wait for its end.
@@ -181,11 +182,6 @@ class EmbeddedBroker:
 
     def _unavailable(self, what: str) -> BrokerUnavailable:
         return BrokerUnavailable(f"The embedded broker {what}; its log is {self.folder.log}.")
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open a file; a pipe that somebody has put there is refused, and not waited for."""
-    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def _let_go(descriptor: int, pid: int) -> None:

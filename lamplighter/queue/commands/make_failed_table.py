@@ -9,6 +9,7 @@ from lamplighter.contracts import Application, Config
 from lamplighter.database.commands.folder import FOLDER
 from lamplighter.database.migrations.making import make
 from lamplighter.errors import ConsoleError
+from lamplighter.support.files import read_file
 
 TEMPLATE = '''"""{title}: Laravel's columns, and what only we know of a message beside them."""
 
@@ -76,7 +77,13 @@ def _maker_of(table: str, folder: Path) -> Path | None:
     names = re.compile(rf"(?:[0-9_]*_)?create_{re.escape(table)}_table\.py", re.IGNORECASE)
     makes = re.compile(rf"""(?:create_table\(\s*|^TABLE = )["']{re.escape(table)}["']""", re.MULTILINE)
     for path in sorted(folder.glob("*.py")):
-        if names.fullmatch(path.name) or makes.search(path.read_text(encoding="utf-8", errors="replace")):
+        if names.fullmatch(path.name):
+            return path
+        try:
+            text = read_file(path).decode("utf-8", "replace")
+        except OSError as error:
+            raise ConsoleError(f"The migration {FOLDER}/{path.name} can't be read: {error.strerror}.") from error
+        if makes.search(text):
             return path
     return None
 

@@ -21,7 +21,7 @@ from lamplighter.queue.failed.naming import chosen_id, name_of
 from lamplighter.queue.failed.text import as_text
 from lamplighter.queue.failed.trace import format_trace
 from lamplighter.support.filelock import FileLock
-from lamplighter.support.files import reason_of_refusal, replacing
+from lamplighter.support.files import read_file, reason_of_refusal, replacing
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class FileFailedJobs(FailedJobs):
     def _entries(self) -> list[Any]:
         with self._using():
             try:
-                data = self._path.read_bytes()
+                data = read_file(self._path)
             except FileNotFoundError:
                 return []
         try:

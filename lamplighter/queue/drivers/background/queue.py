@@ -24,6 +24,7 @@ from lamplighter.queue.drivers.inline import Inline
 from lamplighter.queue.drivers.sync import SyncDelivery
 from lamplighter.queue.failed.naming import name_of
 from lamplighter.queue.keepless import KeepsNoJobs
+from lamplighter.support.files import open_at_once
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class BackgroundQueue(KeepsNoJobs):
         try:
             process = self._start(message, queue, slot)
         except OSError as error:
-            why = error.strerror or error
+            why = f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}"
             raise Unavailable(
                 f"The process of a background job can't be started in {self._program.folder}: {why}."
             ) from error
@@ -138,7 +139,7 @@ class BackgroundQueue(KeepsNoJobs):
         if self._program.output is None:
             return None
         self._program.output.parent.mkdir(parents=True, exist_ok=True)
-        return files.enter_context(self._program.output.open("ab"))
+        return files.enter_context(open(self._program.output, "ab", opener=open_at_once))
 
     def _record(self, message: Message, queue: str, how: str) -> QueueError | None:
         """Write down a job whose process has died; an error where that could not be done."""
