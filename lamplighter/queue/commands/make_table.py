@@ -30,10 +30,18 @@ class MakeTableCommand(Command):
         connection: Annotated[str, typer.Argument(help="The queue connection that has the table")] = "database",
     ) -> None:
         """Write the file, unless there is a migration of this table."""
-        options = self._config.mapping("queue.connections", {}).get(connection)
-        if not isinstance(options, dict) or options.get("driver") != "database":
-            raise ConsoleError(f"config/queue.py has no connection {connection!r} with the driver `database`.")
-        table = str(options.get("table") or "jobs")
+        connections = self._config.mapping("queue.connections", {})
+        tables = {
+            name: str(options.get("table") or "jobs")
+            for name, options in connections.items()
+            if isinstance(options, dict) and options.get("driver") == "database"
+        }
+        if connection not in tables:
+            known = ", ".join(sorted(tables)) or "none"
+            raise ConsoleError(
+                f"config/queue.py has no connection {connection!r} with the driver `database`; it has {known}."
+            )
+        table = tables[connection]
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,40}", table):
             raise ConsoleError(
                 f"A migration can't be written for the table {table!r}; name it in letters, digits and _."

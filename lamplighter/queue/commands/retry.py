@@ -51,8 +51,8 @@ class RetryCommand(Command):
             raise ConsoleError(
                 "--queue names all jobs of a queue: give no ids and no --range beside it. Nothing was done."
             )
-        if ids == ["all"] and ranges:
-            raise ConsoleError("`all` are all jobs: give no --range beside it. Nothing was done.")
+        if ids and "all" in ids and (len(ids) > 1 or ranges):
+            raise ConsoleError("`all` are all jobs: give no other id and no --range beside it. Nothing was done.")
         if ids == ["all"] or queue is not None:
             return self._retry_all(Wanted(queue=queue))
         return self._retry_some(list(dict.fromkeys(ids or ())), numbers)

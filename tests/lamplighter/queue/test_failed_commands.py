@@ -743,6 +743,18 @@ def test_a_malformed_range_is_an_error_and_nothing_is_done(
     assert "is no range of ids" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["all", "b"], ["b", "all"], ["all", "all"]])
+def test_an_id_beside_all_jobs_is_an_error_and_nothing_is_done(
+    failed_jobs: FailedJobs, artisan: Artisan, box: Box, capsys: Screen, words: list[str]
+) -> None:
+    keep(failed_jobs, "b")
+
+    code = artisan("queue:retry", *words)
+
+    assert (code, failed_jobs.ids(), box.pushed) == (1, ["b"], [])
+    assert "`all` are all jobs: give no other id and no --range beside it." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [["all"], ["--queue=store"]])
 def test_a_range_beside_all_jobs_is_an_error_and_nothing_is_done(
     numbered: FailedJobs, artisan: Artisan, box: Box, words: list[str]

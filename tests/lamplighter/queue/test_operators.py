@@ -147,18 +147,55 @@ def test_without_a_queue_none_is_paused(told: Told, command: str) -> None:
     assert "A queue name is required unless the --all option is used." in said
 
 
-def test_a_connection_that_can_not_be_paused_says_why(app: Application, told: Told) -> None:
-    status, said = told("queue:pause", "sync:high")
+@pytest.mark.parametrize("command", ["queue:pause", "queue:resume", "queue:continue"])
+def test_a_name_beside_all_is_refused(app: Application, told: Told, command: str) -> None:
+    told("queue:pause", "low")
+
+    status, said = told(command, "high", "--all")
+
+    assert status == 1
+    assert "--all means every queue: give no name beside it. Nothing was done." in said
+    assert paused(app, "high", "low") == ["low"]
+
+
+@pytest.mark.parametrize("command", ["queue:pause", "queue:resume", "queue:continue"])
+def test_a_connection_that_can_not_be_paused_says_why(app: Application, told: Told, command: str) -> None:
+    status, said = told(command, "sync:high")
 
     assert status == 1
     assert "The connection 'sync' can't be paused. Its jobs end where they are dispatched." in said
 
 
-def test_a_connection_that_is_not_there_is_no_silent_pause(told: Told) -> None:
-    status, said = told("queue:pause", "redsi:high")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("queue:pause", "redsi:high"),
+        ("queue:resume", "redsi:high"),
+        ("queue:continue", "redsi:high"),
+        ("queue:monitor", "high,redsi:high"),
+        ("queue:clear", "redsi"),
+        ("queue:delayed", "redsi"),
+        ("queue:cancel", "7", "--connection=redsi"),
+        ("queue:work", "redsi"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_connection_that_is_not_there_is_told_with_those_that_are(told: Told, words: tuple[str, ...]) -> None:
+    status, said = told(*words)
 
     assert status == 1
-    assert "no connection 'redsi'" in said
+    assert "has no connection 'redsi'; it has broken, failover, memory, other, sync." in " ".join(said.split())
+
+
+def test_a_table_of_jobs_for_a_connection_that_has_none_is_refused_with_those_that_have(
+    app: Application, told: Told
+) -> None:
+    app.make(Config).set("queue.connections.rows", {"driver": "database"})
+
+    status, said = told("queue:table", "memory")
+
+    assert status == 1
+    assert "no connection 'memory' with the driver `database`; it has rows." in " ".join(said.split())
 
 
 def test_how_far_a_pause_reaches_is_said(told: Told) -> None:
