@@ -86,6 +86,14 @@ def _beanstalkd(folder: Path) -> Iterator[Running]:
         yield Running(f"127.0.0.1:{port}", lambda port: {"BEANSTALKD_QUEUE_PORT": str(port)}, port)
 
 
+WITH_HUEY = Peer(
+    name="Huey",
+    program="huey_consumer",
+    noops=(*HUEY, "1"),
+    slots=(*HUEY, "16"),
+    module="benchmarks.peer_huey",
+    note="it acknowledges early",
+)
 ON_REDIS = (
     Peer(
         name="Celery, acks_late",
@@ -119,14 +127,7 @@ ON_REDIS = (
         has_bulk=True,
         jobs=2_000,
     ),
-    Peer(
-        name="Huey",
-        program="huey_consumer",
-        noops=(*HUEY, "1"),
-        slots=(*HUEY, "16"),
-        module="benchmarks.peer_huey",
-        note="it acknowledges early",
-    ),
+    WITH_HUEY,
 )
 ON_POSTGRESQL = (
     Peer(
@@ -140,16 +141,7 @@ ON_POSTGRESQL = (
         jobs=3_000,
     ),
 )
-ON_SQLITE = (
-    Peer(
-        name="Huey",
-        program="huey_consumer",
-        noops=(*HUEY, "1"),
-        slots=(*HUEY, "16"),
-        module="benchmarks.peer_huey",
-        note="it acknowledges early",
-    ),
-)
+ON_SQLITE = (WITH_HUEY,)
 STORES = (
     Store(name="Redis", connection="redis", loop="redis", start=_redis, limit="at least 0.4", peers=ON_REDIS),
     Store(

@@ -68,19 +68,19 @@ class FailedCommand(Command):
         for page in parts(jobs, PAGE):
             if not self.output.has_reader:
                 return
-            objects = ", ".join(json_module.dumps(_fields(job), ensure_ascii=False) for job in page)
+            told = ({**fields_of(job), "reason": reason_of(job.exception)} for job in page)
+            objects = ", ".join(json_module.dumps(one, ensure_ascii=False) for one in told)
             self.output.write(before + cell(objects))
             before = ", "
         self.output.write("]}\n" if before == ", " else f"{before}]}}\n")
 
 
-def _fields(job: FailedJob) -> dict[str, Any]:
-    """Laravel's keys, then what we say beside them."""
+def fields_of(job: FailedJob) -> dict[str, Any]:
+    """What is said of each failed job, for programs, by Laravel's keys."""
     return {
         "id": job.id,
         "connection": job.connection,
         "queue": job.queue,
         "class": job.name,
         "failed_at": job.failed_at.strftime(TIME),
-        "reason": reason_of(job.exception),
     }

@@ -9,7 +9,7 @@ import typer
 
 from lamplighter.console.command import Command
 from lamplighter.console.output import cell
-from lamplighter.queue.commands.failed import TIME
+from lamplighter.queue.commands.failed import TIME, fields_of
 from lamplighter.queue.commands.ids import refuse_empty
 from lamplighter.queue.failed import FailedJob, FailedJobs
 
@@ -85,11 +85,7 @@ def _shown(data: bytes) -> str:
 def _fields(job: FailedJob) -> dict[str, Any]:
     """For programs: text as text, and other bytes in base64."""
     return {
-        "id": job.id,
-        "connection": job.connection,
-        "queue": job.queue,
-        "class": job.name,
-        "failed_at": job.failed_at.strftime(TIME),
+        **fields_of(job),
         "origin": job.origin,
         "key": _told(job.key),
         "headers": [[name, _told(value)] for name, value in job.headers],

@@ -18,6 +18,7 @@ from lamplighter.database.provider import DatabaseServiceProvider
 from lamplighter.errors import BrokerUnavailable, QueueError, Unavailable
 from lamplighter.foundation.application import Application
 from lamplighter.queue.commands import retry
+from lamplighter.queue.commands.make_failed_table import TEMPLATE
 from lamplighter.queue.dispatching.elsewhere import tell_of_process
 from lamplighter.queue.failed import FailedJob, FailedJobs, FailedRecord, Failure
 from lamplighter.queue.jobs.job import Job
@@ -827,6 +828,16 @@ def test_a_migration_for_the_table_is_written_once_and_serves(
     keep(store, "a")
     assert store.ids() == ["a"]
     assert artisan("migrate:rollback") == 0
+
+
+def test_the_skeletons_table_has_the_columns_of_the_one_that_the_command_writes() -> None:
+    ours = ROOT / "database/migrations/2026_11_24_000000_create_failed_jobs_table.py"
+
+    def columns(text: str) -> list[str]:
+        return [line for line in text.splitlines() if "sa." in line and "op." not in line]
+
+    assert len(columns(TEMPLATE)) == 14
+    assert columns(ours.read_text()) == columns(TEMPLATE)
 
 
 def test_a_table_of_another_name_has_a_migration_of_its_own(app: Application, artisan: Artisan, tmp_path: Path) -> None:
