@@ -51,7 +51,7 @@ class LogFile(logging.handlers.WatchedFileHandler):
 
     def _open(self) -> io.TextIOWrapper:
         Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
-        return open(self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=open_at_once)
+        return open(self.baseFilename, "a", encoding=self.encoding, errors=self.errors, opener=open_at_once)
 
     def _is_torn(self) -> bool:
         """Whether the disk was full in the midst of a line."""

@@ -15,10 +15,10 @@ def take(
     *,
     most: int = 1,
     ended: Sequence[Ended] = (),
-    seconds: float = LONG,
+    seconds: float | None = None,
 ) -> Sequence[Lease]:
-    """Ask as a worker does, until there is a job; none where none comes within so many seconds."""
-    until = time.monotonic() + seconds
+    """Ask as a worker does, until there is a job, which must come; with `seconds` none may come in that time."""
+    until = time.monotonic() + (LONG if seconds is None else seconds)
     while True:
         try:
             leases = store.take(queues, most, ended).leases
@@ -26,6 +26,7 @@ def take(
         except Unavailable:
             leases = ()
         if leases or time.monotonic() >= until:
+            assert leases or seconds is not None, f"no job of {', '.join(queues)} came within {LONG:g} s"
             return leases
         threading.Event().wait(0.02)
 
@@ -34,8 +35,8 @@ def gather(store: JobStore, queues: Sequence[str], count: int) -> list[Lease]:
     """So many jobs, however many calls that takes."""
     found: list[Lease] = []
     while len(found) < count:
-        leases = take(store, queues, most=count - len(found))
-        assert leases, f"{len(found)} of {count} jobs came"
+        leases = take(store, queues, most=count - len(found), seconds=LONG)
+        assert leases, f"{len(found)} of {count} jobs came within {LONG:g} s"
         found += leases
     return found
 

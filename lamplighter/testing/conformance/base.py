@@ -14,6 +14,7 @@ from lamplighter.contracts import Message, WorkQueue
 from lamplighter.foundation.application import Application
 from lamplighter.queue.manager import QueueManager
 from lamplighter.testing.project import CONNECTION, Project
+from lamplighter.testing.waiting import bounded
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,6 +46,7 @@ class Conformance:
         lacks: what the driver does not promise, by a word of `PROMISES`; such tests are skipped with the reason.
         late: seconds that a job may be later than it was asked for, on a busy host.
         step: seconds of the smallest delay that the driver can tell from none.
+        patience: seconds after which a test is broken off: a driver whose call never returns fails, and does not hang.
         provider: the service provider that adds the driver, `module:Class`, for a driver that is not the framework's.
         files: further files of the test's project, by their path in it, such as `config/kafka.py`.
         environment: variables of its processes.
@@ -54,6 +56,7 @@ class Conformance:
     lacks: ClassVar[Mapping[str, str]] = MappingProxyType({})
     late: ClassVar[float] = 5.0
     step: ClassVar[float] = 0.2
+    patience: ClassVar[float] = 240.0
     provider: ClassVar[str] = ""
     files: ClassVar[Mapping[str, str]] = MappingProxyType({})
     environment: ClassVar[Mapping[str, str]] = MappingProxyType({})
@@ -66,6 +69,12 @@ class Conformance:
         for word in getattr(request.function, "needs", ()):
             if word in self.lacks:
                 pytest.skip(f"not promised, {PROMISES[word]}: {self.lacks[word]}")
+
+    @pytest.fixture(autouse=True)
+    def break_off_what_hangs(self) -> Iterator[None]:
+        """Let no test wait for ever."""
+        with bounded(self.patience, what="the test"):
+            yield
 
     @pytest.fixture
     def queues(self) -> tuple[str, str]:

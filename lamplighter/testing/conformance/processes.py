@@ -195,6 +195,7 @@ class ProcessConformance(Conformance):
         workers = [project.worker(tries, queues=names)]
         while wait_for(lambda: workers[-1].poll() is not None or project.events("recorded"), what="an end") is True:
             assert workers[-1].returncode == -signal.SIGKILL, project.log()
+            assert len(workers) < 9, f"a job with {tries} was started by nine workers"
             workers.append(project.worker(tries, queues=names))
         push(message(2), names=names)
         project.wait_for("end", number=2)

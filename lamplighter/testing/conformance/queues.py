@@ -3,14 +3,14 @@
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from lamplighter.contracts import WorkQueue
 from lamplighter.testing.conformance.base import attempts_of, message, needs, number_of
 from lamplighter.testing.conformance.carrying import CarryingConformance
 from lamplighter.testing.conformance.hands import Hand, Open
 from lamplighter.testing.conformance.sharing import SharingConformance
-from lamplighter.testing.waiting import LONG
+from lamplighter.testing.waiting import LONG, Beside
 
 MANY = 700  # messages of one bulk: more than a driver sends in one call
 
@@ -29,20 +29,27 @@ class QueueConformance(CarryingConformance, SharingConformance):
 
         def drain(hand: Hand) -> list[int]:
             found: list[int] = []
-            while left.acquire(blocking=False):
+            came_at = time.monotonic()
+            while time.monotonic() - came_at < LONG and left.acquire(blocking=False):
                 delivery = hand.look(0.1)
                 if delivery is None:
                     left.release()
                     continue
                 found.append(number_of(delivery.payload))
                 delivery.delete()
+                came_at = time.monotonic()
             return found
 
-        with ThreadPoolExecutor(2) as pool:
-            first, second = pool.map(drain, [opened(), opened(slots=8)])
+        workers = [
+            Beside(partial(drain, hand), what="a worker that takes and deletes jobs")
+            for hand in (opened(), opened(slots=8))
+        ]
+        came = [n for worker in workers for n in worker.result(self.patience)]
 
         assert count == MANY
-        assert sorted(first + second) == list(range(MANY))
+        missing = sorted(set(range(MANY)) - set(came))
+        assert not missing, f"{len(missing)} of {MANY} jobs did not come, and none else for {LONG:g} s: {missing[:10]}"
+        assert len(came) == MANY, "a job came twice"
 
     # popping ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -53,10 +60,9 @@ class QueueConformance(CarryingConformance, SharingConformance):
         assert hand.queue.pop(hand._names, 0.2) is None
         in_time = time.monotonic() - began
 
-        with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(hand.queue.pop, hand._names, LONG)
-            hand.bell.put(None)
-            rung = waiting.result(self.late)
+        waiting = Beside(lambda: hand.queue.pop(hand._names, LONG), what="a pop whose bell was rung")
+        hand.bell.put(None)
+        rung = waiting.result(self.late)
 
         assert 0.2 <= in_time < 0.2 + self.late
         assert rung is None
@@ -69,10 +75,9 @@ class QueueConformance(CarryingConformance, SharingConformance):
         pushing = connect()
         assert hand.look(0) is None
 
-        with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(hand.look, LONG)
-            pushing.push(message(7), queue=queues[1])
-            delivery = waiting.result(self.late)
+        waiting = Beside(lambda: hand.look(LONG), what="a pop while another pushes")
+        pushing.push(message(7), queue=queues[1])
+        delivery = waiting.result(self.late)
 
         assert delivery is not None
         assert number_of(delivery.payload) == 7
