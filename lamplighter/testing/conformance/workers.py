@@ -3,6 +3,8 @@
 import asyncio
 import faulthandler
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -185,6 +187,21 @@ class WorkerConformance(Conformance):
 
         assert status == 0
         assert site.attempts("end") == {n: [1] for n in range(14)}
+
+    def test_a_worker_that_waits_for_more_stops_when_it_has_been_idle(
+        self, site_of_two: Site, tmp_path: Path, pool: str
+    ) -> None:
+        gate, idle = tmp_path / "gates/shut", 0.5
+        gate.parent.mkdir()
+        opening = threading.Timer(2 * idle, gate.touch)
+        site_of_two.when_begun = lambda worker: None if opening.is_alive() or gate.exists() else opening.start()
+        site_of_two.push(*(message(n, gate="shut") for n in range(SLOTS + 2)))
+
+        began = time.monotonic()
+        site_of_two.work(pool, stop_when_empty_for=idle)
+
+        assert time.monotonic() - began < LONG
+        assert site_of_two.attempts("end") == {n: [1] for n in range(SLOTS + 2)}
 
     @needs("delays")
     def test_a_job_that_fails_is_tried_as_often_as_it_may_be(self, site: Site, pool: str) -> None:
