@@ -150,7 +150,7 @@ class RetryCommand(Command):
         except (ConfigError, QueueError) as error:  # its connection may be gone from the configuration by now
             self._tell_kept(job.id, message(error))
             return None
-        except Exception as error:  # a connection such as sync runs it here, and it may raise anything
+        except (Exception, SystemExit) as error:  # a connection such as sync runs it here: it may raise anything
             self._tell_kept(job.id, f"The failed job [{job.id}] has failed again. {one_line(error)}")
             return None
         return begun if self._is_safe(job.id, block.lost) else None

@@ -339,13 +339,14 @@ class Letter(Job):
 
     name = "letter"
     said: ClassVar[list[str]] = []
+    raises: ClassVar[type[BaseException]] = ValueError
     word: str = ""
 
     def handle(self) -> None:
         """Say it; raise if it is bad."""
         self.said.append(self.word)
         if self.word == "bad":
-            raise ValueError("bad letter")
+            raise self.raises("bad letter")
 
 
 @pytest.fixture
@@ -418,13 +419,22 @@ def test_a_retry_that_dies_while_the_job_runs_keeps_its_record(
     assert "deferred-good" in Seen.records
 
 
+@pytest.mark.parametrize("error", [ValueError, SystemExit, QueueError])
 def test_a_retry_on_sync_that_fails_again_keeps_its_record_and_stops_no_other(
-    letters: FailedJobs, artisan: Artisan, capsys: Screen
+    letters: FailedJobs,
+    artisan: Artisan,
+    capsys: Screen,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[BaseException],
 ) -> None:
+    monkeypatch.setattr(Letter, "raises", error)
+
     assert artisan("queue:retry", "sync-bad", "sync-good") == 1
 
     assert Letter.said == ["bad", "good"]
-    assert "has failed again. ValueError: bad letter" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "bad letter" in said.err
+    assert "sync-bad" in said.out
     assert [id for id in left(letters) if id.startswith("sync")] == ["sync-bad"]
 
 
