@@ -23,7 +23,7 @@ WAITS = {
 
 def translate(error: Exception, address: str) -> QueueError:
     """An error as users meet it: Unavailable where asking again may do."""
-    text = str(error)
+    text = str(error) or type(error).__name__
     if isinstance(error, AuthenticationError):
         return QueueError(f"The queue's Redis at {address} refuses the user or the password: {text}")
     code = _code(error, text)
