@@ -79,11 +79,13 @@ class LeaseConformance(OnStores):
         [lease] = take(store, queues)
         end = Ended(lease, how, 0.0)
 
-        store.take((), 0, [end])
-        store.take((), 0, [end])
+        kept = [bool(store.take((), 0, [end]).kept) for _ in range(2)]
 
-        assert len(take(store, queues, most=5, seconds=0.1 if how is How.DELETED else LONG)) == (how is not How.DELETED)
+        is_back = how is not How.DELETED and not any(kept)
+        assert len(take(store, queues, most=5, seconds=LONG if is_back else 0.1)) == is_back
         assert take_now(store, queues) == []
+        assert kept in ([False, False], [how is How.EXCUSED] * 2)
+        assert not any(kept) or not store.renew([lease])
 
     @needs("delays")
     def test_a_release_counts_its_start_and_is_never_early(self, store: JobStore, queues: tuple[str, str]) -> None:

@@ -8,12 +8,12 @@ from lamplighter.queue.drivers.leasing.delivery import LeasedDelivery
 from lamplighter.queue.failed.attempts import without_attempts
 
 NEVER = float("inf")
-MOST_HELD = 100  # failed jobs that wait for their records; a worker that has so many takes no further job
+MOST_HELD = 100  # jobs that wait here; a worker that has so many takes no further job
 MOST_EXCUSED = 1000  # jobs whose excuses are remembered
 
 
 class Held:
-    """Failed jobs that wait until they can be recorded, and how often jobs were excused."""
+    """Jobs that wait here: failed ones for their records, others that their store can't excuse; and their excuses."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[float, int, LeasedDelivery]] = []

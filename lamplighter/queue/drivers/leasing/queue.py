@@ -223,11 +223,12 @@ class LeasingQueue(StoredJobs):
     # the thread that pops ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _next(self, names: Sequence[str]) -> LeasedDelivery | None:
-        held = self._next_held() if self._held else None
-        if held is not None:
-            return held
         if self._paused and self._ready:
             self._leave(lambda delivery: delivery.queue in self._paused)
+        if self._held and not self._ready:  # those that are ready were taken for the slots that are free
+            held = self._next_held()
+            if held is not None:
+                return held
         is_fresh = False
         if not self._ready and ((self._ended and not self._is_away) or time.monotonic() >= self._look_at):
             self._look(names)
@@ -253,7 +254,8 @@ class LeasingQueue(StoredJobs):
         held = self._held.take_due(now)
         if held is None or not self._is_ours(held):
             return None
-        lasts = self._lasts(held)
+        is_paused = held.queue in self._paused and held.failure is None
+        lasts = None if is_paused else self._lasts(held)
         if lasts is None:
             self._held.put(held, now + AWAY)
         return held if lasts else None
@@ -265,18 +267,10 @@ class LeasingQueue(StoredJobs):
         return not delivery.lease.is_lost
 
     def _lasts(self, delivery: LeasedDelivery) -> bool | None:
-        """Whether the lease of a job holds that has waited here; None where the store is away.
-
-        Of a process that was frozen it may have run out, and the thread that renews has not seen it yet.
-        """
+        """Whether the lease of a job holds that has waited here; None where the store is away."""
         renewing = self._renewing
-        if renewing is None or time.monotonic() < renewing.valid_from + self._store.seconds:
-            return True
-        try:
-            delivery.lease.is_lost = bool(self._store.renew([delivery.lease]))
-        except Unavailable:
-            return None
-        return self._is_ours(delivery)
+        lasts = True if renewing is None else renewing.lasts(delivery)
+        return self._is_ours(delivery) if lasts is False else lasts
 
     def _look(self, names: Sequence[str]) -> None:
         """Tell the store what has ended, and take what there is for the slots that are free."""
@@ -327,6 +321,8 @@ class LeasingQueue(StoredJobs):
         self._is_away = False
         del self._ended[:count]
         self._adopt(taken.leases)
+        for end in taken.kept:
+            self.hold(self._put_in_hand(end.lease), end.delay)
         return taken
 
     def _adopt(self, leases: Sequence[Lease]) -> None:
@@ -334,10 +330,13 @@ class LeasingQueue(StoredJobs):
         if leases:
             self._taken_at = time.monotonic()
             for lease in leases:
-                delivery = LeasedDelivery(lease, self)
-                self._held.recall(delivery)
-                self._in_hand[delivery] = None
-                self._ready.append(delivery)
+                self._ready.append(self._put_in_hand(lease))
+
+    def _put_in_hand(self, lease: Lease) -> LeasedDelivery:
+        delivery = LeasedDelivery(lease, self)
+        self._held.recall(delivery)
+        self._in_hand[delivery] = None
+        return delivery
 
     # other threads ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -354,7 +353,7 @@ class LeasingQueue(StoredJobs):
                 # What was released may be due, and the last look was before it.
                 self._is_empty = False
                 self._look_at = 0.0
-                if taken.leases:
+                if taken.leases or taken.kept:
                     self._bell.put(ARRIVED)
         finally:
             self._asking.release()
@@ -388,7 +387,7 @@ class LeasingQueue(StoredJobs):
                 for delivery in reversed(list(self._in_hand)):
                     self._give_back(delivery)
                 taken = self._take((), 0)
-                if taken is not None and not taken.leases:
+                if taken is not None and not taken.leases and not taken.kept:
                     return
             finally:
                 self._asking.release()

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Collection
 
-from lamplighter.errors import QueueError
+from lamplighter.errors import QueueError, Unavailable
 from lamplighter.queue.drivers.leasing.delivery import LeasedDelivery
 from lamplighter.queue.drivers.leasing.store import JobStore
 from lamplighter.queue.failed.trace import one_line
@@ -52,6 +52,19 @@ class Renewing(threading.Thread):
         if self.looked_at - self._tried_at >= self._every():
             self._renew()
         self._tell()
+
+    def lasts(self, delivery: LeasedDelivery) -> bool | None:
+        """Whether the lease of a job holds that has waited; None where the store is away.
+
+        Of a process that was frozen it may have run out, and the thread has not seen it yet.
+        """
+        if time.monotonic() < self.valid_from + self._store.seconds:
+            return True
+        try:
+            delivery.lease.is_lost = bool(self._store.renew([delivery.lease]))
+        except Unavailable:
+            return None
+        return not delivery.lease.is_lost
 
     def end(self) -> None:
         """Renew no more."""

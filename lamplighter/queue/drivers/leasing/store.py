@@ -60,10 +60,13 @@ class Taken(NamedTuple):
     Attributes:
         leases: the jobs that have begun, in their order.
         next_due: seconds until the store has another job, as far as it knows; None where it does not.
+        kept: the ends, all EXCUSED, whose starts the store would count all the same: they have not ended, and the
+            worker keeps those jobs until their delays are over.
     """
 
     leases: Sequence[Lease]
     next_due: float | None = None
+    kept: Sequence[Ended] = ()
 
 
 class JobStore(Protocol):

@@ -75,6 +75,62 @@ def numbers(store: MemoryStore) -> list[tuple[int, int]]:
     return [(json.loads(lease.payload)["n"], lease.retries) for lease in taken.leases]
 
 
+class KeepingStore(MemoryStore):
+    """Can't take a start back."""
+
+    def take(self, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> Taken:
+        """Keep what is excused."""
+        kept = [end for end in ended if end.how is How.EXCUSED]
+        taken = super().take(queues, most, [end for end in ended if end not in kept])
+        return Taken(taken.leases, taken.next_due, kept)
+
+
+# what is kept ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_job_that_the_store_can_not_excuse_waits_here_beside_others(opened: list[Opened]) -> None:
+    one = Opened(KeepingStore(seconds=1.0))
+    opened.append(one)
+    one.push(1, 2)
+    first = one.take()
+    began = time.monotonic()
+
+    first.release(2.0, counted=False)
+
+    assert json.loads(one.take().payload) == {"n": 2}
+    again = one.take()
+    assert time.monotonic() - began >= 2.0
+    assert (again.payload, again.retries, again.excused) == (first.payload, 0, 1)
+    assert not again.lease.is_lost
+
+
+def test_a_job_that_waits_here_is_not_run_while_its_queue_is_paused(opened: list[Opened]) -> None:
+    one = Opened(KeepingStore(seconds=1.0))
+    opened.append(one)
+    one.push(1)
+    one.take().release(0.0, counted=False)
+    one.queue.pause(NAMES)
+
+    assert one.pop(1.5) is None
+
+    one.queue.pause(())
+    assert one.take().excused == 1
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_a_job_that_waits_here_is_given_back_at_the_end(is_told: bool) -> None:
+    store = KeepingStore(seconds=60.0)
+    one = Opened(store)
+    one.push(1)
+    one.take().release(60.0, counted=False)
+    if is_told:
+        assert one.pop(0.1) is None
+
+    assert one.queue.close(timeout=5)
+
+    assert numbers(store) == [(1, 0)]
+
+
 # the end ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
