@@ -13,6 +13,7 @@ from typing import Any
 import greenstalk
 
 from lamplighter.errors import QueueError, Unavailable
+from lamplighter.queue.drivers.beanstalkd.client import Client
 from lamplighter.support.immortal import keep_for_ever
 
 MOST = 2**32 - 1  # the largest number of the protocol: a priority, or seconds
@@ -83,7 +84,7 @@ class Connection:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         try:
-            self._client = greenstalk.Client(self._socket, encoding=None)
+            self._client = Client(self._socket, encoding=None)
         except OSError as error:
             self._socket.close()
             raise self._away(error) from error
@@ -91,8 +92,8 @@ class Connection:
         if isinstance(stats, greenstalk.Error):
             self.close()
             raise QueueError(f"What answers at {address} is no beanstalkd: {stats!r}.")
-        self.server = str(stats.get("id", ""))
-        self.max_size = int(stats.get("max-job-size", 65535))
+        self.server = stats.get("id", "")
+        self.max_size = stats.number("max-job-size") if "max-job-size" in stats else 65535
 
     def ask(self, commands: Sequence[Command]) -> list[Any]:
         """Send all commands in one write, and read their answers; one that is refused has its error as its answer.
@@ -108,9 +109,13 @@ class Connection:
                     answers.append(command.call())
                 except greenstalk.Error as refusal:
                     answers.append(refusal)
-        except (OSError, ValueError, AssertionError, LookupError) as error:
+        except OSError as error:
             self.close()
             raise self._away(error) from error
+        except (ValueError, AssertionError, LookupError) as error:
+            self.close()
+            reason = f"What answers at {self.address} is no beanstalkd, or was cut ({_told(error)})."
+            raise Unavailable(reason) from error
         except BaseException:
             self.close()  # the answers that are still to come would be taken for those of the next commands
             raise
@@ -201,7 +206,12 @@ class Connection:
         return Command(b"peek-delayed\r\n", self._client.peek_delayed)
 
     def _away(self, error: Exception) -> Unavailable:
-        return Unavailable(f"beanstalkd at {self.address} does not answer: {error or type(error).__name__}")
+        return Unavailable(f"beanstalkd at {self.address} does not answer: {_told(error)}")
+
+
+def _told(error: Exception) -> str:
+    """Its words; many have none."""
+    return str(error) or type(error).__name__
 
 
 def named(tubes: Iterable[str]) -> tuple[str, ...]:

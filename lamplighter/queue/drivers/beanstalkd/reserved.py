@@ -4,8 +4,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
+from lamplighter.queue.drivers.beanstalkd.client import Stats
 from lamplighter.queue.drivers.beanstalkd.connection import Connection
 from lamplighter.queue.drivers.leasing.lost import LostAnswers
 from lamplighter.queue.drivers.leasing.store import Lease
@@ -22,6 +22,7 @@ class Reserved:
         priority, ttr: as its producer has put it.
         until: when the reservation may have run out, on the monotonic clock.
         is_copied: what is left of its end is to delete it.
+        is_left: the server hears nothing of its end.
     """
 
     number: int
@@ -30,6 +31,7 @@ class Reserved:
     ttr: int
     until: float
     is_copied: bool = False
+    is_left: bool = False
 
     def is_held(self) -> bool:
         """Whether nobody else can have it."""
@@ -54,22 +56,24 @@ class Numbers:
             self._last = numbers[-1]
 
 
-def lease_of(number: int, payload: bytes, stats: Any, connection: Connection, asked: float, lost: LostAnswers) -> Lease:
+def lease_of(
+    number: int, payload: bytes, stats: Stats, connection: Connection, asked: float, lost: LostAnswers
+) -> Lease:
     """The lease of a job that was reserved now; `asked` is the time on the monotonic clock."""
-    starts = int(stats["reserves"]) - 1
-    untold = starts - int(stats["releases"]) - int(stats["buries"])
+    starts = stats.number("reserves") - 1
+    untold = starts - stats.number("releases") - stats.number("buries")
     if untold > 0:
         uncounted = lost.take_back()
         starts -= uncounted
         untold -= uncounted
-    ttr = int(stats["ttr"])
+    ttr = stats.number("ttr")
     return Lease(
-        queue=str(stats["tube"]),
+        queue=stats["tube"],
         payload=payload,
-        handle=Reserved(number, connection, int(stats["pri"]), ttr, asked + ttr),
+        handle=Reserved(number, connection, stats.number("pri"), ttr, asked + ttr),
         retries=starts,
         mark=f"{number}.{connection.server}",
-        timestamp_ms=int((time.time() - int(stats["age"])) * 1000),
+        timestamp_ms=int((time.time() - stats.number("age")) * 1000),
         # The first start of a copy is one of a job that may have died before: its payload does not say how it ended.
         has_crashed=untold > 0 if starts else None,
     )

@@ -18,6 +18,7 @@ from lamplighter.queue.drivers.beanstalkd.reserved import Numbers, Reserved, lea
 from lamplighter.queue.drivers.leasing.lost import LostAnswers
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
 from lamplighter.queue.failed.attempts import with_attempts
+from lamplighter.queue.worker.outages import Outages
 from lamplighter.support.forking import watch
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class BeanstalkdStore:
 
     A job's start is its reservation, which the server counts (`reserves` of `stats-job`), as in Laravel. That count
     can't be taken back: a job that is given back without it is put anew, and what was there is deleted after that.
+    Where the server takes no job, such a one stays in the worker.
     """
 
     keeps_headers = False
@@ -59,6 +61,7 @@ class BeanstalkdStore:
         self._leases: dict[int, Lease] = {}
         self._lost = LostAnswers()
         self._numbers = Numbers()
+        self._outages = Outages()
         self._empty: Sequence[str] = ()  # the tubes of the last look, which had nothing
 
     def _begin_as_child(self) -> None:
@@ -99,7 +102,8 @@ class BeanstalkdStore:
         tubes = named(queues)
         with self._asking:
             connection = self._connect()
-            settling = self._settle(connection, ended)
+            kept: list[Ended] = []
+            settling = self._settle(connection, ended, kept)
             # Only where nothing is in hand that would have to be renewed or settled meanwhile.
             waits = bool(tubes and most and self._block_for and not self._leases)
             was_empty = tubes == self._empty and not settling
@@ -108,7 +112,7 @@ class BeanstalkdStore:
             if not leases and waits:
                 leases = self._begin(connection, [], tubes, 1, seconds=self._block_for)
             self._empty = () if leases or not most else tubes
-            return Taken(leases, next_due=0.0 if waits else None)
+            return Taken(leases, next_due=0.0 if waits else None, kept=kept)
 
     def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
         """Touch them; those of a connection that is gone are lost."""
@@ -154,13 +158,13 @@ class BeanstalkdStore:
             oldest = None
             if isinstance(first, greenstalk.Job):
                 (job,) = connection.ask([connection.job(first.id)])
-                oldest = None if isinstance(job, greenstalk.Error) else time.time() - int(job["age"])
-        buried = int(stats["current-jobs-buried"])
+                oldest = None if isinstance(job, greenstalk.Error) else time.time() - job.number("age")
+        buried = stats.number("current-jobs-buried")
         notes = (f"{buried:,} jobs are buried, which no worker runs; `kick` puts them back.",) if buried else ()
         return Sizes(
-            int(stats["current-jobs-ready"]),
-            int(stats["current-jobs-delayed"]),
-            reserved=int(stats["current-jobs-reserved"]),
+            stats.number("current-jobs-ready"),
+            stats.number("current-jobs-delayed"),
+            reserved=stats.number("current-jobs-reserved"),
             oldest=oldest,
             notes=notes,
         )
@@ -192,37 +196,45 @@ class BeanstalkdStore:
             self._reserving = Connection(self._address)
         return self._reserving
 
-    def _settle(self, connection: Connection, ended: Sequence[Ended]) -> list[Command]:
-        """What is left to be asked for these ends."""
+    def _settle(self, connection: Connection, ended: Sequence[Ended], kept: list[Ended]) -> list[Command]:
+        """What is left to be asked for these ends; those that are kept are added to `kept`."""
         commands = []
         # Backwards: of those that are given back, each is the next one, before those that were given back before it.
         for end in reversed(ended):
-            command = self._command(connection, end)
-            if command is not None:
-                commands.append(command)
+            reserved: Reserved = end.lease.handle
+            if self._is_told(connection, end):
+                is_done = end.how is How.DELETED or reserved.is_copied
+                if not is_done and end.how in COPIED:
+                    is_done = self._copy(connection, end)
+                    if not is_done and end.how is How.EXCUSED:
+                        kept.append(end)
+                        continue
+                if is_done:
+                    commands.append(connection.delete(reserved.number))
+                elif not reserved.is_left:
+                    delay = min(_ceil(end.delay), MOST)
+                    commands.append(connection.release(reserved.number, priority=reserved.priority, delay=delay))
             self._forget(end.lease)
         return commands
 
-    def _command(self, connection: Connection, end: Ended) -> Command | None:
+    def _is_told(self, connection: Connection, end: Ended) -> bool:
+        """Whether the server is to hear of an end."""
         reserved: Reserved = end.lease.handle
-        number = reserved.number
-        is_done = end.how is How.DELETED or reserved.is_copied
-        if self._leases.get(number, end.lease) is not end.lease:
-            return None  # it ran out, and the job was reserved here once more
+        if self._leases.get(reserved.number, end.lease) is not end.lease:
+            return False  # it ran out, and the job was reserved here once more
         if reserved.connection is not connection:
             # The server has put it back. It knows the number still unless it was started anew, and refuses if others
             # have reserved the job.
-            return connection.delete(number) if is_done and reserved.connection.server == connection.server else None
-        if not reserved.is_held():
-            return None
-        if not is_done and end.how in COPIED and self._copy(connection, end):
-            is_done = True
-        if is_done:
-            return connection.delete(number)
-        return connection.release(number, priority=reserved.priority, delay=min(_ceil(end.delay), MOST))
+            is_done = end.how is How.DELETED or reserved.is_copied
+            return is_done and reserved.connection.server == connection.server
+        return reserved.is_held()
 
     def _copy(self, connection: Connection, end: Ended) -> bool:
-        """Put the job once more, with the starts it has had before this one in its payload; whether that was done."""
+        """Put the job once more, with the starts it has had before this one in its payload; whether that was done.
+
+        Where a server takes no jobs, as one that drains, one that is given back is left to the end of its reservation:
+        then the server counts no release, and nobody takes that start for one that has failed.
+        """
         lease, reserved = end.lease, end.lease.handle
         payload = with_attempts(lease.payload, lease.retries) if lease.retries else lease.payload
         if payload is None or len(payload) > connection.max_size:
@@ -236,7 +248,10 @@ class BeanstalkdStore:
         )
         use, answer = connection.ask([connection.use(lease.queue), put])
         if isinstance(use, greenstalk.Error) or isinstance(answer, greenstalk.Error):
-            log.warning("a job's start could not be taken back: it counts", extra={"reason": _name(answer)})
+            reason = _name(answer)
+            if self._outages.is_new(reason):
+                log.warning("a job can't be put anew, so that it waits in this worker", extra={"reason": reason})
+            reserved.is_left = end.how is How.GIVEN_BACK
             return False
         reserved.is_copied = True
         return True
@@ -251,7 +266,7 @@ class BeanstalkdStore:
         """Ask one tube after the other: within a watch list the server knows no order of tubes."""
         if not tubes or not most:
             if settling:
-                connection.ask(settling)
+                _look_at_ends(settling, connection.ask(settling))
             return []
         leases: list[Lease] = []
         for tube in tubes:
@@ -267,8 +282,9 @@ class BeanstalkdStore:
         asked = time.monotonic()
         # Jobs have rising numbers: those that are expected are asked about in the same write, which saves the second.
         expected = [] if seconds else self._numbers.expected(most)
-        commands = [*settling, *connection.watch(tubes), *[connection.reserve(seconds)] * most]
-        count = len(commands)
+        watches = connection.watch(tubes)
+        commands = [*settling, *watches, *[connection.reserve(seconds)] * most]
+        count, first = len(commands), len(settling)
         try:
             answers = connection.ask([*commands, *map(connection.job, expected)])
             reserved, known = answers[count - most : count], dict(zip(expected, answers[count:], strict=True))
@@ -280,6 +296,10 @@ class BeanstalkdStore:
         except Unavailable:
             self._lost.expect(most, 2 * self._ttr)
             raise
+        _look_at_ends(settling, answers[:first])
+        if any(isinstance(answer, greenstalk.Error) for answer in answers[first : first + len(watches)]):
+            connection.close()  # gives back what it has reserved of other tubes
+            raise Unavailable(f"beanstalkd at {self._address} does not watch {', '.join(tubes)}.")
         if not jobs:
             self._look_at_refusals(reserved)
         if any(isinstance(known[job.id], greenstalk.Error) for job in jobs):
@@ -306,6 +326,19 @@ class BeanstalkdStore:
             self.seconds = self._ttr
 
 
+def _look_at_ends(commands: Sequence[Command], answers: Sequence[Any]) -> None:
+    for command, answer in zip(commands, answers, strict=False):
+        if isinstance(answer, greenstalk.BuriedError):
+            log.error("beanstalkd has buried a job for want of memory; `kick` frees it", extra=_fields(command, answer))
+        elif isinstance(answer, greenstalk.Error):
+            # As after an answer that was lost: the job has ended already.
+            log.warning("beanstalkd has refused the end of a job", extra=_fields(command, answer))
+
+
+def _fields(command: Command, answer: object) -> dict[str, str]:
+    return {"command": command.text.decode().strip(), "reason": _name(answer)}
+
+
 def _ready(connection: Connection, tubes: Sequence[str]) -> list[str]:
     """Those that have a job now, in one round trip."""
     answers = connection.ask([connection.tube(tube) for tube in tubes])
@@ -315,7 +348,7 @@ def _ready(connection: Connection, tubes: Sequence[str]) -> list[str]:
 def _gives(stats: Any) -> bool:
     """Whether a tube gives out a job: it has one, and `pause-tube` does not hold it back."""
     is_there = not isinstance(stats, greenstalk.Error)
-    return is_there and bool(stats["current-jobs-ready"]) and not stats.get("pause-time-left")
+    return is_there and stats.number("current-jobs-ready") > 0 and stats.get("pause-time-left", "0") == "0"
 
 
 def _number(lease: Lease) -> int:
@@ -325,7 +358,7 @@ def _number(lease: Lease) -> int:
 
 def _name(error: object) -> str:
     """An answer of the server, as the client names it."""
-    return f"{type(error).__name__} {error}".strip()
+    return f"{type(error).__name__} {error}".removesuffix(" []").strip()
 
 
 def _ceil(delay: float) -> int:

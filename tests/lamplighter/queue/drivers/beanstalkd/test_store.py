@@ -486,21 +486,86 @@ def test_a_server_that_takes_no_more_jobs_is_away_for_pushes(own_server: Server,
     store.close()
 
 
-def test_a_start_that_can_not_be_taken_back_counts_and_the_job_stays(
-    own_server: Server, tube: str, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture
+def drained(own_server: Server, tube: str) -> Server:
+    """A server with one job, that takes no more."""
     store = own_server.store()
     push(store, tube, 1)
-    (lease,) = take(store, tube)
+    store.close()
     own_server._process.send_signal(signal.SIGUSR1)
     with own_server.client(tube) as php:
         wait_for(lambda: php.stats()["draining"] == "true")
+    return own_server
 
-    (again,) = take(store, tube, ended=(Ended(lease, How.EXCUSED),))
 
-    assert (again.payload, again.retries) == (payload(1), 1)
-    assert "could not be taken back" in caplog.text
+def test_a_job_whose_start_must_not_count_stays_in_its_worker_while_it_can_not_be_put_anew(
+    drained: Server, tube: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, other = drained.store(), drained.store()
+    (lease,) = take(store, tube)
+    end = Ended(lease, How.EXCUSED, 1)
+
+    for _ in range(2):
+        taken = store.take([tube], 1, [end])
+        assert (list(taken.leases), taken.kept) == ([], [end])
+
+    assert take(other, tube) == []
+    assert store.renew([lease]) == []
+    assert caplog.text.count("can't be put anew") == 1
+    take(store, ended=(Ended(lease, How.DELETED),))
+    assert store.sizes(tube).reserved == 0
     store.close()
+    other.close()
+
+
+def test_an_excused_job_runs_again_in_its_worker_while_the_server_drains(drained: Server, tube: str) -> None:
+    store = drained.store()
+    queue = LeasingQueue("beanstalkd", store, default_queue=tube)
+    queue.open([tube], SimpleQueue())
+    delivery = queue.pop([tube], 5)
+    assert delivery is not None
+
+    for excused in range(3):
+        assert (delivery.retries, delivery.excused) == (0, excused)
+        delivery.release(0.1, counted=False)
+        delivery = queue.pop([tube], 5)
+        assert delivery is not None
+
+    delivery.delete()
+    assert queue.close(timeout=5)
+    store.close()  # its thread may have made one more connection
+
+
+def test_what_is_given_back_to_a_server_that_drains_has_not_been_started_when_that_starts_again(
+    drained: Server, tube: str
+) -> None:
+    queue = LeasingQueue("beanstalkd", drained.store(), default_queue=tube)
+    queue.open([tube], SimpleQueue())
+    assert queue.pop([tube], 5) is not None
+    assert queue.close(timeout=5)
+    drained.kill()
+    drained.start()
+    store = drained.store()
+
+    again = take_soon(store, tube)
+
+    assert (again.payload, again.retries) == (payload(1), 0)
+    store.close()
+
+
+def test_an_end_that_is_refused_is_told(
+    server: Server, stores: Stores, tube: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = stores()
+    push(store, tube, 1)
+    (lease,) = take(store, tube)
+    with server.client(tube) as php:
+        store._leases[lease.handle.number].handle.connection.ask([lease.handle.connection.delete(lease.handle.number)])
+        assert php.stats_tube(tube)["current-jobs-reserved"] == 0
+
+    take(store, ended=(Ended(lease, How.DELETED),))
+
+    assert "refused the end of a job" in caplog.text
 
 
 def test_what_is_no_beanstalkd_is_told(tube: str) -> None:
