@@ -5,7 +5,7 @@ import math
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from types import MappingProxyType
@@ -15,10 +15,12 @@ from lamplighter.contracts import Message, Sizes
 from lamplighter.errors import QueueError, Unavailable
 from lamplighter.queue.drivers.leasing.lost import LostAnswers
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
-from lamplighter.queue.drivers.sqs.account import FIFO, Account, Refused
+from lamplighter.queue.drivers.sqs.account import FIFO, Account, Refused, Unheard, is_later
 from lamplighter.queue.drivers.sqs.messages import body_of, headers_of, key_of
 from lamplighter.queue.drivers.sqs.sending import LONGEST_DELAY, TOGETHER, Sending
 from lamplighter.queue.failed.attempts import with_attempts
+from lamplighter.queue.failed.trace import one_line
+from lamplighter.queue.worker.outages import Outages
 from lamplighter.support.forking import watch
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,9 @@ log = logging.getLogger(__name__)
 LONGEST_LEASE = 12 * 3600  # seconds from when a message was received, however often its visibility is extended
 REST = 1.0  # seconds between two looks that are not long polls
 LEAST_LEFT = 3  # a long poll lasts for so much less than a lease: the lease is counted from when SQS is asked
+SLOW = "SQS takes a large part of retry_after to give out jobs; a longer one keeps others from running them, too"
+FILLING = 10  # jobs are received for so great a part of a lease in one call
+REMEMBERED = 900.0  # seconds at least, since what is back after a lost answer may stand behind many others
 MOST_UNCOUNTED = 1000
 UNCOUNTED = (How.EXCUSED, How.GIVEN_BACK)
 NOTE = "SQS counts approximately."
@@ -61,7 +66,8 @@ class SqsStore:
     """Receives no more than the worker begins at once: each reception is a start that SQS counts.
 
     SQS does not take a count back. From a queue that is not FIFO, a job that is given back without its start is sent
-    once more and then deleted; in a FIFO queue that would break its order, so that only this process remembers.
+    once more and then deleted. In a FIFO queue that would break its order: a job that is excused stays in this worker,
+    and of one that is given back only this process remembers it.
     """
 
     look_every = REST
@@ -71,6 +77,7 @@ class SqsStore:
     def __init__(self, account: Account, *, seconds: int, block_for: int = 0) -> None:
         self.seconds: float = seconds
         self._visibility = seconds
+        self._remembered = max(2 * seconds, REMEMBERED)
         self._poll_for = min(block_for, seconds // LEAST_LEFT)
         self.poll_for: float = self._poll_for
         self._account = account
@@ -82,6 +89,7 @@ class SqsStore:
         self._leases: dict[str, Lease] = {}
         self._uncounted: OrderedDict[str, int] = OrderedDict()
         self._lost = LostAnswers()
+        self._outages = Outages()
         self._tries: dict[str, str] = {}
         self._polled: str | None = None  # the queue that a long poll waits for
 
@@ -91,13 +99,13 @@ class SqsStore:
 
     def take(self, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> Taken:
         """Settle, then ask one queue after the other, but for one that `poll` waits for."""
-        self._settle(ended)
+        kept = self._settle(ended)
         leases: list[Lease] = []
         for queue in queues if most else ():
             leases = [] if queue == self._polled else self._receive(queue, most)
             if leases:
                 break
-        return Taken(leases)
+        return Taken(leases, kept=kept)
 
     def poll(self, queue: str) -> Sequence[Lease]:
         """One long poll. SQS does not notice that it is given up: it may give it a job all the same."""
@@ -117,10 +125,12 @@ class SqsStore:
             # By our clock: SQS may take the receipt of a reception that was not the last one.
             is_ours = self._leases.get(lease.handle.id) is lease and left >= 1 and now < lease.handle.until
             (asked if is_ours else lost).append((lease, min(self._visibility, int(left))))
-        refused = self._change(asked)
-        for lease, seconds in asked:
-            if lease not in refused:
-                lease.handle.until = now + seconds
+        seconds_of = dict(asked)
+
+        def renewed(lease: Lease) -> None:
+            lease.handle.until = now + seconds_of[lease]
+
+        refused = self._change(asked, done=renewed)
         return [*(lease for lease, _ in lost), *refused]
 
     def wait(self, queues: Sequence[str], seconds: float) -> bool:
@@ -132,7 +142,9 @@ class SqsStore:
         """SQS's approximate numbers."""
         names = ("", "Delayed", "NotVisible")
         wanted = [f"ApproximateNumberOfMessages{name}" for name in names]
-        found = self._account.ask("get_queue_attributes", queue, AttributeNames=wanted)["Attributes"]
+        found = self._account.ask("get_queue_attributes", queue, AttributeNames=wanted).get("Attributes")
+        if not found:
+            raise Unavailable(f"SQS does not say how many messages the queue {queue!r} has.")
         pending, delayed, reserved = (int(found.get(name, 0)) for name in wanted)
         return Sizes(pending, delayed, reserved=reserved, notes=(NOTE,))
 
@@ -159,10 +171,12 @@ class SqsStore:
     # receiving ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _receive(self, queue: str, most: int) -> list[Lease]:
+        """Nobody renews what is received here before it is returned, and no job of it begins: so not for long."""
         leases: list[Lease] = []
         # One request may give out several messages of one group; the next one passes over groups that are in hand.
         together = 1 if queue.endswith(FIFO) else TOGETHER
-        while len(leases) < most:
+        began = time.monotonic()
+        while len(leases) < most and (not leases or time.monotonic() < began + self._visibility / FILLING):
             wanted = min(together, most - len(leases))
             try:
                 received = self._ask(queue, wanted, 0)
@@ -173,7 +187,21 @@ class SqsStore:
             leases += received
             if len(received) < wanted:
                 break
-        return leases
+        return self._lasting(leases) if time.monotonic() > began + self._visibility / LEAST_LEFT else leases
+
+    def _lasting(self, leases: list[Lease]) -> list[Lease]:
+        """Of what SQS took long to give out, that whose lease others do not have yet, renewed."""
+        if self._outages.is_new(SLOW):
+            log.warning(SLOW, extra={"retry_after": self._visibility})
+        try:
+            lost = list(self.renew(leases))
+        except Unavailable:
+            lost = [lease for lease in leases if time.monotonic() >= lease.handle.until]
+        for lease in lost:
+            self._leases.pop(lease.handle.id, None)
+        if lost:
+            self._lost.expect(len(lost), self._remembered)
+        return [lease for lease in leases if lease not in lost]
 
     def _ask(self, queue: str, most: int, wait: int) -> list[Lease]:
         arguments: dict[str, Any] = {}
@@ -192,8 +220,8 @@ class SqsStore:
                 MessageAttributeNames=["All"],
                 **arguments,
             )
-        except Unavailable:
-            self._lost.expect(most, 2 * self._visibility)
+        except Unheard:
+            self._lost.expect(most, self._remembered)
             raise
         self._tries.pop(queue, None)
         return [self._lease(queue, message, now) for message in answer.get("Messages", ())]
@@ -227,26 +255,38 @@ class SqsStore:
 
     # settling ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _settle(self, ended: Sequence[Ended]) -> None:
+    def _settle(self, ended: Sequence[Ended]) -> list[Ended]:
+        """Tell of ends; those of starts that would count all the same, so that they have not ended."""
         deleted: list[Lease] = []
         changed: list[tuple[Lease, int]] = []
+        kept: list[Ended] = []
         for end in ended:
             lease, handle = end.lease, end.lease.handle
             is_ours = self._leases.get(handle.id, lease) is lease and time.monotonic() < handle.until
             if is_ours and not handle.is_told:
                 if end.how is How.DELETED or handle.is_copied or self._is_copied(end):
                     deleted.append(lease)
+                elif end.how is How.EXCUSED:
+                    kept.append(end)
                 else:
                     changed.append((lease, self._hidden_for(end)))
-        self._change(changed, is_end=True)
-        self._delete(deleted)
+        self._log_refused(self._change(changed, done=_told))
+        self._log_refused(self._delete(deleted))
+        staying = {end.lease for end in kept}
         for end in ended:
-            if self._leases.get(end.lease.handle.id) is end.lease:
+            if end.lease not in staying and self._leases.get(end.lease.handle.id) is end.lease:
                 del self._leases[end.lease.handle.id]
+        return kept
+
+    def _log_refused(self, reasons: Mapping[Lease, str]) -> None:
+        for lease, reason in reasons.items():
+            lease.handle.is_told = True
+            fields = {"position": f"{lease.queue}#{lease.mark}", "reason": reason}
+            log.warning("SQS refuses the end of a job, which may run again", extra=fields)
 
     def _hidden_for(self, end: Ended) -> int:
         """Whole seconds that a released message is not seen, as long as SQS allows."""
-        if end.how in UNCOUNTED:
+        if end.how is How.GIVEN_BACK:
             self._uncount(end.lease.handle)
         wanted = max(0, math.ceil(end.delay))
         most = max(0, int(end.lease.handle.received + LONGEST_LEASE - time.monotonic()))
@@ -287,42 +327,58 @@ class SqsStore:
         except Unavailable:
             raise
         except QueueError as error:
-            log.warning("a job's start could not be taken back: it counts", extra={"reason": str(error)})
+            reason = one_line(error)
+            if self._outages.is_new(reason):
+                log.warning("a job can't be sent anew, so that it waits in this worker", extra={"reason": reason})
             return False
         lease.handle.is_copied = True
         return True
 
-    def _delete(self, leases: Sequence[Lease]) -> None:
+    def _delete(self, leases: Sequence[Lease]) -> Mapping[Lease, str]:
         entries = [(lease, {"ReceiptHandle": lease.handle.receipt}) for lease in leases]
-        self._batched("delete_message_batch", entries, is_end=True)
+        return self._batched("delete_message_batch", entries, done=_told)
 
-    def _change(self, wanted: Sequence[tuple[Lease, int]], *, is_end: bool = False) -> list[Lease]:
-        """Let messages be seen again in so many seconds; those that SQS refuses this for."""
+    def _change(self, wanted: Sequence[tuple[Lease, int]], *, done: Callable[[Lease], object]) -> Mapping[Lease, str]:
+        """Let messages be seen again in so many seconds; those that SQS refuses this for, and why."""
         entries = [
             (lease, {"ReceiptHandle": lease.handle.receipt, "VisibilityTimeout": seconds}) for lease, seconds in wanted
         ]
-        return self._batched("change_message_visibility_batch", entries, is_end=is_end)
+        return self._batched("change_message_visibility_batch", entries, done=done)
 
-    def _batched(self, operation: str, entries: Sequence[tuple[Lease, dict[str, Any]]], *, is_end: bool) -> list[Lease]:
-        """Ask for ten at a time; those that SQS refuses for good, which is that their leases have run out.
+    def _batched(
+        self, operation: str, entries: Sequence[tuple[Lease, dict[str, Any]]], *, done: Callable[[Lease], object]
+    ) -> Mapping[Lease, str]:
+        """Ask for ten at a time, and call `done` of each that is; those that SQS refuses for good, and why.
 
         Raises:
             Unavailable: some of them have to be asked for again.
         """
-        refused: list[Lease] = []
+        refused: dict[Lease, str] = {}
+        later: list[str] = []
         for queue, pairs in groupby(sorted(entries, key=_queue), key=_queue):
             of_queue = list(pairs)
             for first in range(0, len(of_queue), TOGETHER):
                 part = of_queue[first : first + TOGETHER]
                 asked = [{"Id": str(number), **entry} for number, (_, entry) in enumerate(part)]
                 answer = self._account.ask(operation, queue, Entries=asked)
-                failed = {int(one["Id"]): bool(one.get("SenderFault", True)) for one in answer.get("Failed", ())}
+                failed = {str(one["Id"]): one for one in answer.get("Failed", ())}
                 for number, (lease, _) in enumerate(part):
-                    lease.handle.is_told = is_end and failed.get(number, True)
-                refused += [part[number][0] for number, is_for_good in failed.items() if is_for_good]
-                if not all(failed.values()):
-                    raise Unavailable(f"SQS could not do {operation} for all jobs of the queue {queue!r}.")
+                    failure = failed.get(str(number))
+                    if failure is None:
+                        done(lease)
+                        continue
+                    reason = f"{failure.get('Code', '')} {failure.get('Message', '')}".strip()
+                    if failure.get("SenderFault", True) and not is_later(reason.partition(" ")[0]):
+                        refused[lease] = reason
+                    else:
+                        later.append(reason)
+        if later:
+            raise Unavailable(f"SQS could not do {operation} for {len(later)} jobs: {later[0]}")
         return refused
+
+
+def _told(lease: Lease) -> None:
+    lease.handle.is_told = True
 
 
 def _queue(pair: tuple[Lease, dict[str, Any]]) -> str:

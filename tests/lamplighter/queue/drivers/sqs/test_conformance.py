@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from lamplighter.contracts import Message
-from lamplighter.errors import Unavailable
 from lamplighter.queue.drivers.leasing.store import JobStore
-from lamplighter.queue.drivers.sqs.account import Account
+from lamplighter.queue.drivers.sqs.account import Account, Unheard
 from lamplighter.queue.drivers.sqs.messages import SENT_AS
 from lamplighter.testing.conformance import (
     Conformance,
@@ -37,7 +36,7 @@ ORDERED = MappingProxyType(
     {
         "crashes": "SQS counts receptions, and does not tell how they ended",
         "delays": "SQS holds back no single message of a FIFO queue",
-        "excuses": "SQS does not take a reception back, and only the worker that had the job remembers it",
+        "excuses": "SQS does not take a reception back: a job stays in its worker, or only that worker remembers it",
         "large": "SQS takes 1 MiB at most",
         "order": ONE_GROUP,
         "priority": ONE_GROUP,
@@ -85,7 +84,7 @@ class SqsConformance(Conformance):
             def lost(account: Account, operation: str, queue: str, **arguments: Any) -> dict[str, Any]:
                 answer = ask(account, operation, queue, **arguments)
                 if operation == "receive_message":
-                    raise Unavailable("the answer was lost")
+                    raise Unheard("the answer was lost")
                 return answer
 
             with monkeypatch.context() as patch:

@@ -15,7 +15,7 @@ from lamplighter.errors import MessageTooLarge, QueueError, Unavailable, Unsuppo
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease
 from lamplighter.queue.drivers.sqs import store as module
-from lamplighter.queue.drivers.sqs.account import Access, Account
+from lamplighter.queue.drivers.sqs.account import Access, Account, Unheard
 from lamplighter.queue.drivers.sqs.messages import SENT_AS
 from lamplighter.queue.drivers.sqs.store import SqsStore
 from tests.harness import free_ports, wait_for
@@ -59,7 +59,7 @@ def break_answers(monkeypatch: pytest.MonkeyPatch, operation: str, *, times: int
     def broken(account: Account, name: str, queue: str, **arguments: Any) -> dict[str, Any]:
         answer = ask(account, name, queue, **arguments)
         if name == operation and next(left) <= times:
-            raise Unavailable("the answer was lost")
+            raise Unheard("the answer was lost")
         return answer
 
     monkeypatch.setattr(Account, "ask", broken)
@@ -453,15 +453,86 @@ def test_a_job_of_a_fifo_queue_that_is_pushed_again_on_purpose_is_there_again(mo
     assert (again.payload, again.key) == (payload(1), b"a")
 
 
-@pytest.mark.parametrize("how", [How.EXCUSED, How.GIVEN_BACK])
-def test_a_start_from_a_fifo_queue_is_taken_back_where_it_is_known(moto: Moto, stores: Stores, how: How) -> None:
+def test_a_job_of_a_fifo_queue_that_is_given_back_has_not_been_started_where_that_is_known(
+    moto: Moto, stores: Stores
+) -> None:
     store, queue = stores(), moto.queue(fifo=True)
     push(store, queue, 1, 2, key=b"a")
     (lease,) = take(store, queue)
 
-    (again,) = take(store, queue, ended=[Ended(lease, how)])
+    (again,) = take(store, queue, ended=[Ended(lease, How.GIVEN_BACK)])
 
     assert (again.payload, again.retries) == (payload(1), 0)
+
+
+def test_a_job_of_a_fifo_queue_whose_start_must_not_count_stays_in_its_worker_and_its_group_waits(
+    moto: Moto, stores: Stores
+) -> None:
+    store, other, queue = stores(), stores(), moto.queue(fifo=True)
+    push(store, queue, 1, 2, key=b"a")
+    (lease,) = take(store, queue)
+    end = Ended(lease, How.EXCUSED, 5)
+
+    for _ in range(2):
+        assert store.take([queue], 1, [end]).kept == [end]
+
+    assert take(other, queue) == []
+    assert store.renew([lease]) == []
+    (after,) = take(store, queue, ended=[Ended(lease, How.DELETED)])
+    assert after.payload == payload(2)
+
+
+def test_an_excused_job_of_a_fifo_queue_comes_to_no_other_worker(moto: Moto, stores: Stores) -> None:
+    name, other = moto.queue(fifo=True), stores()
+    queue = LeasingQueue("sqs", stores(), default_queue=name)
+    push(other, name, 1, 2, key=b"a")
+    queue.open([name], SimpleQueue())
+    delivery = queue.pop([name], 5)
+    assert delivery is not None
+    delivery.release(1, counted=False)
+    until = time.monotonic() + 2.5
+
+    while time.monotonic() < until:
+        assert take(other, name) == []
+        time.sleep(0.1)
+
+    again = queue.pop([name], 5)
+    assert again is not None
+    assert (again.payload, again.retries, again.excused) == (payload(1), 0, 1)
+    assert queue.close(timeout=10)
+    assert take_soon(other, name).payload == payload(1)
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+@pytest.mark.parametrize("how", [How.RELEASED, How.GIVEN_BACK])
+def test_jobs_of_a_key_end_in_their_order_whoever_runs_them_and_whatever_fails(
+    moto: Moto, stores: Stores, slots: int, how: How
+) -> None:
+    queue, workers = moto.queue(fifo=True), [stores() for _ in range(3)]
+    for key in (10, 20):
+        push(workers[0], queue, *range(key, key + 4), key=b"%d" % key)
+    ends: dict[SqsStore, list[Ended]] = {worker: [] for worker in workers}
+    done: list[bytes] = []
+    met: set[bytes] = set()
+
+    def turn() -> bool:
+        in_hand = []
+        for worker in workers:
+            leases = take(worker, queue, most=slots, ended=ends[worker])
+            in_hand += leases
+            again = {lease for lease in leases if lease.payload in met}
+            met.update(lease.payload for lease in leases)
+            done.extend(lease.payload for lease in again)
+            ends[worker] = [Ended(lease, How.DELETED if lease in again else how) for lease in leases]
+        keys = [lease.key for lease in in_hand]
+        assert len(set(keys)) == len(keys)
+        return len(done) == 8
+
+    wait_for(turn)
+
+    assert sorted(done, key=lambda one: one.startswith(b'{"uuid":"u-2')) == [
+        payload(key + number) for key in (10, 20) for number in range(4)
+    ]
 
 
 def test_sizes_and_clear(moto: Moto, stores: Stores) -> None:
