@@ -120,15 +120,14 @@ class PostgresqlRows(Rows):
         )
 
     def tell(self, connection: Any, queue: str) -> None:
-        """Notify.
+        """Notify; no setting of the transaction is changed, which is the caller's."""
+        query = "SELECT pg_notify(%(channel)s, %(queue)s)"
+        connection.exec_driver_sql(query, {"channel": self.channel, "queue": queue})
 
-        All that notify wait for each other until their commits are done, so that this has one of its own, which does
-        not wait for the disk.
-        """
-        connection.exec_driver_sql(
-            "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%(channel)s, %(queue)s)",
-            {"channel": self.channel, "queue": queue},
-        )
+    def tell_by_itself(self, connection: Any, queue: str) -> None:
+        """Notify without waiting for the disk: all that notify wait for each other until their commits are done."""
+        query = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%(channel)s, %(queue)s)"
+        connection.exec_driver_sql(query, {"channel": self.channel, "queue": queue})
 
     def _take_query(self, queues: int) -> str:
         query = self._queries.get(("take", queues))

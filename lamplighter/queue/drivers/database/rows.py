@@ -116,7 +116,10 @@ class Rows:
         raise NotImplementedError
 
     def tell(self, connection: Any, queue: str) -> None:
-        """Behind a push: wake workers that wait, where the database can."""
+        """In the transaction of a push: wake workers that wait when it is committed, where the database can."""
+
+    def tell_by_itself(self, connection: Any, queue: str) -> None:
+        """The same behind the push, in a transaction that nothing else is in."""
 
     def sizes(self, connection: Any, queue: str) -> Sizes:
         """Count."""

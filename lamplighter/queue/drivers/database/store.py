@@ -290,7 +290,7 @@ class DatabaseStore:
         """Wake those who wait. The jobs are safe already: a worker that does not hear of them looks by itself."""
         try:
             with self._databases.statements(self._database).connection() as connection, self._within(connection):
-                self._rows().tell(connection, queue)
+                self._rows().tell_by_itself(connection, queue)
         except SQLAlchemyError as error:
             log.debug("workers could not be told of a job", extra={"reason": str(getattr(error, "orig", error))})
 

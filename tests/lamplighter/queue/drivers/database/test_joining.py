@@ -13,6 +13,7 @@ from lamplighter.contracts import Message
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.queue.drivers.database.joining import session_of
 from lamplighter.queue.drivers.database.store import DatabaseStore
+from tests.lamplighter.queue.drivers.database.conftest import SERVERS
 
 Rows = Callable[[], list[dict[str, Any]]]
 
@@ -60,6 +61,25 @@ def test_a_job_is_there_when_the_transaction_is_committed(
 
     assert seen_here == 3
     assert [row["payload"] for row in rows()] == ["1", "2", "3"]
+
+
+SETTINGS = {
+    "postgresql": "SELECT name, setting FROM pg_settings WHERE name <> 'transaction_isolation' ORDER BY name",
+    "mysql": "SHOW SESSION VARIABLES WHERE Variable_name NOT REGEXP 'timestamp|rand_seed|identity|insert_id|gtid|in_transaction'",
+}
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_the_transaction_of_the_caller_keeps_its_settings(
+    store: DatabaseStore, app: Container, table: str, kind: str
+) -> None:
+    session = begin(app, table)
+    before = session.execute(text(SETTINGS[kind])).all()
+
+    store.push("default", [Message(b"1"), Message(b"2")], 0)
+    store.push("default", [Message(b"3")], 60)
+
+    assert session.execute(text(SETTINGS[kind])).all() == before
 
 
 def test_a_job_is_gone_with_its_transaction_and_the_log_says_so(
