@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from lamplighter.contracts import Config
 from lamplighter.database import sqlite
 from lamplighter.database.connections import Connections
+from lamplighter.database.logins import bound_logins
 from lamplighter.database.pool import FilePool, ServerPool
 from lamplighter.database.statements import Statements
 from lamplighter.database.transactions import Transactions
@@ -176,7 +177,7 @@ def _server(options: ServerOptions, where: str) -> Engine:
     arguments = {name: value for name, value in arguments.items() if name not in url.query}
     try:
         # No ping before each use: it costs a round trip a job, and the worker deals with a connection that is lost.
-        return create_engine(
+        engine = create_engine(
             url,
             poolclass=ServerPool,
             pool_size=options.pool_size,
@@ -186,6 +187,9 @@ def _server(options: ServerOptions, where: str) -> Engine:
     except ModuleNotFoundError as error:
         extra = "postgresql" if is_postgres else "mysql"
         raise ConfigError(f"{where} needs the package {error.name}: pip install 'lamplighter[{extra}]'.") from error
+    if not is_postgres:
+        bound_logins(engine, options.connect_timeout)
+    return engine
 
 
 def _url(options: ServerOptions, driver: str, where: str) -> URL:

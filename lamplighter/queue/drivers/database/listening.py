@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from sqlalchemy import Engine
@@ -15,10 +16,12 @@ READ_EVERY = 5.0  # seconds after which a busy worker reads what it was told, wh
 class Listener:
     """A connection that listens. What PHP workers push is not told."""
 
-    def __init__(self, engine: Callable[[], Engine], channel: str) -> None:
+    def __init__(
+        self, engine: Callable[[], Engine], channel: str, bounded: Callable[[Any], AbstractContextManager[None]]
+    ) -> None:
         self._lock = threading.Lock()
         self._channel = channel
-        self._own = OwnConnection(engine, self._listen)
+        self._own = OwnConnection(engine, self._listen, bounded)
         self._read_at = 0.0
 
     def wait(self, queues: Sequence[str], seconds: float) -> bool:

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from sqlalchemy import Engine
@@ -19,14 +19,21 @@ class OwnConnection:
 
     Args:
         prepare: called with a new connection.
+        bounded: calls of a server come to an end within it.
 
     Attributes:
         is_used: whether a thread is calling by it. Said for files only.
     """
 
-    def __init__(self, engine: Callable[[], Engine], prepare: Callable[[Any], object]) -> None:
+    def __init__(
+        self,
+        engine: Callable[[], Engine],
+        prepare: Callable[[Any], object],
+        bounded: Callable[[Any], AbstractContextManager[None]],
+    ) -> None:
         self._engine = engine
         self._prepare = prepare
+        self._bounded = bounded
         self._pooled: Any = None
         self._connection: Any = None
         self._opened_by: Engine | None = None
@@ -79,7 +86,11 @@ class OwnConnection:
         else:
             self._pooled, self._connection = pooled, pooled.driver_connection
         try:
-            self._prepare(self._connection)
+            if self.is_file:
+                self._prepare(self._connection)
+            else:
+                with self._bounded(self._connection):
+                    self._prepare(self._connection)
         except BaseException:
             self.drop()
             raise

@@ -90,7 +90,7 @@ class DatabaseStore:
             self.look_every = 1.0
         self._known_rows: Rows | None = None
         self._bounded = Bounded(ANSWER)
-        self._own = OwnConnection(self._engine, lambda opened: self._rows().prepare(opened))
+        self._own = OwnConnection(self._engine, lambda opened: self._rows().prepare(opened), self._bounded.within)
         self._listener: Listener | None = None
         self._begin_anew()
         watch(
@@ -159,7 +159,7 @@ class DatabaseStore:
             if not isinstance(rows, PostgresqlRows):
                 return False
             if self._listener is None:
-                self._listener = Listener(self._engine, rows.channel)
+                self._listener = Listener(self._engine, rows.channel, self._bounded.within)
             return self._listener.wait(queues, seconds)
 
     def sizes(self, queue: str) -> Sizes:
