@@ -76,10 +76,6 @@ class MysqlRows(Rows):
         connection.autocommit(True)
         return super().peek(connection, queues)
 
-    def start(self, connection: Any, queues: Sequence[str], most: int) -> Any:
-        """MariaDB computes times with decimals."""
-        return [one._replace(reserved_at=int(one.reserved_at)) for one in super().start(connection, queues, most)]
-
     def push(self, connection: Any, queue: str, messages: Sequence[Message], delay: float) -> None:
         """Many rows a statement, but no statement that the server would refuse for its size."""
         values = {"queue": queue, "delay": float(delay)}

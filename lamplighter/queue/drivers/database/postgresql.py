@@ -7,10 +7,17 @@ from typing import Any
 
 from lamplighter.contracts import Message
 from lamplighter.queue.drivers.database.reservation import Reservation, Started
-from lamplighter.queue.drivers.database.rows import Rows
+from lamplighter.queue.drivers.database.rows import Key, Rows
 from lamplighter.queue.drivers.leasing.store import Ended, How
 
 MOMENT = "EXTRACT(EPOCH FROM statement_timestamp())"
+
+# Reservations, and what of the table is still reserved so.
+HELD = "unnest(%(ids)s::bigint[], %(attempts)s::int[], %(available)s::bigint[]) AS held (id, attempts, available_at)"
+IS_HELD = (
+    "jobs.id = held.id AND jobs.attempts = held.attempts AND jobs.available_at = held.available_at "
+    "AND jobs.reserved_at IS NOT NULL"
+)
 
 
 class PostgresqlRows(Rows):
@@ -61,8 +68,7 @@ class PostgresqlRows(Rows):
         reservations = [end.lease.handle for end in ended if end.how is How.DELETED]
         others = [end for end in ended if end.how is not How.DELETED]
         values = {
-            "ids": _array(reservation.id for reservation in reservations),
-            "attempts": _array(reservation.attempts for reservation in reservations),
+            **_arrays(reservations),
             "most": most,
             **{f"q{n}": queue for n, queue in enumerate(queues)},
         }
@@ -72,7 +78,7 @@ class PostgresqlRows(Rows):
                     self.settle(connection, others)
                 rows = connection.execute(self._take_query(len(queues)), values, prepare=True).fetchall()
                 rows.sort(key=_order)
-                yield [Started(*row[:7]) for row in rows], rows[0][8] if rows else 0
+                yield [Started(*row[:8]) for row in rows], rows[0][8] if rows else 0
             except BaseException as error:
                 from psycopg import Error  # a worker on another database has no psycopg
 
@@ -80,19 +86,14 @@ class PostgresqlRows(Rows):
                     connection.close()  # no statement has failed, so that the end of the pipeline would commit
                 raise
 
-    def renew(self, connection: Any, reservations: Sequence[Reservation]) -> dict[int, int]:
+    def renew(self, connection: Any, reservations: Sequence[Reservation]) -> dict[Key, int]:
         """In one statement."""
         query = (
-            f"UPDATE {self.table} AS jobs SET reserved_at = {self.soon} "
-            f"FROM unnest(%(ids)s::bigint[], %(attempts)s::int[]) AS held (id, attempts) "
-            f"WHERE jobs.id = held.id AND jobs.attempts = held.attempts AND jobs.reserved_at IS NOT NULL "
-            f"RETURNING jobs.id, jobs.reserved_at"
+            f"UPDATE {self.table} AS jobs SET reserved_at = {self.soon} FROM {HELD} WHERE {IS_HELD} "
+            f"RETURNING jobs.id, jobs.attempts, jobs.available_at, jobs.reserved_at"
         )
-        values = {
-            "ids": _array(reservation.id for reservation in reservations),
-            "attempts": _array(reservation.attempts for reservation in reservations),
-        }
-        return dict(connection.execute(query, values).fetchall())
+        found = connection.execute(query, _arrays(reservations)).fetchall()
+        return {(id, attempts, available): at for id, attempts, available, at in found}
 
     def fate(self, connection: Any, number: int) -> bool | None:
         """Whether a transaction was committed; None while its connection has not ended yet.
@@ -133,12 +134,8 @@ class PostgresqlRows(Rows):
         query = self._queries.get(("take", queues))
         if query is not None:
             return query
-        ended = "unnest(%(ids)s::bigint[], %(attempts)s::int[]) AS ended (id, attempts)"
         # What has ended is deleted before anything is reserved: in this order no two workers wait for each other.
-        ctes = [
-            f"gone AS (DELETE FROM {self.table} AS jobs USING {ended} WHERE jobs.id = ended.id "
-            f"AND jobs.attempts = ended.attempts AND jobs.reserved_at IS NOT NULL RETURNING 1)"
-        ]
+        ctes = [f"gone AS (DELETE FROM {self.table} AS jobs USING {HELD} WHERE {IS_HELD} RETURNING 1)"]
         for n in range(queues):
             before = "".join(f" AND NOT EXISTS (SELECT 1 FROM next{earlier})" for earlier in range(n))
             ctes.append(
@@ -149,11 +146,22 @@ class PostgresqlRows(Rows):
         chosen = " UNION ALL ".join(f"SELECT id, reserved_at FROM next{n}" for n in range(queues))
         query = self._queries["take", queues] = (
             f"WITH {', '.join(ctes)} UPDATE {self.table} AS jobs SET reserved_at = {self.soon}, "
-            f"attempts = LEAST(jobs.attempts + 1, {self.most_attempts}) FROM ({chosen}) AS chosen "
+            f"attempts = LEAST(GREATEST(jobs.attempts, 0) + 1, {self.most_attempts}), "
+            f"available_at = jobs.available_at - "
+            f"(COALESCE(jobs.attempts, 0) >= {self.most_attempts} AND jobs.available_at > 0)::int "
+            f"FROM ({chosen}) AS chosen "
             f"WHERE jobs.id = chosen.id RETURNING jobs.id, jobs.queue, jobs.payload, jobs.attempts, jobs.reserved_at, "
             f"jobs.created_at, chosen.reserved_at IS NOT NULL, jobs.available_at, txid_current()"
         )
         return query
+
+
+def _arrays(reservations: Sequence[Reservation]) -> dict[str, str]:
+    return {
+        "ids": _array(each.id for each in reservations),
+        "attempts": _array(each.attempts for each in reservations),
+        "available": _array(each.available_at for each in reservations),
+    }
 
 
 def _array(numbers: Any) -> str:

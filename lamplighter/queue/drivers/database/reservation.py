@@ -5,18 +5,27 @@ from typing import Any, NamedTuple
 
 from lamplighter.queue.drivers.leasing.store import Lease
 
+LATEST = 10**11  # seconds since 1970; what is beyond is no time at which a job was pushed
+
 
 @dataclass(slots=True, eq=False)
 class Reservation:
     """The row as its worker has left it.
 
-    Whoever reserves the row later counts one attempt more, and a job that is released becomes a new row. So an end
-    that comes too late, or for the second time, meets no such row.
+    Whoever reserves the row later counts one attempt more, or, where the column takes no more, dates it one second
+    earlier; whoever gives it back unrun does that, too. A job that is released becomes a new row. So an end that comes
+    too late, or for the second time, meets no such row.
     """
 
     id: int
     attempts: int
+    available_at: int
     reserved_at: int
+
+    @property
+    def key(self) -> tuple[int, int, int]:
+        """What no other reservation has."""
+        return self.id, self.attempts, self.available_at
 
 
 class Started(NamedTuple):
@@ -27,18 +36,20 @@ class Started(NamedTuple):
     payload: Any
     attempts: int
     reserved_at: int
-    created_at: int
+    created_at: Any
     was_reserved: Any
+    available_at: int
 
     def lease(self) -> Lease:
         """The job in a worker's hand."""
-        payload = self.payload
+        payload, created = self.payload, self.created_at
         return Lease(
             queue=self.queue,
             payload=payload.encode("utf-8", "surrogatepass") if isinstance(payload, str) else bytes(payload or b""),
-            handle=Reservation(self.id, self.attempts, self.reserved_at),
+            handle=Reservation(self.id, self.attempts, self.available_at, self.reserved_at),
             retries=self.attempts - 1,
             mark=str(self.id),
-            timestamp_ms=self.created_at * 1000,
+            # Others may have written anything, where their table lets them.
+            timestamp_ms=int(created * 1000) if isinstance(created, int | float) and 0 <= created < LATEST else None,
             has_crashed=bool(self.was_reserved),
         )

@@ -8,6 +8,9 @@ from lamplighter.contracts import Message, Sizes
 from lamplighter.queue.drivers.database.reservation import Reservation, Started
 from lamplighter.queue.drivers.leasing.store import Ended, How
 
+Key = tuple[int, int, int]  # of a reservation
+
+LAST = 2**63 - 1  # the latest time; what others have written that is none is not so early
 MOST_ATTEMPTS = 32_767  # of Laravel's smallest column of today
 
 
@@ -45,12 +48,12 @@ class Rows:
         mark = self.mark.format
         # The same text for each job, which the database, or its driver, has parsed before.
         self._next = (
-            f"SELECT id, {self.payload}, attempts, {self.soon}, created_at, reserved_at FROM {table} "
+            f"SELECT id, {self.payload}, attempts, {self.soon}, created_at, reserved_at, available_at FROM {table} "
             f"WHERE {self._is_due('queue')} ORDER BY available_at, id LIMIT {mark('most')}{self.locking}"
         )
         self._delete_one = (
             f"DELETE FROM {table} WHERE id = {mark('id')} AND attempts = {mark('attempts')} "
-            f"AND reserved_at >= {mark('reserved_at')}"
+            f"AND available_at = {mark('available_at')} AND reserved_at IS NOT NULL"
         )
 
     # for the worker's connection ───────────────────────────────────────────────────────────────────────────────────
@@ -90,7 +93,7 @@ class Rows:
         if query is None:
             parts = [
                 f"SELECT * FROM (SELECT available_at - {self.moment} FROM {self.table} WHERE {self._is_free(f'q{n}')} "
-                f"ORDER BY available_at, id LIMIT 1) AS n{n}"
+                f"AND available_at <= {LAST} ORDER BY available_at, id LIMIT 1) AS n{n}"
                 for n in range(len(queues))
             ]
             query = self._queries[len(queues)] = " UNION ALL ".join(parts)
@@ -98,11 +101,12 @@ class Rows:
         found = self._execute(connection, query, values).fetchall()
         return min((float(row[0]) for row in found), default=None)
 
-    def renew(self, connection: Any, reservations: Sequence[Reservation]) -> dict[int, int]:
-        """In a transaction: reserve anew what is still reserved so; the new time by the row's id."""
+    def renew(self, connection: Any, reservations: Sequence[Reservation]) -> dict[Key, int]:
+        """In a transaction: reserve anew what is still reserved so; the new times."""
         which = _any_of(reservations)
         self._execute(connection, f"UPDATE {self.table} SET reserved_at = {self.soon} WHERE {which}", self.values())
-        return dict(self._execute(connection, f"SELECT id, reserved_at FROM {self.table} WHERE {which}").fetchall())
+        query = f"SELECT id, attempts, available_at, reserved_at FROM {self.table} WHERE {which}"
+        return {(row[0], row[1], row[2]): row[3] for row in self._execute(connection, query).fetchall()}
 
     def is_there(self, connection: Any, reservation: Reservation) -> bool:
         """Whether a row is reserved so."""
@@ -132,7 +136,7 @@ class Rows:
             f"FROM {self.table} WHERE queue = {self.mark.format('queue')}"
         )
         pending, delayed, reserved, oldest = connection.exec_driver_sql(query, self.values(queue=queue)).one()
-        return Sizes(pending, delayed, reserved=reserved, oldest=None if oldest is None else float(oldest))
+        return Sizes(pending, delayed, reserved=reserved, oldest=_number(oldest))
 
     def clear(self, connection: Any, queue: str) -> int:
         """In a transaction: delete all."""
@@ -165,22 +169,38 @@ class Rows:
         return f"available_at <= {self.now} AND {self._is_free(queue)}"
 
     def _reserve(self, connection: Any, queue: str, found: Sequence[Any]) -> list[Started]:
-        started = [
-            Started(id, queue, payload, min(attempts + 1, self.most_attempts), soon, created, reserved is not None)
-            for id, payload, attempts, soon, created, reserved in found
-        ]
-        values = {"reserved_at": int(started[0].reserved_at), "id": started[0].id}
-        which = f"= {self.mark.format('id')}"
-        if len(started) > 1:
-            which = f"IN ({', '.join(str(int(one.id)) for one in started)})"
-        self._execute(
-            connection,
-            f"UPDATE {self.table} SET reserved_at = {self.mark.format('reserved_at')}, "
-            f"attempts = CASE WHEN attempts < {self.most_attempts} THEN attempts + 1 ELSE attempts END "
-            f"WHERE id {which}",
-            values,
-        )
+        started: list[Started] = []
+        usual: list[int] = []
+        odd: list[Started] = []
+        for id, payload, attempts, soon, created, reserved, available in found:
+            is_usual = type(attempts) is int and 0 <= attempts < self.most_attempts and type(available) is int
+            counted = (attempts + 1, available) if is_usual else self._counted(attempts, available)
+            one = Started(id, queue, payload, counted[0], int(soon), created, reserved is not None, counted[1])
+            started.append(one)
+            if is_usual:
+                usual.append(id)
+            else:
+                odd.append(one)
+        head = f"UPDATE {self.table} SET reserved_at = {self.mark.format('reserved_at')}, attempts = "
+        if usual:
+            values = {"reserved_at": started[0].reserved_at, "id": usual[0]}
+            which = f"= {self.mark.format('id')}" if len(usual) == 1 else f"IN ({', '.join(map(str, usual))})"
+            self._execute(connection, f"{head}attempts + 1 WHERE id {which}", values)
+        for one in odd:
+            query = f"{head}{one.attempts}, available_at = {one.available_at} WHERE id = {self.mark.format('id')}"
+            self._execute(connection, query, {"reserved_at": one.reserved_at, "id": one.id})
         return started
+
+    def _counted(self, attempts: Any, available: Any) -> tuple[int, int]:
+        """One start more of a row whose column takes no more of them, or where others have written what is no number.
+
+        Such a row counts from 0.
+        """
+        before = max(0, _whole(attempts))
+        at = _whole(available)
+        if before >= self.most_attempts:
+            return self.most_attempts, at - 1 if at > 0 else at
+        return before + 1, at
 
     def _release(self, connection: Any, end: Ended) -> None:
         """Laravel's way: a new row, at the end of its queue, so that others get their turn."""
@@ -199,12 +219,13 @@ class Rows:
     waiting = ""
 
     def _give_back(self, connection: Any, end: Ended) -> None:
-        reservation = end.lease.handle
+        """Dated earlier, so that nobody who takes it holds what this reservation was; it is first among those due."""
         self._execute(
             connection,
             f"UPDATE {self.table} SET reserved_at = {_reserved_before(end)}, "
-            f"attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END "
-            f"WHERE {_is(reservation)} AND reserved_at = {int(reservation.reserved_at)}",
+            f"attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END, "
+            f"available_at = CASE WHEN available_at > 0 THEN available_at - 1 ELSE available_at END "
+            f"WHERE {_is(end.lease.handle)}",
         )
 
 
@@ -214,15 +235,13 @@ def _reserved_before(end: Ended) -> str:
 
 
 def _values(reservation: Reservation) -> dict[str, int]:
-    return {"id": reservation.id, "attempts": reservation.attempts, "reserved_at": reservation.reserved_at}
+    return {"id": reservation.id, "attempts": reservation.attempts, "available_at": reservation.available_at}
 
 
 def _is(reservation: Reservation) -> str:
-    """The row, as long as nobody has reserved it after us. A renewal whose answer was lost has dated it later."""
-    return (
-        f"id = {int(reservation.id)} AND attempts = {int(reservation.attempts)} "
-        f"AND reserved_at >= {int(reservation.reserved_at)}"
-    )
+    """The row, as long as nobody has reserved it after us."""
+    id, attempts, available = map(int, reservation.key)
+    return f"id = {id} AND attempts = {attempts} AND available_at = {available} AND reserved_at IS NOT NULL"
 
 
 def _any_of(reservations: Sequence[Reservation]) -> str:
@@ -230,3 +249,17 @@ def _any_of(reservations: Sequence[Reservation]) -> str:
         return _is(reservations[0])
     ids = ", ".join(str(int(each.id)) for each in reservations)
     return f"id IN ({ids}) AND ({' OR '.join(f'({_is(each)})' for each in reservations)})"
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return None
+
+
+def _whole(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0

@@ -25,7 +25,7 @@ from lamplighter.queue.drivers.database.own import OwnConnection
 from lamplighter.queue.drivers.database.postgresql import PostgresqlRows
 from lamplighter.queue.drivers.database.refusals import refusal
 from lamplighter.queue.drivers.database.reservation import Started
-from lamplighter.queue.drivers.database.rows import Rows
+from lamplighter.queue.drivers.database.rows import Key, Rows
 from lamplighter.queue.drivers.database.sqlite import SqliteRows
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
 from lamplighter.support.forking import watch
@@ -143,14 +143,14 @@ class DatabaseStore:
             return self._asked(lambda connection: self._take(connection, names, most, ended))
 
     def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
-        """By the number of attempts, which nobody else leaves as it is."""
+        """By what nobody else who reserves the row leaves as it is."""
         with self._lock:
             if self._listener is not None:
                 self._listener.drain()
             reserved = self._asked(lambda connection: self._renew(connection, leases))
             for lease in leases:
-                lease.handle.reserved_at = reserved.get(lease.handle.id, lease.handle.reserved_at)
-        return [lease for lease in leases if lease.handle.id not in reserved]
+                lease.handle.reserved_at = reserved.get(lease.handle.key, lease.handle.reserved_at)
+        return [lease for lease in leases if lease.handle.key not in reserved]
 
     def wait(self, queues: Sequence[str], seconds: float) -> bool:
         """On PostgreSQL until a job of Python was pushed; elsewhere nothing tells."""
@@ -268,13 +268,13 @@ class DatabaseStore:
         self._doubt = None
         return Taken(leases)
 
-    def _renew(self, connection: Any, leases: Sequence[Lease]) -> dict[int, int]:
+    def _renew(self, connection: Any, leases: Sequence[Lease]) -> dict[Key, int]:
         rows = self._rows()
         if not isinstance(rows, PostgresqlRows):
             rows.begin(connection)
         reserved = rows.renew(connection, [lease.handle for lease in leases])
         connection.commit()
-        return {id: int(at) for id, at in reserved.items()}
+        return {key: int(at) for key, at in reserved.items()}
 
     # pushing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
