@@ -19,7 +19,7 @@ class DelayedRows:
         self._rows = rows
         self._mark = rows.mark.format
         self._columns = f"SELECT id, queue, {rows.payload}, available_at FROM {rows.table}"
-        self._waits = f"reserved_at IS NULL AND available_at > {rows.now}"
+        self._waits = f"reserved_at IS NULL AND available_at > {rows.now} AND available_at <= {LAST}"
 
     def held(self, connection: Any, most: int) -> list[HeldJob]:
         """The earliest first."""
