@@ -87,10 +87,10 @@ def _is_lost(error: BaseException) -> bool:
     if cause is None or _driver(cause) == "sqlite3":
         return False
     state, number, text = _signs(cause)
+    if number in LOST_NUMBERS:  # first: PyMySQL tells an SQLSTATE, too, which says less
+        return True
     if state:
         return state.startswith(LOST_STATES)
-    if number in LOST_NUMBERS:
-        return True
     is_about_connection = any(name in KINDS for name in base_names(cause))
     return is_about_connection and _says(text, LOST_WORDS) and not _says(text, REFUSED_WORDS)
 

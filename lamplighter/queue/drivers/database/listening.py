@@ -67,7 +67,7 @@ class Listener:
         self._own.leave_to_parent()
         self._read_at = 0.0
 
-    def _listen(self, connection: Any) -> None:
+    def _listen(self, connection: Any, former: object) -> None:
         connection.autocommit = True
         connection.execute(f'LISTEN "{self._channel}"')
 

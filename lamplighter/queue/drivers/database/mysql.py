@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from lamplighter.contracts import Message
 from lamplighter.errors import MessageTooLarge, Unavailable
-from lamplighter.queue.drivers.database.rows import MOST_ATTEMPTS, Rows
+from lamplighter.queue.drivers.database.rows import LOCK_WAIT, MOST_ATTEMPTS, Rows
 
 PATIENCE = 5.0  # seconds for the end of a connection that was lost
 MOST_TOGETHER = 2 * 1024 * 1024  # bytes of payloads in one statement
@@ -30,11 +30,12 @@ class MysqlRows(Rows):
         self.locking = " FOR UPDATE SKIP LOCKED" if can_skip else " FOR UPDATE"
         super().__init__(table, seconds=seconds)
         self._bare_table = bare_table
-        self._name = ""
 
-    def prepare(self, connection: Any) -> None:
+    def prepare(self, connection: Any, former: str | None) -> str:
         """Set what holds for all transactions, and see how many attempts the column takes."""
-        self._end_former(connection)
+        lock = self._end_former(connection, former)
+        limits = f"innodb_lock_wait_timeout = {LOCK_WAIT}, lock_wait_timeout = {LOCK_WAIT}"
+        self._execute(connection, f"SET SESSION {limits}")
         self._execute(connection, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
         query = (
             "SELECT column_type FROM information_schema.columns "
@@ -45,8 +46,9 @@ class MysqlRows(Rows):
         width, _, sign = kind.partition("(")
         name = f"{width} unsigned" if sign.endswith("unsigned") else width
         self.most_attempts = MOST_BY_TYPE.get(name, MOST_ATTEMPTS)
+        return lock
 
-    def _end_former(self, connection: Any) -> None:
+    def _end_former(self, connection: Any, former: str | None) -> str:
         """End the worker's former connection, known by the name of a lock: the server may not know that it is lost.
 
         Its transaction would keep rows locked for hours.
@@ -55,8 +57,8 @@ class MysqlRows(Rows):
         from pymysql.err import MySQLError  # type: ignore[import-untyped]
 
         until = time.monotonic() + PATIENCE
-        while self._name:
-            holder = self._execute(connection, "SELECT IS_USED_LOCK(%(name)s)", {"name": self._name}).fetchone()[0]
+        while former:
+            holder = self._execute(connection, "SELECT IS_USED_LOCK(%(name)s)", {"name": former}).fetchone()[0]
             if holder is None:
                 break
             if time.monotonic() >= until:
@@ -64,8 +66,9 @@ class MysqlRows(Rows):
             with suppress(MySQLError):  # it has ended by itself
                 self._execute(connection, f"KILL {int(holder)}")
             time.sleep(0.02)
-        self._name = f"lamplighter.{uuid4().hex}"
-        self._execute(connection, "SELECT GET_LOCK(%(name)s, 0)", {"name": self._name})
+        name = f"lamplighter.{uuid4().hex}"
+        self._execute(connection, "SELECT GET_LOCK(%(name)s, 0)", {"name": name})
+        return name
 
     def begin(self, connection: Any) -> None:
         """The first statement does, without a round trip of its own."""

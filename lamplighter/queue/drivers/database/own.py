@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 from sqlalchemy import Engine
@@ -18,7 +18,7 @@ class OwnConnection:
     file is not: it has to be closed before a fork, and only its owner knows when.
 
     Args:
-        prepare: called with a new connection.
+        prepare: called with a new connection and what it has returned of the one before, None without one.
         bounded: calls of a server come to an end within it.
 
     Attributes:
@@ -28,12 +28,13 @@ class OwnConnection:
     def __init__(
         self,
         engine: Callable[[], Engine],
-        prepare: Callable[[Any], object],
+        prepare: Callable[[Any, Any], object],
         bounded: Callable[[Any], AbstractContextManager[None]],
     ) -> None:
         self._engine = engine
         self._prepare = prepare
         self._bounded = bounded
+        self._former: Any = None
         self._pooled: Any = None
         self._connection: Any = None
         self._opened_by: Engine | None = None
@@ -75,7 +76,7 @@ class OwnConnection:
             self._opened_by.pool.is_shared = True  # it was in use
         keep_for_ever(self._pooled, self._connection)
         self.is_used = False
-        self._pooled = self._connection = None
+        self._pooled = self._connection = self._former = None
 
     def _open(self) -> None:
         engine = self._opened_by = self._engine()
@@ -86,11 +87,8 @@ class OwnConnection:
         else:
             self._pooled, self._connection = pooled, pooled.driver_connection
         try:
-            if self.is_file:
-                self._prepare(self._connection)
-            else:
-                with self._bounded(self._connection):
-                    self._prepare(self._connection)
+            with nullcontext() if self.is_file else self._bounded(self._connection):
+                self._former = self._prepare(self._connection, self._former)
         except BaseException:
             self.drop()
             raise

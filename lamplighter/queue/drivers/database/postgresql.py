@@ -7,7 +7,7 @@ from typing import Any
 
 from lamplighter.contracts import Message
 from lamplighter.queue.drivers.database.reservation import Reservation, Started
-from lamplighter.queue.drivers.database.rows import Key, Rows
+from lamplighter.queue.drivers.database.rows import LOCK_WAIT, Key, Rows
 from lamplighter.queue.drivers.leasing.store import Ended, How
 
 MOMENT = "EXTRACT(EPOCH FROM statement_timestamp())"
@@ -28,13 +28,13 @@ class PostgresqlRows(Rows):
     soon = f"CEIL({MOMENT})::bigint"
     due = f"CEIL({MOMENT} + %(delay)s::float8)::bigint"
     waiting = " FOR UPDATE"
+    locking = " FOR UPDATE SKIP LOCKED"
 
     def __init__(self, table: str, *, seconds: float) -> None:
         super().__init__(table, seconds=seconds)
-        self._former: tuple[int, str] | None = None
         self.channel = f"lamplighter_{hashlib.md5(table.encode(), usedforsecurity=False).hexdigest()[:16]}"
 
-    def prepare(self, connection: Any) -> None:
+    def prepare(self, connection: Any, former: Any) -> Any:
         """Set what holds for all transactions.
 
         A crash of the server may undo what was not written to its disk: a start or an end that it forgets lets a job
@@ -43,15 +43,17 @@ class PostgresqlRows(Rows):
         A plan that was made for a small table must not go through all of a large one.
         """
         connection.autocommit = True
-        if self._former is not None:
+        if former is not None:
             # The server may not know that it is lost, and its transaction would keep rows locked for hours.
             query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start::text = %s"
-            connection.execute(query, self._former)
+            connection.execute(query, former)
         query = "SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()"
-        self._former = connection.execute(query).fetchone()
+        process = connection.execute(query).fetchone()
         connection.execute("SET default_transaction_isolation = 'read committed'")
         for setting in ("synchronous_commit", "enable_seqscan", "enable_bitmapscan"):
             connection.execute(f"SET {setting} = off")
+        connection.execute(f"SET lock_timeout = '{LOCK_WAIT}s'")
+        return process
 
     def begin(self, connection: Any) -> None:
         """By a statement: the connection itself begins none."""
@@ -86,14 +88,14 @@ class PostgresqlRows(Rows):
                     connection.close()  # no statement has failed, so that the end of the pipeline would commit
                 raise
 
-    def renew(self, connection: Any, reservations: Sequence[Reservation]) -> dict[Key, int]:
+    def renew(self, connection: Any, reservations: Sequence[Reservation]) -> set[Key]:
         """In one statement."""
+        free = f"SELECT jobs.id FROM {self.table} AS jobs, {HELD} WHERE {IS_HELD} FOR UPDATE OF jobs SKIP LOCKED"
         query = (
-            f"UPDATE {self.table} AS jobs SET reserved_at = {self.soon} FROM {HELD} WHERE {IS_HELD} "
-            f"RETURNING jobs.id, jobs.attempts, jobs.available_at, jobs.reserved_at"
+            f"WITH free AS MATERIALIZED ({free}) UPDATE {self.table} AS jobs SET reserved_at = {self.soon} FROM free "
+            f"WHERE jobs.id = free.id RETURNING jobs.id, jobs.attempts, jobs.available_at"
         )
-        found = connection.execute(query, _arrays(reservations)).fetchall()
-        return {(id, attempts, available): at for id, attempts, available, at in found}
+        return set(connection.execute(query, _arrays(reservations)).fetchall())
 
     def fate(self, connection: Any, number: int) -> bool | None:
         """Whether a transaction was committed; None while its connection has not ended yet.

@@ -31,6 +31,7 @@ SQLITE_ADVICE = {
     11: "Its file is damaged: put a backup in its place.",
     26: "Its file is no SQLite database: name another one in config/database.py.",
 }
+LOCK_TIMEOUT = frozenset({"55P03", 1205})
 OUT_OF_RANGE = frozenset({"22003", 1264})
 
 
@@ -59,15 +60,21 @@ def refusal(error: BaseException, *, table: str, connection: str, is_broken: boo
     )
 
 
+def has_waited(error: BaseException) -> bool:
+    """Whether what an error of the framework stands for is a lock that was waited for as long as there is time."""
+    cause = error.__cause__
+    return cause is not None and _sign(getattr(cause, "orig", None) or cause) in LOCK_TIMEOUT
+
+
 def _reason(error: BaseException) -> str:
     told = error.args[1] if len(error.args) == 2 and isinstance(error.args[0], int) else error  # of PyMySQL
     return " ".join(str(told).split()) or type(error).__name__
 
 
 def _sign(error: Any) -> object:
-    state = getattr(error, "sqlstate", None)
+    """MySQL's number, which says more than its SQLSTATE, or PostgreSQL's SQLSTATE."""
     arguments: tuple[object, ...] = getattr(error, "args", None) or (None,)
-    return state or arguments[0]
+    return arguments[0] if isinstance(arguments[0], int) else getattr(error, "sqlstate", None) or arguments[0]
 
 
 def _advice(error: Any) -> str:

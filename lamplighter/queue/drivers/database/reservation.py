@@ -1,5 +1,6 @@
 """What tells a reservation of a row from any other one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -53,3 +54,10 @@ class Started(NamedTuple):
             timestamp_ms=int(created * 1000) if isinstance(created, int | float) and 0 <= created < LATEST else None,
             has_crashed=bool(self.was_reserved),
         )
+
+
+class Doubt(NamedTuple):
+    """What was reserved by a commit whose answer did not come; `number` is the transaction's on PostgreSQL, else 0."""
+
+    started: Sequence[Started]
+    number: int

@@ -11,6 +11,7 @@ from lamplighter.queue.drivers.leasing.store import Ended, How
 Key = tuple[int, int, int]  # of a reservation
 
 LAST = 2**63 - 1  # the latest time; what others have written that is none is not so early
+LOCK_WAIT = 1  # seconds that a worker waits for a row which another transaction has locked
 MOST_ATTEMPTS = 32_767  # of Laravel's smallest column of today
 
 
@@ -58,8 +59,8 @@ class Rows:
 
     # for the worker's connection ───────────────────────────────────────────────────────────────────────────────────
 
-    def prepare(self, connection: Any) -> None:
-        """Make a new connection ready."""
+    def prepare(self, connection: Any, former: Any) -> Any:
+        """Make a new connection ready; what ends it, should it be lost, which the one after it is given as `former`."""
 
     def begin(self, connection: Any) -> None:
         """Begin a transaction that writes."""
@@ -101,12 +102,18 @@ class Rows:
         found = self._execute(connection, query, values).fetchall()
         return min((float(row[0]) for row in found), default=None)
 
-    def renew(self, connection: Any, reservations: Sequence[Reservation]) -> dict[Key, int]:
-        """In a transaction: reserve anew what is still reserved so; the new times."""
-        which = _any_of(reservations)
-        self._execute(connection, f"UPDATE {self.table} SET reserved_at = {self.soon} WHERE {which}", self.values())
-        query = f"SELECT id, attempts, available_at, reserved_at FROM {self.table} WHERE {which}"
-        return {(row[0], row[1], row[2]): row[3] for row in self._execute(connection, query).fetchall()}
+    def renew(self, connection: Any, reservations: Sequence[Reservation]) -> set[Key]:
+        """In a transaction: reserve anew what is still reserved so, and nobody has locked; which those are."""
+        found = self.there(connection, reservations, self.locking)
+        if found:
+            which = f"id IN ({', '.join(str(key[0]) for key in found)})"
+            self._execute(connection, f"UPDATE {self.table} SET reserved_at = {self.soon} WHERE {which}", self.values())
+        return found
+
+    def there(self, connection: Any, reservations: Sequence[Reservation], locking: str = "") -> set[Key]:
+        """Those whose rows are still reserved so."""
+        query = f"SELECT id, attempts, available_at FROM {self.table} WHERE {_any_of(reservations)}{locking}"
+        return {(row[0], row[1], row[2]) for row in self._execute(connection, query).fetchall()}
 
     def is_there(self, connection: Any, reservation: Reservation) -> bool:
         """Whether a row is reserved so."""

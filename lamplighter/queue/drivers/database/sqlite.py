@@ -22,7 +22,7 @@ class SqliteRows(Rows):
     due = ":due"
     payload = "CAST(payload AS BLOB)"  # PHP may have written bytes that are no text
 
-    def prepare(self, connection: sqlite3.Connection) -> None:
+    def prepare(self, connection: sqlite3.Connection, former: object) -> None:
         """As `lamplighter.database.sqlite` does, but for the patience."""
         connection.isolation_level = None
         for pragma in (f"busy_timeout = {PATIENCE * 1000:.0f}", "journal_mode = WAL", "synchronous = NORMAL"):

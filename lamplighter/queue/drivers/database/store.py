@@ -6,27 +6,26 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from lamplighter.contracts import HeldJob, Message, Sizes
-from lamplighter.database.errors import SqlAlchemyErrors
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.sqlite import READ_ONLY
 from lamplighter.errors import ConfigError, QueueError, Unavailable
-from lamplighter.queue.drivers.database.bounded import Bounded
+from lamplighter.queue.drivers.database.aside import Aside
+from lamplighter.queue.drivers.database.calls import Calls
 from lamplighter.queue.drivers.database.delayed import DelayedRows
+from lamplighter.queue.drivers.database.dialects import rows_of
 from lamplighter.queue.drivers.database.listening import Listener
-from lamplighter.queue.drivers.database.mysql import MysqlRows
 from lamplighter.queue.drivers.database.own import OwnConnection
 from lamplighter.queue.drivers.database.postgresql import PostgresqlRows
-from lamplighter.queue.drivers.database.refusals import refusal
-from lamplighter.queue.drivers.database.reservation import Started
+from lamplighter.queue.drivers.database.refusals import has_waited
+from lamplighter.queue.drivers.database.reservation import Doubt, Reservation, Started
 from lamplighter.queue.drivers.database.rows import Key, Rows
-from lamplighter.queue.drivers.database.sqlite import SqliteRows
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
 from lamplighter.support.forking import watch
 
@@ -35,22 +34,15 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 ANSWER = 30.0  # seconds that a server may take for an answer
-TRIES = 5  # of a transaction that another one stood in the way of
+AGAIN = 0.5  # seconds between two looks whether a row that somebody had locked is free
 LEAST_WAIT = 0.05  # seconds until the next look where others are at the jobs that there are
-
-
-class Doubt(NamedTuple):
-    """What was reserved by a commit whose answer did not come; `number` is the transaction's on PostgreSQL, else 0."""
-
-    started: Sequence[Started]
-    number: int
 
 
 class DatabaseStore:
     """A table with Laravel's columns, on a connection of config/database.py.
 
-    A worker has a connection of its own, and on PostgreSQL a second one to listen; what is pushed goes by those of the
-    engine's pool.
+    A worker has a connection of its own to take jobs, and on servers another one to renew leases, on PostgreSQL one
+    more to listen; what is pushed goes by those of the engine's pool.
     """
 
     look_every = 0.5
@@ -89,26 +81,32 @@ class DatabaseStore:
         if kind == "postgresql":
             self.look_every = 1.0
         self._known_rows: Rows | None = None
-        self._bounded = Bounded(ANSWER)
-        self._own = OwnConnection(self._engine, lambda opened: self._rows().prepare(opened), self._bounded.within)
+        self._calls = Calls(self._engine, table=table, connection=connection, seconds=ANSWER)
+        self._own = self._make_own()
+        # A renewal waits for no start that hangs. Of a file there is one writer at a time anyway.
+        self._renewing = self._own if self._is_file else self._make_own()
         self._listener: Listener | None = None
         self._begin_anew()
         watch(
             self,
             in_child=DatabaseStore._begin_as_child,
-            locks=lambda store: (store._lock,),
+            locks=lambda store: (store._lock,) if store._is_file else (store._lock, store._renew_lock),
             before=DatabaseStore._before_fork,
         )
 
     def _begin_anew(self) -> None:
         self._lock = threading.Lock()
+        self._renew_lock = self._lock if self._is_file else threading.Lock()
+        self._aside = Aside()
+        self._tried_at = 0.0
         self._doubt: Doubt | None = None
         self._was_empty = False
 
     def _begin_as_child(self) -> None:
         self._begin_anew()
         self._known_rows = None  # these know the parent's connection
-        self._own.leave_to_parent()
+        for own in {self._own, self._renewing}:
+            own.leave_to_parent()
         if self._listener is not None:
             self._listener.leave_to_parent()
 
@@ -124,42 +122,52 @@ class DatabaseStore:
         engine = self._engine()
         session = self._joined(engine)
         if session is not None:
-            with self._explained(None):
+            with self._calls.explained(None):
                 rows, connection = self._rows(), session.connection()
                 rows.push(connection, queue, messages, delay)
                 if not delay:
                     rows.tell(connection, queue)
             return
-        self._repeated(lambda: self._push(queue, messages, delay))
+        self._calls.repeated(lambda: self._push(queue, messages, delay))
         if engine.dialect.name == "postgresql" and not delay:
             self._tell(queue)
 
     def take(self, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> Taken:
-        """In one transaction."""
+        """In one transaction. The end of a job whose row somebody keeps locked is told later."""
         names = tuple(queues) if most > 0 else ()
+        if self._aside and time.monotonic() - self._tried_at > AGAIN and not self._renew_lock.locked():
+            with suppress(QueueError):
+                self._renew_all(())
         with self._lock:
             if self._listener is not None:
                 self._listener.drain()
-            return self._asked(lambda connection: self._take(connection, names, most, ended))
+            ended = self._aside.others(ended)
+            try:
+                return self._calls.asked(lambda connection: self._take(connection, names, most, ended), self._own)
+            except Unavailable as error:
+                if not has_waited(error) or not self._put_aside(ended):
+                    raise
+            ended = self._aside.others(ended)
+            return self._calls.asked(lambda connection: self._take(connection, names, most, ended), self._own)
 
     def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
         """By what nobody else who reserves the row leaves as it is."""
-        with self._lock:
-            if self._listener is not None:
-                self._listener.drain()
-            reserved = self._asked(lambda connection: self._renew(connection, leases))
-            for lease in leases:
-                lease.handle.reserved_at = reserved.get(lease.handle.key, lease.handle.reserved_at)
-        return [lease for lease in leases if lease.handle.key not in reserved]
+        if self._listener is not None:
+            self._listener.drain()
+        renewed, there = self._renew_all(leases)
+        lost = [lease for lease in leases if lease.handle.key not in there]
+        if not lost and any(lease.handle.key not in renewed for lease in leases):
+            raise Unavailable(f"Another transaction keeps rows of the table {self._table} locked.")
+        return lost
 
     def wait(self, queues: Sequence[str], seconds: float) -> bool:
         """On PostgreSQL until a job of Python was pushed; elsewhere nothing tells."""
-        with self._explained(None):
+        with self._calls.explained(None):
             rows = self._rows()
             if not isinstance(rows, PostgresqlRows):
                 return False
             if self._listener is None:
-                self._listener = Listener(self._engine, rows.channel, self._bounded.within)
+                self._listener = Listener(self._engine, rows.channel, self._calls.bounded.within)
             return self._listener.wait(queues, seconds)
 
     def sizes(self, queue: str) -> Sizes:
@@ -188,8 +196,14 @@ class DatabaseStore:
         with self._lock:
             if self._doubt is not None:
                 with suppress(QueueError):  # the lease runs out then
-                    self._asked(lambda connection: self._take(connection, (), 0, ()))
+                    self._calls.asked(lambda connection: self._take(connection, (), 0, ()), self._own)
             self._own.drop()
+        if self._aside:
+            with suppress(QueueError):
+                self._renew_all(())
+            self._aside.give_up()
+        with self._renew_lock:
+            self._renewing.drop()
         if self._listener is not None:
             self._listener.close()
 
@@ -268,13 +282,58 @@ class DatabaseStore:
         self._doubt = None
         return Taken(leases)
 
-    def _renew(self, connection: Any, leases: Sequence[Lease]) -> dict[Key, int]:
+    # renewing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _renew_all(self, leases: Sequence[Lease]) -> tuple[set[Key], set[Key]]:
+        """Renew leases, and tell the ends that are put aside; what was renewed, and what is still ours."""
+        self._tried_at = time.monotonic()
+        with self._renew_lock:
+            aside = self._aside.ends()
+            handles = [lease.handle for lease in (*leases, *(end.lease for end in aside))]
+            if not handles:
+                return set(), set()
+            renewed, there = self._calls.asked(lambda connection: self._renew(connection, handles), self._renewing)
+            if aside:
+                self._aside.keep(aside, there)
+                free = [end for end in aside if end.lease.handle.key in renewed]
+                if free:
+                    self._calls.asked(lambda connection: self._settle(connection, free), self._renewing)
+                    self._aside.told(free)
+        return renewed, there
+
+    def _renew(self, connection: Any, handles: Sequence[Reservation]) -> tuple[set[Key], set[Key]]:
         rows = self._rows()
         if not isinstance(rows, PostgresqlRows):
             rows.begin(connection)
-        reserved = rows.renew(connection, [lease.handle for lease in leases])
+        renewed = rows.renew(connection, handles)
+        missing = [handle for handle in handles if handle.key not in renewed]
+        locked = rows.there(connection, missing) if missing else set()
         connection.commit()
-        return {key: int(at) for key, at in reserved.items()}
+        return renewed, renewed | locked
+
+    def _settle(self, connection: Any, ended: Sequence[Ended]) -> None:
+        rows = self._rows()
+        rows.begin(connection)
+        rows.settle(connection, ended)
+        connection.commit()
+
+    def _put_aside(self, ended: Sequence[Ended]) -> bool:
+        """Whether there are ends whose rows another transaction has locked."""
+        if not ended or self._is_file:
+            return False
+        handles = [end.lease.handle for end in ended]
+        free, there = self._calls.asked(lambda connection: self._look_at(connection, handles), self._own)
+        locked = there - free
+        self._aside.put([end for end in ended if end.lease.handle.key in locked])
+        return bool(locked)
+
+    def _look_at(self, connection: Any, handles: Sequence[Reservation]) -> tuple[set[Key], set[Key]]:
+        rows = self._rows()
+        rows.begin(connection)
+        there = rows.there(connection, handles)
+        free = rows.there(connection, handles, rows.locking)
+        connection.commit()
+        return free, there
 
     # pushing ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -283,13 +342,13 @@ class DatabaseStore:
         is_one = len(messages) == 1 or not self._is_file
         rows = self._rows()
         opened = self._databases.statements(self._database).connection() if is_one else self._engine().begin()
-        with opened as connection, self._within(connection):
+        with opened as connection, self._calls.within(connection):
             rows.push(connection, queue, messages, delay)
 
     def _tell(self, queue: str) -> None:
         """Wake those who wait. The jobs are safe already: a worker that does not hear of them looks by itself."""
         try:
-            with self._databases.statements(self._database).connection() as connection, self._within(connection):
+            with self._databases.statements(self._database).connection() as connection, self._calls.within(connection):
                 self._rows().tell_by_itself(connection, queue)
         except SQLAlchemyError as error:
             log.debug("workers could not be told of a job", extra={"reason": str(getattr(error, "orig", error))})
@@ -301,96 +360,23 @@ class DatabaseStore:
 
     def _rows(self) -> Rows:
         if self._known_rows is None:
-            self._known_rows = _make_rows(self._engine(), self._table, self.seconds)
+            self._known_rows = rows_of(self._engine(), self._table, self.seconds)
         return self._known_rows
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
-        with self._explained(None), self._engine().connect() as connection, self._within(connection):
+        with self._calls.explained(None), self._engine().connect() as connection, self._calls.within(connection):
             yield connection.execution_options(**READ_ONLY if self._is_file else {})
 
     def _written(self, write: Callable[[Connection], int]) -> int:
         def once() -> int:
-            with self._engine().begin() as connection, self._within(connection):
+            with self._engine().begin() as connection, self._calls.within(connection):
                 return write(connection)
 
-        return self._repeated(once)
+        return self._calls.repeated(once)
 
-    def _asked(self, ask: Callable[[Any], T]) -> T:
-        """Call the database by the worker's connection."""
+    def _make_own(self) -> OwnConnection:
+        def prepare(opened: Any, former: Any) -> Any:
+            return self._rows().prepare(opened, former)
 
-        def once() -> T:
-            connection = self._own.get()
-            if self._is_file:
-                self._own.is_used = True
-                try:
-                    return ask(connection)
-                finally:
-                    self._own.is_used = False
-            with self._bounded.within(connection):
-                return ask(connection)
-
-        return self._repeated(once, self._own)
-
-    def _repeated(self, act: Callable[[], T], own: OwnConnection | None = None) -> T:
-        """Again, where another transaction stood in the way, which SQLite has waited for already."""
-        for left in reversed(range(1 if self._is_file else TRIES)):
-            try:
-                with self._explained(own):
-                    return act()
-            except Unavailable as error:
-                if not left or not SqlAlchemyErrors().is_deadlock(error):
-                    raise
-                time.sleep(0.001 * 4 ** (TRIES - left))
-        raise AssertionError("unreachable")
-
-    @contextmanager
-    def _explained(self, own: OwnConnection | None) -> Iterator[None]:
-        """Errors as those of the framework. The worker's connection is another one after each."""
-        try:
-            yield
-        except (SQLAlchemyError, self._dbapi_error(), OSError) as error:
-            is_broken = own is not None and not self._is_file and not own.is_open
-            if own is not None:
-                own.drop()
-            raise refusal(
-                error, table=self._table, connection=self._connection, is_broken=is_broken or isinstance(error, OSError)
-            ) from error
-        except UnicodeDecodeError as error:
-            raise QueueError(
-                f"The connection {self._connection!r} takes payloads of UTF-8 only, and this one is none: {error}."
-            ) from error
-        except BaseException:
-            if own is not None:
-                own.drop()  # who knows what was under way
-            raise
-
-    def _dbapi_error(self) -> type[Exception]:
-        dbapi: Any = self._engine().dialect.dbapi
-        error: type[Exception] = dbapi.Error
-        return error
-
-    @contextmanager
-    def _within(self, connection: Connection) -> Iterator[None]:
-        if self._is_file:
-            yield
-            return
-        with self._bounded.within(connection.connection.driver_connection):
-            yield
-
-
-def _make_rows(engine: Engine, table: str, seconds: float) -> Rows:
-    quote = engine.dialect.identifier_preparer.quote
-    parts = table.split(".")
-    quoted = ".".join(quote(part) for part in parts)
-    if engine.dialect.name == "sqlite":
-        return SqliteRows(quoted, seconds=seconds)
-    quoted = quoted.replace("%", "%%")
-    if engine.dialect.name == "postgresql":
-        return PostgresqlRows(quoted, seconds=seconds)
-    with engine.connect():
-        pass  # the engine knows its server from now on
-    version = engine.dialect.server_version_info or ()
-    is_mariadb = getattr(engine.dialect, "is_mariadb", False)
-    can_skip = version >= ((10, 6) if is_mariadb else (8, 0, 1))
-    return MysqlRows(quoted, seconds=seconds, can_skip=can_skip, bare_table=parts[-1])
+        return OwnConnection(self._engine, prepare, self._calls.bounded.within)

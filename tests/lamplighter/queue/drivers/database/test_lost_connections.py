@@ -136,6 +136,7 @@ def test_connections_that_the_server_has_ended_are_made_again(
 
     end_others(databases, kind)
     [second] = take(worker, [Ended(first, How.DELETED)])
+    worker.renew([second])  # which has a connection of its own
     end_others(databases, kind)
     with pytest.raises(Unavailable):
         worker.renew([second])
