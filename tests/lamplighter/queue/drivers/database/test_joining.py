@@ -96,6 +96,42 @@ def test_a_job_is_gone_with_its_transaction_and_the_log_says_so(
     assert "not committed" in record.getMessage()
 
 
+def test_a_job_is_gone_with_its_savepoint_and_the_log_says_so(
+    store: DatabaseStore, app: Container, table: str, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    session = begin(app, table)
+    store.push("default", [Message(b"1")], 0)
+    savepoint = session.begin_nested()
+    store.push("default", [Message(b"2")], 0)
+    store.push("default", [Message(b"3")], 0)
+    savepoint.rollback()
+    with session.begin_nested():
+        store.push("default", [Message(b"4")], 0)
+
+    session.commit()
+
+    assert [row["payload"] for row in rows()] == ["1", "4"]
+    assert [(record.getMessage()[:31], vars(record)["pushes"]) for record in caplog.records] == [
+        ("a transaction was not committed", 2)
+    ]
+
+
+def test_a_savepoint_that_was_released_is_gone_with_its_transaction(
+    store: DatabaseStore, app: Container, table: str, rows: Rows, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    session = begin(app, table)
+    store.push("default", [Message(b"1")], 0)
+    with session.begin_nested(), session.begin_nested():
+        store.push("default", [Message(b"2")], 0)
+
+    session.rollback()
+
+    assert rows() == []
+    assert [vars(record)["pushes"] for record in caplog.records] == [2]
+
+
 def test_what_was_committed_is_not_lamented(
     store: DatabaseStore, app: Container, table: str, rows: Rows, caplog: pytest.LogCaptureFixture
 ) -> None:
