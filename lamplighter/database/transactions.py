@@ -1,6 +1,7 @@
 """What waits until the transaction of a session commits, and is dropped where it is rolled back."""
 
 import logging
+import re
 import weakref
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lamplighter.support.foreign import name_of
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.orm import Session, SessionTransaction
 
 log = logging.getLogger(__name__)
@@ -17,7 +19,10 @@ log = logging.getLogger(__name__)
 # The keys in a session's `info`.
 LEVELS = "lamplighter.levels"
 WRITES = "lamplighter.writes"
-READS = ("SELECT", "WITH", "SHOW", "EXPLAIN", "PRAGMA", "VALUES")
+# What a statement that writes nothing begins with.
+READS = ("SELECT", "SHOW", "EXPLAIN", "PRAGMA", "VALUES", "SAVEPOINT", "RELEASE", "ROLLBACK")
+# In a statement that begins with WITH; a row may also be locked FOR UPDATE.
+WRITING = re.compile(r"(?<!FOR )(?<!KEY )\b(INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -51,6 +56,8 @@ class Transactions:
     def __init__(self) -> None:
         # Of this job, request or thread, the latest last; a session may end in another context than it began in.
         self._sessions: ContextVar[tuple[weakref.ref[Session], ...]] = ContextVar("lamplighter_sessions", default=())
+        self._users: weakref.WeakKeyDictionary[Connection, weakref.ref[Session]] = weakref.WeakKeyDictionary()
+        self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
     def watched(self, cls: "type[Session]") -> "type[Session]":
         """A subclass of a session's class whose transactions are known here."""
@@ -62,9 +69,8 @@ class Transactions:
             "after_transaction_end": self._ended,
             "after_commit": _committed,
             "after_rollback": _rolled_back,
-            "after_flush": lambda session, _: _wrote(session),
             "transient_to_pending": lambda session, _: _wrote(session),
-            "do_orm_execute": _executes,
+            "after_begin": self._connected,
         }
         for name, listener in listeners.items():
             event.listen(watched, name, listener)
@@ -108,6 +114,22 @@ class Transactions:
             self._sessions.set((*self._others(session), weakref.ref(session)))
         elif transaction.nested:
             session.info[LEVELS].append(Level(transaction))
+
+    def _connected(self, session: "Session", transaction: object, connection: "Connection") -> None:
+        """Watch what runs by its connection, by whatever way: an object that is flushed, or the connection itself."""
+        from sqlalchemy import event
+
+        self._users[connection] = weakref.ref(session)
+        engine = connection.engine
+        if engine not in self._engines:
+            self._engines.add(engine)
+            event.listen(engine, "before_cursor_execute", self._executes)
+
+    def _executes(self, connection: "Connection", cursor: object, statement: str, *_: object) -> None:
+        reference = self._users.get(connection)
+        session = None if reference is None else reference()
+        if session is not None and _is_write(statement):
+            _wrote(session)
 
     def _ended(self, session: "Session", transaction: "SessionTransaction") -> None:
         if not (transaction.parent is None or transaction.nested):
@@ -185,9 +207,6 @@ def _wrote(session: "Session") -> None:
         session.info[WRITES] = True  # the transaction begins with this statement
 
 
-def _executes(state: Any) -> None:
-    if state.is_select:
-        return
-    text = getattr(state.statement, "text", None)
-    if not isinstance(text, str) or not text.lstrip(" \t\r\n(").upper().startswith(READS):
-        _wrote(state.session)
+def _is_write(statement: str) -> bool:
+    head = statement.lstrip(" \t\r\n(")[:9].upper()
+    return bool(WRITING.search(statement)) if head.startswith("WITH") else not head.startswith(READS)

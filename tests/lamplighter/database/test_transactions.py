@@ -15,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from lamplighter.config import Repository
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.database.transactions import Transactions
+from tests.databases import empty_database
 
 
 class Base(DeclarativeBase):
@@ -155,6 +156,12 @@ def begins_with(statement: str) -> Callable[[Session], object]:
         (begins_with("INSERT INTO orders VALUES (7)"), []),
         (lambda session: session.add(Order(id=7)) or session.flush(), []),
         (lambda session: session.add(Order(id=7)) or session.connection(), []),
+        (lambda session: session.connection().execute(text("INSERT INTO orders VALUES (7)")), []),
+        (lambda session: session.connection().exec_driver_sql("DELETE FROM orders"), []),
+        (lambda session: session.connection().execute(select(Order)).all(), ["word"]),
+        (begins_with("WITH x AS (SELECT 7 AS id) INSERT INTO orders SELECT id FROM x"), []),
+        (begins_with("WITH x AS (SELECT 7 AS inserted) SELECT * FROM x"), ["word"]),
+        (lambda session: session.begin_nested().rollback() or session.connection(), ["word"]),
     ],
 )
 def test_a_session_that_is_closed_without_a_commit_drops_it_only_where_something_is_lost(
@@ -168,6 +175,23 @@ def test_a_session_that_is_closed_without_a_commit_drops_it_only_where_something
     assert scene.done == done
     assert scene.orders() == 0
     assert ["closed without a commit" in record.message for record in caplog.records] == [True] * (1 - len(done))
+
+
+@pytest.mark.postgresql
+def test_a_write_in_the_head_of_a_query_counts(tmp_path: Path) -> None:
+    databases = empty_database("postgresql", tmp_path)
+    transactions = Transactions()
+    databases.track(transactions)
+    Base.metadata.create_all(databases.engine())
+    done: list[str] = []
+
+    for head in ("INSERT INTO orders VALUES (7) RETURNING id", "SELECT id FROM orders FOR UPDATE"):
+        with databases.session() as session:
+            session.execute(text(f"WITH x AS ({head}) SELECT * FROM x"))
+            transactions.after_commit(lambda head=head: done.append(head))  # type: ignore[misc]
+
+    databases.dispose()
+    assert done == ["SELECT id FROM orders FOR UPDATE"]
 
 
 def test_a_row_that_is_added_after_it_counts_as_written(scene: Scene) -> None:
