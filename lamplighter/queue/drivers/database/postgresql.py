@@ -72,7 +72,7 @@ class PostgresqlRows(Rows):
         values = {
             **_arrays(reservations),
             "most": most,
-            **{f"q{n}": queue for n, queue in enumerate(queues)},
+            **({"queue": queues[0]} if len(queues) == 1 else {"queues": list(queues)}),
         }
         with connection.pipeline():
             try:
@@ -132,30 +132,50 @@ class PostgresqlRows(Rows):
         query = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%(channel)s, %(queue)s)"
         connection.exec_driver_sql(query, {"channel": self.channel, "queue": queue})
 
+    def peek(self, connection: Any, queues: Sequence[str]) -> float | None:
+        """However many queues there are, one short statement."""
+        query = self._queries.get("peek")
+        if query is None:
+            first = (
+                f"SELECT available_at - {self.moment} FROM {self.table} WHERE {self._is_free('asked.queue')} "
+                f"ORDER BY available_at, id LIMIT 1"
+            )
+            query = self._queries["peek"] = f"SELECT MIN(({first})) FROM unnest(%(queues)s::text[]) AS asked (queue)"
+        found = connection.execute(query, {"queues": list(queues)}, prepare=True).fetchone()[0]
+        return None if found is None else float(found)
+
     def _take_query(self, queues: int) -> str:
-        query = self._queries.get(("take", queues))
+        query = self._queries.get(("take", queues > 1))
         if query is not None:
             return query
         # What has ended is deleted before anything is reserved: in this order no two workers wait for each other.
-        ctes = [f"gone AS (DELETE FROM {self.table} AS jobs USING {HELD} WHERE {IS_HELD} RETURNING 1)"]
-        for n in range(queues):
-            before = "".join(f" AND NOT EXISTS (SELECT 1 FROM next{earlier})" for earlier in range(n))
-            ctes.append(
-                f"next{n} AS MATERIALIZED (SELECT id, reserved_at FROM {self.table} WHERE {self._is_due(f'q{n}')} "
-                f"AND id <> ALL (%(ids)s::bigint[]) AND (SELECT COUNT(*) FROM gone) >= 0{before} "
-                f"ORDER BY available_at, id LIMIT %(most)s FOR UPDATE SKIP LOCKED)"
+        gone = f"gone AS (DELETE FROM {self.table} AS jobs USING {HELD} WHERE {IS_HELD} RETURNING 1)"
+        first, queue = "", "%(queue)s"
+        if queues > 1:
+            # They are looked at one after the other, until one has a job.
+            first = (
+                f"first AS MATERIALIZED (SELECT asked.queue FROM unnest(%(queues)s::text[]) AS asked (queue) "
+                f"CROSS JOIN LATERAL ({self._free_rows('asked.queue', '1')}) AS free LIMIT 1), "
             )
-        chosen = " UNION ALL ".join(f"SELECT id, reserved_at FROM next{n}" for n in range(queues))
-        query = self._queries["take", queues] = (
-            f"WITH {', '.join(ctes)} UPDATE {self.table} AS jobs SET reserved_at = {self.soon}, "
+            queue = "(SELECT queue FROM first)"
+        query = self._queries["take", queues > 1] = (
+            f"WITH {gone}, {first}chosen AS MATERIALIZED ({self._free_rows(queue, '%(most)s')}) "
+            f"UPDATE {self.table} AS jobs SET reserved_at = {self.soon}, "
             f"attempts = LEAST(GREATEST(jobs.attempts, 0) + 1, {self.most_attempts}), "
             f"available_at = jobs.available_at - "
             f"(COALESCE(jobs.attempts, 0) >= {self.most_attempts} AND jobs.available_at > 0)::int "
-            f"FROM ({chosen}) AS chosen "
+            f"FROM chosen "
             f"WHERE jobs.id = chosen.id RETURNING jobs.id, jobs.queue, jobs.payload, jobs.attempts, jobs.reserved_at, "
             f"jobs.created_at, chosen.reserved_at IS NOT NULL, jobs.available_at, txid_current()"
         )
         return query
+
+    def _free_rows(self, queue: str, most: str) -> str:
+        return (
+            f"SELECT id, reserved_at FROM {self.table} WHERE {self._is_due(queue)} "
+            f"AND id <> ALL (%(ids)s::bigint[]) AND (SELECT COUNT(*) FROM gone) >= 0 "
+            f"ORDER BY available_at, id LIMIT {most} FOR UPDATE SKIP LOCKED"
+        )
 
 
 def _arrays(reservations: Sequence[Reservation]) -> dict[str, str]:

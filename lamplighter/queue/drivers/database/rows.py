@@ -50,7 +50,7 @@ class Rows:
         # The same text for each job, which the database, or its driver, has parsed before.
         self._next = (
             f"SELECT id, {self.payload}, attempts, {self.soon}, created_at, reserved_at, available_at FROM {table} "
-            f"WHERE {self._is_due('queue')} ORDER BY available_at, id LIMIT {mark('most')}{self.locking}"
+            f"WHERE {self._is_due(mark('queue'))} ORDER BY available_at, id LIMIT {mark('most')}{self.locking}"
         )
         self._delete_one = (
             f"DELETE FROM {table} WHERE id = {mark('id')} AND attempts = {mark('attempts')} "
@@ -93,7 +93,7 @@ class Rows:
         query = self._queries.get(len(queues))
         if query is None:
             parts = [
-                f"SELECT * FROM (SELECT available_at - {self.moment} FROM {self.table} WHERE {self._is_free(f'q{n}')} "
+                f"SELECT * FROM (SELECT available_at - {self.moment} FROM {self.table} WHERE {self._is_free(self.mark.format(f'q{n}'))} "
                 f"AND available_at <= {LAST} ORDER BY available_at, id LIMIT 1) AS n{n}"
                 for n in range(len(queues))
             ]
@@ -169,7 +169,7 @@ class Rows:
         return f"reserved_at <= {self.now} - {math.ceil(self.seconds)}"
 
     def _is_free(self, queue: str) -> str:
-        return f"queue = {self.mark.format(queue)} AND (reserved_at IS NULL OR {self._is_expired()})"
+        return f"queue = {queue} AND (reserved_at IS NULL OR {self._is_expired()})"
 
     def _is_due(self, queue: str) -> str:
         # What is reserved was due already, so that one look at the index finds both kinds.

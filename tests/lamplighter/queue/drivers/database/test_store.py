@@ -150,6 +150,18 @@ def test_a_queue_waits_while_one_before_it_has_jobs(make_store: MakeStore) -> No
     assert [lease.queue for lease in both] == ["high", "high", "high", "low"]
 
 
+def test_the_first_of_very_many_queues_that_has_a_job_is_found_soon(store: DatabaseStore) -> None:
+    names = [f"queue-{n}" for n in range(200)]
+    for n in (180, 150):
+        store.push(names[n], [Message(b"%d" % n)] * 3, 0)
+    began = time.monotonic()
+
+    taken = [lease.payload for _ in range(4) for lease in take(store, *names, most=2)]
+
+    assert taken == [b"150", b"150", b"150", b"180", b"180", b"180"]
+    assert time.monotonic() - began < 4
+
+
 @pytest.mark.parametrize("delay", [0.3, 1, 1.5])
 def test_nothing_is_early(store: DatabaseStore, delay: float) -> None:
     store.push("default", [Message(b"1")], 0)
