@@ -28,7 +28,7 @@ config = {
         "sqlite": {"driver": "sqlite", "database": env("DB_DATABASE", "database/database.sqlite")},
         "pgsql": {"driver": "pgsql", **server},
         "postgresql": {"driver": "postgresql", **server},
-        "mysql": {"driver": "mysql", **server},
+        "mysql": {"driver": "mysql", **server, "strict": True},
     },
     # The connections of queues with the driver redis, as in Laravel; a Redis Cluster stands under redis.clusters.
     "redis": {

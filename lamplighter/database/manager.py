@@ -25,6 +25,12 @@ FILE = "config/database.py"
 POSTGRESQL, MYSQL = "postgresql+psycopg", "mysql+pymysql"
 # What a url of theirs may begin with.
 SCHEMES = {POSTGRESQL: ("postgresql", "postgres", "pgsql"), MYSQL: ("mysql", "mariadb")}
+# The modes of a session that Laravel sets.
+LOOSE = "NO_ENGINE_SUBSTITUTION"
+STRICT = (
+    "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,"
+    "NO_ENGINE_SUBSTITUTION"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +43,11 @@ class SqliteOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """A server; a URL wins over all else. `connect_timeout` is seconds."""
+    """A server; a URL wins over all else. `connect_timeout` is seconds.
+
+    `strict` is for MySQL and MariaDB, as in Laravel: whatever the server's own mode, a value that does not fit is
+    refused instead of being cut.
+    """
 
     driver: Literal["pgsql", "postgresql", "mysql", "mariadb"]
     url: str | None = field(default=None, repr=False)
@@ -48,6 +58,7 @@ class ServerOptions:
     password: str = field(default="", repr=False)
     connect_timeout: int = 5
     pool_size: int = 5
+    strict: bool = True
     application_name: str = "lamplighter"  # PostgreSQL shows it in pg_stat_activity
 
 
@@ -173,6 +184,8 @@ def _server(options: ServerOptions, where: str) -> Engine:
     arguments: dict[str, Any] = {"connect_timeout": options.connect_timeout}
     if is_postgres:
         arguments["application_name"] = options.application_name
+    else:
+        arguments["sql_mode"] = STRICT if options.strict else LOOSE
     # What the URL says itself wins.
     arguments = {name: value for name, value in arguments.items() if name not in url.query}
     try:
