@@ -11,7 +11,10 @@ from lamplighter.errors import MessageTooLarge, Unavailable
 from lamplighter.queue.drivers.database.rows import LOCK_WAIT, MOST_ATTEMPTS, Rows
 
 PATIENCE = 5.0  # seconds for the end of a connection that was lost
-MOST_TOGETHER = 2 * 1024 * 1024  # bytes of payloads in one statement
+MOST_TOGETHER = 2 * 1024 * 1024  # bytes of rows in one statement
+SMALL = 64 * 1024  # bytes of rows that every server takes
+HEAD, ROW = 2_000, 1_000  # bytes of a statement, and of a row in it, beside the payloads
+ESCAPED = (b"\0", b"\n", b"\r", b"\x1a", b'"', b"'", b"\\")
 MOST_BY_TYPE = {"tinyint": 127, "tinyint unsigned": 255}  # Laravel had the latter until version 12
 
 
@@ -84,35 +87,35 @@ class MysqlRows(Rows):
         values = {"queue": queue, "delay": float(delay)}
         head = f"INSERT INTO {self.table} (queue, attempts, reserved_at, available_at, created_at, payload) VALUES "
         row = f"(%(queue)s, 0, NULL, {self.available_at(delay)}, {self.now}, %({{}})s)"
-        parts = _parts(messages)
-        for part in parts:  # before the first is there
-            if len(part) == 1 and len(part[0].payload) > MOST_TOGETHER:
-                _check_size(connection, part[0].payload)
-        for part in parts:
+        for part in self._parts(connection, messages):
             names = {f"p{n}": message.payload.decode() for n, message in enumerate(part)}
             connection.exec_driver_sql(head + ", ".join(map(row.format, names)), {**values, **names})
 
+    def _parts(self, connection: Any, messages: Sequence[Message]) -> list[list[Message]]:
+        """What goes in one statement each; before the first is there, all are looked at."""
+        sizes = [_size(message.payload) for message in messages]
+        if sum(sizes) <= SMALL:
+            return [list(messages)]
+        # A server cuts the connection of whoever sends too much, which looks as if it were away.
+        limit = int(connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar()) - HEAD
+        parts: list[list[Message]] = []
+        together = 0
+        for message, size in zip(messages, sizes, strict=True):
+            if size > limit:
+                raise MessageTooLarge(
+                    f"The payload has {len(message.payload):,} bytes, and the server takes statements of {limit:,}; "
+                    f"raise its max_allowed_packet, or keep large data elsewhere.",
+                    size=len(message.payload),
+                    limit=limit,
+                )
+            together += size
+            if not parts or together > min(limit, MOST_TOGETHER):
+                parts.append([])
+                together = size
+            parts[-1].append(message)
+        return parts
 
-def _parts(messages: Sequence[Message]) -> list[list[Message]]:
-    parts: list[list[Message]] = []
-    size = 0
-    for message in messages:
-        size += len(message.payload)
-        if not parts or size > MOST_TOGETHER:
-            parts.append([])
-            size = len(message.payload)
-        parts[-1].append(message)
-    return parts
 
-
-def _check_size(connection: Any, payload: bytes) -> None:
-    """A server cuts the connection of whoever sends too much, which looks as if it were away."""
-    limit = int(connection.exec_driver_sql("SELECT @@max_allowed_packet").scalar())
-    size = len(payload) + sum(payload.count(letter) for letter in (b'"', b"\\", b"'", b"\n")) + 1000
-    if size > limit:
-        raise MessageTooLarge(
-            f"The payload has {len(payload):,} bytes, and the server takes statements of {limit:,}; "
-            f"raise its max_allowed_packet, or keep large data elsewhere.",
-            size=len(payload),
-            limit=limit,
-        )
+def _size(payload: bytes) -> int:
+    """Bytes of a row in a statement, with what PyMySQL writes before letters that end a text."""
+    return len(payload) + sum(map(payload.count, ESCAPED)) + ROW

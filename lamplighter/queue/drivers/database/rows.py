@@ -93,7 +93,8 @@ class Rows:
         query = self._queries.get(len(queues))
         if query is None:
             parts = [
-                f"SELECT * FROM (SELECT available_at - {self.moment} FROM {self.table} WHERE {self._is_free(self.mark.format(f'q{n}'))} "
+                f"SELECT * FROM (SELECT available_at - {self.moment} FROM {self.table} "
+                f"WHERE {self._is_free(self.mark.format(f'q{n}'))} "
                 f"AND available_at <= {LAST} ORDER BY available_at, id LIMIT 1) AS n{n}"
                 for n in range(len(queues))
             ]

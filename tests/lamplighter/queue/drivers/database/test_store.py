@@ -1,8 +1,11 @@
 """What becomes of rows, on each database."""
 
 import json
+import os
+import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -299,6 +302,68 @@ def test_a_payload_that_the_server_does_not_take_is_told(store: DatabaseStore, d
 
     with pytest.raises(MessageTooLarge):
         store.push("default", [Message(b"x" * limit)], 0)
+
+
+@contextmanager
+def globally(databases: DatabaseManager, name: str, value: object) -> Iterator[None]:
+    """A server of MySQL with another setting, for those who connect from now on."""
+    with databases.engine().connect() as connection:
+        before = connection.scalar(text(f"SELECT @@GLOBAL.{name}"))
+    as_root(f"SET GLOBAL {name} = {value!r}")
+    try:
+        yield
+    finally:
+        as_root(f"SET GLOBAL {name} = {before!r}")
+
+
+def as_root(statement: str) -> None:
+    """Run a statement as the user who may set what holds for all."""
+    options = os.environ.get("MYSQL_TEST_OPTIONS")
+    if not options:
+        pytest.skip("set MYSQL_TEST_OPTIONS")
+    subprocess.run(
+        [
+            "mariadb",
+            "--no-defaults",
+            "--user=root",
+            f"--socket={Path(options).with_suffix('')}/socket",
+            "-e",
+            statement,
+        ],
+        check=True,
+    )
+
+
+@pytest.mark.parametrize("kind", MYSQL)
+def test_what_goes_in_no_small_packet_is_told_and_the_rest_is_parted(
+    make_store: MakeStore, databases: DatabaseManager, rows: Rows
+) -> None:
+    with globally(databases, "max_allowed_packet", 1_048_576):
+        store = make_store()
+        with pytest.raises(MessageTooLarge):
+            store.push("default", [Message(b"1"), Message(b"x" * 1_500_000)], 0)
+        with pytest.raises(MessageTooLarge):
+            store.push("default", [Message(b"1"), Message(b"\0" * 600_000)], 0)
+        assert rows() == []
+
+        store.push("default", [Message(b"%03d" % n + b"'" * 20_000) for n in range(100)], 0)
+
+        assert [row["payload"][:3] for row in rows()] == [f"{n:03}" for n in range(100)]
+
+
+@pytest.mark.parametrize("kind", MYSQL)
+def test_a_payload_that_its_column_would_cut_is_refused(
+    make_store: MakeStore, databases: DatabaseManager, table: str, rows: Rows
+) -> None:
+    with databases.engine().begin() as connection:
+        connection.execute(text(f"ALTER TABLE {table} MODIFY payload TEXT"))
+
+    with globally(databases, "sql_mode", ""):
+        store = make_store()
+        with pytest.raises(QueueError):
+            store.push("default", [Message(b"x" * 70_000)], 0)
+
+    assert rows() == []
 
 
 @pytest.mark.parametrize("kind", SERVERS)
