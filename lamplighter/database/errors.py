@@ -44,7 +44,18 @@ LOST_WORDS = (
     "could not translate host name",
 )
 # A connection attempt has no SQLSTATE. These answers of a server that is there need a person, and no waiting helps.
-REFUSED_WORDS = ("does not exist", "authentication failed", "no pg_hba.conf entry", "no password supplied")
+REFUSED_WORDS = (
+    "does not exist",
+    "authentication failed",
+    "no pg_hba.conf entry",
+    "no password supplied",
+    "is not permitted to log in",
+    "is not currently accepting connections",
+    "permission denied for database",
+)
+# The same as SQLSTATEs, and as numbers of MySQL and MariaDB: access, database, host, plugin, password, account.
+REFUSED_STATES = frozenset({"28000", "28P01", "3D000"})
+REFUSED_NUMBERS = frozenset({1044, 1045, 1049, 1130, 1251, 1698, 1820, 1862, 2059, 3118, 4151})
 
 
 class SqlAlchemyErrors:
@@ -72,6 +83,17 @@ def is_missing_table(error: BaseException) -> bool:
         return False
     state, number, text = _signs(cause)
     return state == "42P01" or number == 1146 or text.startswith("no such table")
+
+
+def is_refused_login(error: BaseException) -> bool:
+    """Whether a server that is there lets nobody in by this name, which needs a person."""
+    cause = _driver_error(error)
+    if cause is None or _driver(cause) == "sqlite3":
+        return False
+    state, number, text = _signs(cause)
+    if number in REFUSED_NUMBERS or state in REFUSED_STATES:
+        return True
+    return not state and "connection failed" in text and _says(text, REFUSED_WORDS)
 
 
 def _is_lost(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from lamplighter.database.errors import SqlAlchemyErrors
+from lamplighter.database.errors import SqlAlchemyErrors, is_refused_login
 from lamplighter.errors import QueueError, Unavailable
 from lamplighter.queue.drivers.database.bounded import Bounded
 from lamplighter.queue.drivers.database.own import OwnConnection
@@ -68,7 +68,7 @@ class Calls:
         try:
             yield
         except (SQLAlchemyError, self._dbapi_error(), OSError) as error:
-            is_broken = own is not None and not self._is_file and not own.is_open
+            is_broken = own is not None and not self._is_file and not own.is_open and not is_refused_login(error)
             if own is not None:
                 own.drop()
             raise refusal(

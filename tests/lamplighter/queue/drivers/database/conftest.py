@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -219,3 +220,21 @@ def end_others(databases: DatabaseManager, kind: str) -> None:
         for row in connection.execute(text("SHOW PROCESSLIST")).all():
             if row[0] != mine:
                 connection.execute(text(f"KILL {row[0]}"))
+
+
+def as_root(statement: str) -> None:
+    """Run a statement as the user who may set what holds for all."""
+    options = os.environ.get("MYSQL_TEST_OPTIONS")
+    if not options:
+        pytest.skip("set MYSQL_TEST_OPTIONS")
+    subprocess.run(
+        [
+            "mariadb",
+            "--no-defaults",
+            "--user=root",
+            f"--socket={Path(options).with_suffix('')}/socket",
+            "-e",
+            statement,
+        ],
+        check=True,
+    )

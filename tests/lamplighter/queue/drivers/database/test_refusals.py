@@ -1,6 +1,7 @@
 """What a database refuses is told with what to do; what passes by is waited for."""
 
 import sqlite3
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import psycopg
 import pymysql  # type: ignore[import-untyped]
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from lamplighter.config import Repository
 from lamplighter.contracts import Message
@@ -17,8 +18,10 @@ from lamplighter.database.manager import DatabaseManager
 from lamplighter.errors import ConfigError, QueueError, Unavailable
 from lamplighter.queue.drivers.database import sqlite as sqlite_module
 from lamplighter.queue.drivers.database.refusals import refusal
+from lamplighter.queue.drivers.database.reservation import Reservation
 from lamplighter.queue.drivers.database.store import DatabaseStore
-from tests.lamplighter.queue.drivers.database.conftest import POSTGRESQL, SERVERS, MakeStore
+from lamplighter.queue.drivers.leasing.store import Lease
+from tests.lamplighter.queue.drivers.database.conftest import POSTGRESQL, SERVERS, MakeStore, as_root, url_of
 
 ONLY_SQLITE = pytest.mark.parametrize("kind", ["sqlite"])
 
@@ -90,6 +93,45 @@ def test_a_server_that_is_away_is_told_without_its_password(options: dict[str, A
             call()
         assert "s3cret" not in f"{caught.value!r} {caught.value.__cause__!r}"
     store.close()
+
+
+LOCKS_OUT = {
+    "postgresql": ("CREATE ROLE {} SUPERUSER LOGIN", "ALTER ROLE {} NOLOGIN", "DROP ROLE {}"),
+    "mysql": ("CREATE USER {0}", "ALTER USER {0} ACCOUNT LOCK", "DROP USER {0}"),
+}
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_user_who_may_not_log_in_any_more_is_no_server_that_is_away(
+    databases: DatabaseManager, make_databases: Callable[..., DatabaseManager], kind: str
+) -> None:
+    user = f"ann_{uuid.uuid4().hex[:8]}"
+    make, lock, drop = (statement.format(user) for statement in LOCKS_OUT[kind])
+    run = as_root if kind == "mysql" else lambda statement: _run(databases, statement)
+    run(make)
+    run(lock)
+    url = make_url(url_of(kind)).set(username=user).render_as_string(hide_password=False)
+    store = DatabaseStore(make_databases(url=url), "database", database=None, table="jobs", seconds=90)
+    lease = Lease("default", b"1", Reservation(1, 1, 1, 1))
+    calls: list[Callable[[], object]] = [
+        lambda: store.push("default", [Message(b"1")], 0),
+        lambda: store.take(("default",), 1, ()),
+        lambda: store.renew([lease]),
+        lambda: store.sizes("default"),
+    ]
+
+    try:
+        for call in calls:
+            with pytest.raises(QueueError) as caught:
+                call()
+            assert not isinstance(caught.value, Unavailable)
+    finally:
+        run(drop)
+
+
+def _run(databases: DatabaseManager, statement: str) -> None:
+    with databases.engine().begin() as connection:
+        connection.execute(text(statement))
 
 
 @ONLY_SQLITE

@@ -1,8 +1,6 @@
 """What becomes of rows, on each database."""
 
 import json
-import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +16,7 @@ from lamplighter.errors import MessageTooLarge, QueueError, Unavailable, Unsuppo
 from lamplighter.queue.drivers.database.mysql import MysqlRows
 from lamplighter.queue.drivers.database.store import DatabaseStore
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease
-from tests.lamplighter.queue.drivers.database.conftest import MYSQL, SERVERS, MakeStore
+from tests.lamplighter.queue.drivers.database.conftest import MYSQL, SERVERS, MakeStore, as_root
 
 GOLDEN = json.loads((Path(__file__).parents[4] / "golden/payloads_database_v12.json").read_text())["rows"]
 PUSHED = GOLDEN["after_push"]
@@ -314,24 +312,6 @@ def globally(databases: DatabaseManager, name: str, value: object) -> Iterator[N
         yield
     finally:
         as_root(f"SET GLOBAL {name} = {before!r}")
-
-
-def as_root(statement: str) -> None:
-    """Run a statement as the user who may set what holds for all."""
-    options = os.environ.get("MYSQL_TEST_OPTIONS")
-    if not options:
-        pytest.skip("set MYSQL_TEST_OPTIONS")
-    subprocess.run(
-        [
-            "mariadb",
-            "--no-defaults",
-            "--user=root",
-            f"--socket={Path(options).with_suffix('')}/socket",
-            "-e",
-            statement,
-        ],
-        check=True,
-    )
 
 
 @pytest.mark.parametrize("kind", MYSQL)
