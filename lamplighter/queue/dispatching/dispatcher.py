@@ -142,7 +142,7 @@ class Dispatcher:
         """
         _look_for_fork()
         target = self._queues.connection(connection)
-        name = queue or target.default_queue
+        name = _queue_name(queue or target.default_queue)
         refused: list[QueueError] = []
         push = self._bulk_after_commit if (waits := self._waits_for_commit(target)) else _bulk
         count = push(target, self._messages(jobs, refused), name)
@@ -167,7 +167,7 @@ class Dispatcher:
     def _push(self, message: Message, id: str, connection: str | None, queue: str | None, delay: float) -> None:
         check_delay(delay)
         target = self._queues.connection(connection)
-        name = queue or target.default_queue
+        name = _queue_name(queue or target.default_queue)
         if self._queues.after_commit and self._waits_for_commit(target):
             self._push_after_commit(target, message, id, name, delay)
             return
@@ -210,6 +210,13 @@ def _triple(job: object) -> tuple[str, object, Key]:
         f"push_many takes string jobs as (name, data, key); one of type {type(job).__qualname__} was not dispatched. "
         f"Jobs such as SendLetter(...) are dispatched one by one, by `dispatch`."
     )
+
+
+def _queue_name(name: str) -> str:
+    """A name that every driver can send; each may have narrower rules of its own."""
+    if isinstance(name, str) and is_utf8(name):
+        return name
+    raise QueueError(f"A queue is named by text without half surrogate pairs; {name!r} is no such name.")
 
 
 def _look_for_fork() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lamplighter.errors import ConfigError, UnsupportedDelay
 
 DAY = 86_400.0
-MOST_SECONDS = 10**300  # of a whole number; a float has no room for much more
+MOST_SECONDS = 10**11  # some 3,000 years; what is due later than that fits in no number of the drivers
 LONGEST = 30 * DAY  # seconds: no job is held back for longer, before its first start or a further one
 
 
@@ -75,16 +75,14 @@ def _seconds(part: object) -> float:
 
 def check_delay(delay: object, error: type[Exception] = UnsupportedDelay) -> None:
     """Look at a delay that somebody asks for; `error` is raised where it is no number of seconds."""
-    # A whole number may be too large for a float; `isfinite` raises for it.
-    if isinstance(delay, float) and math.isfinite(delay):
+    if isinstance(delay, int | float) and not isinstance(delay, bool) and abs(delay) <= MOST_SECONDS:  # not so: NaN
         return
-    if not isinstance(delay, int) or abs(delay) > MOST_SECONDS:
-        raise error(f"A delay is a number of seconds; {_shown(delay)} is none.")
+    raise error(f"A delay is a number of seconds, up to {MOST_SECONDS:,}; {_shown(delay)} is none.")
 
 
 def _shown(value: object) -> str:
     """A value as errors show it; Python writes no number of thousands of digits."""
-    return f"a number of {value.bit_length():,} bits" if isinstance(value, int) else repr(value)
+    return f"a number of {value.bit_length():,} bits" if type(value) is int else repr(value)
 
 
 def check_waits(waits: Sequence[float]) -> None:

@@ -266,7 +266,21 @@ def test_the_delivery_of_a_job_that_has_ended_where_it_was_dispatched_says_so(di
 
 
 NO_DELAYS: list[Any] = [float("nan"), float("inf"), 10**400, -(10**400), 10**9000, "5", None, timedelta(seconds=5)]
-NO_DELAYS += [datetime(2026, 1, 1, tzinfo=UTC), 5j]
+NO_DELAYS += [datetime(2026, 1, 1, tzinfo=UTC), 5j, True, False, 9.3e18, 1e300, 10**299]
+
+
+@pytest.mark.parametrize("name", ["\ud800", "a\udcff", b"letters", 5])
+def test_a_name_that_no_driver_can_send_is_refused(dispatcher: Dispatcher, line: ListQueue, name: Any) -> None:
+    ways: list[Callable[[], object]] = [
+        lambda: dispatcher.dispatch(Letter(), queue=name),
+        lambda: dispatcher.push("theirs", {}, queue=name),
+        lambda: dispatcher.push_many([("theirs", {}, None)], queue=name),
+    ]
+    for way in ways:
+        with pytest.raises(QueueError, match="A queue is named by text"):
+            way()
+
+    assert list(line.line) == []
 
 
 @pytest.mark.parametrize("delay", NO_DELAYS, ids=[f"{type(one).__name__}{at}" for at, one in enumerate(NO_DELAYS)])
