@@ -44,13 +44,13 @@ def postgresql(address: str, queue: str, count: int, handle: Callable[[bytes], N
 
     rows = PostgresqlRows(TABLE, seconds=LEASE)
     with psycopg.connect(address) as connection:
-        rows.prepare(connection)
+        rows.prepare(connection, None)
         statement = rows._take_query(1)
-        values: dict[str, Any] = {"ids": "{}", "attempts": "{}", "most": 1, "q0": queue}
+        values: dict[str, Any] = {"ids": "{}", "attempts": "{}", "available": "{}", "most": 1, "queue": queue}
         for _ in range(count):
             row: Any = connection.execute(statement, values, prepare=True).fetchone()
             handle(row[2].encode())
-            values |= {"ids": f"{{{row[0]}}}", "attempts": f"{{{row[3]}}}"}
+            values |= {"ids": f"{{{row[0]}}}", "attempts": f"{{{row[3]}}}", "available": f"{{{row[7]}}}"}
         connection.execute(statement, values, prepare=True)
 
 
@@ -62,7 +62,7 @@ def sqlite(address: str, queue: str, count: int, handle: Callable[[bytes], None]
 
     rows = SqliteRows(TABLE, seconds=LEASE)
     connection = sqlite3.connect(address)
-    rows.prepare(connection)
+    rows.prepare(connection, None)
     reserve = f"UPDATE {TABLE} SET reserved_at = :soon, attempts = attempts + 1 WHERE id = :id"
     ended: dict[str, int] = {}
     for number in range(count + 1):
@@ -77,7 +77,7 @@ def sqlite(address: str, queue: str, count: int, handle: Callable[[bytes], None]
         connection.execute("COMMIT")
         if number < count:
             handle(row[1])
-            ended = {"id": row[0], "attempts": row[2] + 1, "reserved_at": row[3]}
+            ended = {"id": row[0], "attempts": row[2] + 1, "available_at": row[6]}
     connection.close()
 
 
