@@ -28,6 +28,8 @@ class LeasedDelivery:
     One is made for each job, so that what most never need is a default of the class.
 
     Attributes:
+        leased_at: when its store was asked for it, or to renew its lease, on the monotonic clock; its lease began then
+            or later.
         when_done: called when its job is done, before its store hears of that; not when it has failed.
         has_died: its worker ends by an error that is not the job's own, so that this start counts.
     """
@@ -40,8 +42,9 @@ class LeasedDelivery:
     when_done: Callable[[], object] | None = None
     _mark = ""
 
-    def __init__(self, lease: Lease, settling: Settling) -> None:
+    def __init__(self, lease: Lease, settling: Settling, leased_at: float = 0.0) -> None:
         self.lease = lease
+        self.leased_at = leased_at
         self.payload = lease.payload
         self.retries = lease.retries
         self.has_crashed = lease.has_crashed is not False

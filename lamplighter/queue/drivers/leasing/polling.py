@@ -36,10 +36,10 @@ class Polling:
     A poll that is under way can't be called off: the store may give it a job that nobody would get.
 
     Args:
-        adopt: is given the jobs that have begun.
+        adopt: is given the jobs that have begun, and when they were asked for, on the monotonic clock.
     """
 
-    def __init__(self, store: JobStore, adopt: Callable[[Sequence[Lease]], object]) -> None:
+    def __init__(self, store: JobStore, adopt: Callable[[Sequence[Lease], float], object]) -> None:
         self.awaited_until = 0.0  # on the monotonic clock: until then somebody pops what comes
         self._store = store
         self._polls = store if isinstance(store, PollsLong) and store.poll_for else None
@@ -52,12 +52,13 @@ class Polling:
         if self._polls is None or len(queues) != 1 or time.monotonic() > self.awaited_until:
             return self._store.wait(queues, TURN)
         # First: whoever ends this says so before it looks whether a poll is under way, so that one of both sees it.
-        self._until = time.monotonic() + self._polls.poll_for + SPARE
+        asked_at = time.monotonic()
+        self._until = asked_at + self._polls.poll_for + SPARE
         try:
             if self._is_over:
                 return False
             leases = self._polls.poll(queues[0])
-            self._adopt(leases)
+            self._adopt(leases, asked_at)
             return bool(leases)
         finally:
             self._until = 0.0

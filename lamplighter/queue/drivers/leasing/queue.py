@@ -229,10 +229,8 @@ class LeasingQueue(StoredJobs):
             held = self._next_held()
             if held is not None:
                 return held
-        is_fresh = False
         if not self._ready and ((self._ended and not self._is_away) or time.monotonic() >= self._look_at):
             self._look(names)
-            is_fresh = True
         while self._ready:
             try:
                 delivery = self._ready.popleft()
@@ -240,8 +238,7 @@ class LeasingQueue(StoredJobs):
                 return None
             if not self._is_ours(delivery):
                 continue
-            lasts = is_fresh or self._lasts(delivery)
-            if lasts:
+            if lasts := self._lasts(delivery):
                 return delivery
             if lasts is None:
                 self._ready.appendleft(delivery)
@@ -308,6 +305,7 @@ class LeasingQueue(StoredJobs):
         It may give out jobs whoever asks, those of a call whose answer was lost.
         """
         count = len(self._ended)
+        asked_at = time.monotonic()
         try:
             taken = self._store.take(names, most, self._ended[:count])
         except Unavailable as error:
@@ -320,20 +318,20 @@ class LeasingQueue(StoredJobs):
             return None
         self._is_away = False
         del self._ended[:count]
-        self._adopt(taken.leases)
+        self._adopt(taken.leases, asked_at)
         for end in taken.kept:
-            self.hold(self._put_in_hand(end.lease), end.delay)
+            self.hold(self._put_in_hand(end.lease, asked_at), end.delay)
         return taken
 
-    def _adopt(self, leases: Sequence[Lease]) -> None:
+    def _adopt(self, leases: Sequence[Lease], asked_at: float) -> None:
         """What has begun is in hand; the thread that polls calls this, too."""
         if leases:
             self._taken_at = time.monotonic()
             for lease in leases:
-                self._ready.append(self._put_in_hand(lease))
+                self._ready.append(self._put_in_hand(lease, asked_at))
 
-    def _put_in_hand(self, lease: Lease) -> LeasedDelivery:
-        delivery = LeasedDelivery(lease, self)
+    def _put_in_hand(self, lease: Lease, asked_at: float) -> LeasedDelivery:
+        delivery = LeasedDelivery(lease, self, asked_at)
         self._held.recall(delivery)
         self._in_hand[delivery] = None
         return delivery

@@ -25,7 +25,6 @@ class Renewing(threading.Thread):
 
     Attributes:
         looked_at: when this thread was last alive, on the monotonic clock.
-        valid_from: all leases in hand have been taken or renewed since then.
     """
 
     def __init__(
@@ -36,7 +35,7 @@ class Renewing(threading.Thread):
         self._store = store
         self._in_hand = in_hand
         self._look_after = look_after
-        self.valid_from = self._tried_at = time.monotonic()
+        self._tried_at = time.monotonic()
         self._ended = threading.Event()
         self._outages = Outages()
 
@@ -54,17 +53,20 @@ class Renewing(threading.Thread):
         self._tell()
 
     def lasts(self, delivery: LeasedDelivery) -> bool | None:
-        """Whether the lease of a job holds that has waited; None where the store is away.
+        """Whether the lease of a job that is to begin holds; None where that is not known, as while the store is away.
 
-        Of a process that was frozen it may have run out, and the thread has not seen it yet.
+        It may have run out while this process or its store was frozen: the answer with the job comes late then, or this
+        thread has not seen it yet.
         """
-        if time.monotonic() < self.valid_from + self._store.seconds:
+        now = time.monotonic()
+        if now < delivery.leased_at + self._store.seconds:
             return True
         try:
             delivery.lease.is_lost = bool(self._store.renew([delivery.lease]))
         except Unavailable:
             return None
-        return not delivery.lease.is_lost
+        delivery.leased_at = now
+        return not delivery.lease.is_lost and (time.monotonic() < now + self._store.seconds or None)
 
     def end(self) -> None:
         """Renew no more."""
@@ -100,7 +102,9 @@ class Renewing(threading.Thread):
             log.exception("the leases of jobs can't be renewed; others may run them, too")
             self._tried_at = began  # asked again when it is due, not twice a second
             return
-        self.valid_from = self._tried_at = began
+        self._tried_at = began
+        for delivery in deliveries.values():
+            delivery.leased_at = began
         in_hand = set(self._in_hand())
         for lease in lost:
             if deliveries[lease] in in_hand:  # else it has ended meanwhile

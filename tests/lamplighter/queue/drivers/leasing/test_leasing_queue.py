@@ -19,7 +19,8 @@ from lamplighter.queue.drivers.leasing import queue as queue_module
 from lamplighter.queue.drivers.leasing import waking as waking_module
 from lamplighter.queue.drivers.leasing.delivery import LeasedDelivery
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
-from lamplighter.queue.drivers.leasing.store import Ended, How, JobStore, Taken
+from lamplighter.queue.drivers.leasing.renewing import Renewing
+from lamplighter.queue.drivers.leasing.store import Ended, How, JobStore, Lease, Taken
 from lamplighter.queue.drivers.memory import MemoryStore
 from lamplighter.testing.conformance.base import message
 from lamplighter.testing.conformance.workers import Site
@@ -46,6 +47,11 @@ class Opened:
     def pop(self, wait: float = 0.0) -> LeasedDelivery | None:
         """Pop."""
         return self.queue.pop(NAMES, wait)
+
+    def renew(self) -> None:
+        """Do what the thread does that renews leases."""
+        assert self.queue._renewing is not None
+        self.queue._renewing.look()
 
     def take(self) -> LeasedDelivery:
         """Pop what must be there."""
@@ -129,6 +135,146 @@ def test_a_job_that_waits_here_is_given_back_at_the_end(is_told: bool) -> None:
     assert one.queue.close(timeout=5)
 
     assert numbers(store) == [(1, 0)]
+
+
+# answers that come late ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Late(MemoryStore):
+    """Jobs whose worker hears late of what it has: it was frozen, or its store.
+
+    Attributes:
+        late: how many of the next answers come when the leases that they tell of are over.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(seconds=0.2)
+        self.poll_for = 0
+        self.late = 0
+
+    def take(self, queues: Sequence[str], most: int, ended: Sequence[Ended]) -> Taken:
+        """Take, and say so late."""
+        taken = super().take(queues, most, ended)
+        if taken.leases:
+            self._be_late()
+        return taken
+
+    def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        """Renew, and say so late."""
+        lost = super().renew(leases)
+        self._be_late()
+        return lost
+
+    def _be_late(self) -> None:
+        if self.late:
+            self.late -= 1
+            time.sleep(self.seconds * 1.1)
+
+
+class LatePolls(Late):
+    """The same of a store that is polled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.poll_for = 1
+
+    def poll(self, queue: str) -> Sequence[Lease]:
+        """Say late what was taken."""
+        if self.wait([queue], self.poll_for):
+            return self.take([queue], 1, ()).leases
+        return ()
+
+
+@pytest.fixture
+def no_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was frozen as a whole: the thread that renews leases has not come to it yet."""
+    monkeypatch.setattr(Renewing, "start", lambda self: None)
+
+
+def test_a_job_that_another_worker_has_when_its_answer_comes_is_not_begun(
+    opened: list[Opened], no_renewals: None
+) -> None:
+    store = Late()
+    opened.append(Opened(store))
+    opened[0].push(1)
+    store.late = 1
+    other = threading.Timer(store.seconds * 1.05, lambda: MemoryStore.take(store, NAMES, 1, ()))
+    other.start()
+
+    assert opened[0].pop() is None
+
+    other.join()
+    assert not opened[0].queue._in_hand
+
+
+def test_a_job_whose_lease_is_over_when_its_answer_comes_is_leased_anew(
+    opened: list[Opened], no_renewals: None
+) -> None:
+    store = Late()
+    opened.append(Opened(store))
+    opened[0].push(1)
+    store.late = 1
+
+    delivery = opened[0].take()
+
+    assert store.take(NAMES, 1, ()).leases == []
+    assert not delivery.lease.is_lost
+
+
+def test_a_job_is_not_begun_by_a_renewal_whose_answer_comes_late_too(
+    opened: list[Opened], no_renewals: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_module, "AWAY", 0.01)
+    store = Late()
+    opened.append(Opened(store))
+    opened[0].push(1)
+    store.late = 2
+
+    assert opened[0].pop() is None
+
+    assert opened[0].take().lease.is_lost is False
+
+
+def test_a_job_is_looked_at_whose_answer_came_late_while_other_leases_were_renewed(
+    opened: list[Opened], no_renewals: None
+) -> None:
+    store = Late()
+    opened.append(Opened(store, slots=2))
+    opened[0].push(1)
+    opened[0].take()
+    opened[0].push(2)
+    store.late = 1
+    looks = threading.Timer(store.seconds * 0.5, opened[0].renew)
+    looks.start()
+
+    second = opened[0].take()
+
+    looks.join()
+    assert second.leased_at > time.monotonic() - store.seconds
+    assert second.lease not in store.renew([second.lease])
+
+
+def test_a_job_of_a_poll_whose_answer_comes_late_is_not_begun_beside_another_worker(
+    opened: list[Opened], no_renewals: None
+) -> None:
+    store = LatePolls()
+    opened.append(Opened(store))
+    store.late = 1
+    others: list[Taken] = []
+    begins = 0.05  # seconds until the job comes
+    timers = [
+        threading.Timer(begins, opened[0].push, (1,)),
+        threading.Timer(begins + store.seconds * 0.5, opened[0].renew),
+        threading.Timer(begins + store.seconds * 1.05, lambda: others.append(MemoryStore.take(store, NAMES, 1, ()))),
+    ]
+    for timer in timers:
+        timer.start()
+
+    delivery = opened[0].pop(0.5)
+
+    for timer in timers:
+        timer.join()
+    assert (delivery is None) is bool(others[0].leases)
 
 
 # the end ────────────────────────────────────────────────────────────────────────────────────────────────────────────
