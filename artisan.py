@@ -13,6 +13,9 @@ if os.getpid() == 1:
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 if __name__ == "__main__":
+    from lamplighter.support.early_signals import keep_pauses
+
+    keep_pauses(sys.argv[1:])
     from bootstrap.app import create_app
 
     sys.exit(create_app().run(sys.argv[1:]))

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from lamplighter.foundation.maintenance import FileMaintenance
 from lamplighter.logging.channels import configure
 from lamplighter.queue.dispatching.deferring import deferring
 from lamplighter.queue.guard.ending import leave
+from lamplighter.support.early_signals import keep_pauses
 from lamplighter.support.environment import Environment, canonical, load_environment
 from lamplighter.support.provider import CommandTable, ServiceProvider
 from lamplighter.support.unrun import name_of, refuse_unrun
@@ -150,6 +152,8 @@ class Application(Container):
 
     def _run(self, argv: Sequence[str]) -> int:
         options = GlobalOptions()
+        if threading.current_thread() is threading.main_thread():
+            keep_pauses(argv)
         try:
             options, rest = split_global_options(argv)
             self._request(options.env)

@@ -47,6 +47,9 @@ FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER))
 
 if __name__ == "__main__":
+    from lamplighter.support.early_signals import keep_pauses
+
+    keep_pauses(sys.argv[1:])
     from bootstrap.app import create_app
 
     app = create_app()

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from lamplighter.queue.guard import reloaded
+from lamplighter.support.early_signals import PAUSES, EarlyPause, held_back
 
 EVERY = 0.5  # seconds between two looks at the files
 TURN = 0.1  # seconds between two looks at the worker, and for a signal
@@ -52,6 +53,7 @@ class Reloading:
     """Runs `artisan.py` with these words until a signal comes; says by `tell` what it does.
 
     TERM, INT and QUIT are passed on once, and the worker ends in order, after its job; a second one ends it at once.
+    USR2 and CONT are passed on, and a worker that starts anew begins paused where the last one was.
     The worker is in a group of its own, so that a terminal's Ctrl-C does not reach it beside that.
     """
 
@@ -60,6 +62,7 @@ class Reloading:
         self._words = list(words)
         self._tell = tell
         self._signals = 0
+        self._is_paused = self._was_paused = False
         self._reader, self._writer = os.pipe()
 
     def run(self) -> int:
@@ -88,6 +91,7 @@ class Reloading:
         """Run a worker to its end; its exit code, and the files that were its end."""
         before = look_at_files(self._folder)
         worker = self._start()
+        self._was_paused = False
         try:
             look_at = time.monotonic() + EVERY
             files: list[Path] = []
@@ -95,6 +99,7 @@ class Reloading:
                 if self._signals:
                     self._end(worker)
                     break
+                self._pass_pause_on(worker)
                 time.sleep(TURN)
                 if time.monotonic() >= look_at:
                     files = changed(before, look_at_files(self._folder))
@@ -113,9 +118,15 @@ class Reloading:
     def _start(self) -> "subprocess.Popen[bytes]":
         # -B: what was compiled within the second of the next change would be taken for the new text of the same length.
         program = [sys.executable, "-P", "-B", reloaded.__file__, str(self._reader), str(self._folder / "artisan.py")]
-        return subprocess.Popen(
-            [*program, *self._words], stdin=subprocess.DEVNULL, pass_fds=(self._reader,), process_group=0
-        )
+        with held_back(PAUSES):
+            return subprocess.Popen(
+                [*program, *self._words], stdin=subprocess.DEVNULL, pass_fds=(self._reader,), process_group=0
+            )
+
+    def _pass_pause_on(self, worker: "subprocess.Popen[bytes]") -> None:
+        if self._is_paused != self._was_paused:
+            self._was_paused = self._is_paused
+            worker.send_signal(signal.SIGUSR2 if self._was_paused else signal.SIGCONT)
 
     def _end(self, worker: "subprocess.Popen[bytes]") -> None:
         """In order; at once where that has been asked for twice."""
@@ -153,7 +164,13 @@ class Reloading:
         def count(number: int, frame: FrameType | None) -> None:
             self._signals += 1
 
+        def pause(number: int, frame: FrameType | None) -> None:
+            self._is_paused = number == signal.SIGUSR2
+
         before = {number: signal.signal(number, count) for number in SIGNALS}
+        before |= {number: signal.signal(number, pause) for number in PAUSES}
+        early = before[signal.SIGUSR2]
+        self._is_paused |= isinstance(early, EarlyPause) and early.is_paused
         try:
             yield
         finally:

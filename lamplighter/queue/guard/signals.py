@@ -10,10 +10,12 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from lamplighter.queue.guard.control import Control, StopReason
+from lamplighter.support.early_signals import EarlyPause
 
 log = logging.getLogger(__name__)
 
 QUIT = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+OF_SLOTS = (*QUIT, signal.SIGUSR1, signal.SIGUSR2)  # what reaches a process slot when it handles them, not before
 ENOUGH = 4096  # bytes, one a signal
 
 Handler = Callable[[int, FrameType | None], object]
@@ -22,6 +24,8 @@ Handler = Callable[[int, FrameType | None], object]
 @contextmanager
 def handled(control: Control) -> Iterator[Callable[[], None]]:
     """TERM, INT and QUIT stop after the job in hand, and at once the second time; USR2 pauses, CONT resumes.
+
+    A pause that came while the worker was booting counts from here on.
 
     Python runs a handler when the main thread comes back to Python, and C code may take its time. The interpreter
     writes each signal into a socket at once: what this gives looks there, and is for another thread to call. It also
@@ -36,6 +40,9 @@ def handled(control: Control) -> Iterator[Callable[[], None]]:
         before = {number: signal.signal(number, handler) for number, handler in handlers.own.items()}
         handling = [True]
         leave_to_their_defaults(handlers.own, as_long_as=handling)
+        early = before[signal.SIGUSR2]
+        if isinstance(early, EarlyPause) and early.is_paused:
+            control.pause()
         try:
             yield handlers.look
         finally:

@@ -24,6 +24,7 @@ from lamplighter.queue.drivers.inline import Inline
 from lamplighter.queue.drivers.sync import SyncDelivery
 from lamplighter.queue.failed.naming import name_of
 from lamplighter.queue.keepless import KeepsNoJobs
+from lamplighter.support.early_signals import PAUSES, held_back
 from lamplighter.support.files import open_at_once
 
 log = logging.getLogger(__name__)
@@ -125,15 +126,16 @@ class BackgroundQueue(KeepsNoJobs):
             given.write(handed.encode())
             given.seek(0)
             output = self._output(files)
-            return subprocess.Popen(
-                [sys.executable, str(self._program.folder / "artisan.py"), COMMAND],
-                cwd=self._program.folder,
-                stdin=given,
-                stdout=output,
-                stderr=output,
-                pass_fds=(slot, done),
-                start_new_session=True,
-            )
+            with held_back(PAUSES):  # those are for workers
+                return subprocess.Popen(
+                    [sys.executable, str(self._program.folder / "artisan.py"), COMMAND],
+                    cwd=self._program.folder,
+                    stdin=given,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=(slot, done),
+                    start_new_session=True,
+                )
 
     def _output(self, files: ExitStack) -> IO[bytes] | None:
         if self._program.output is None:

@@ -1,5 +1,6 @@
 """A process slot from within: an ordinary worker, whose queue is the socket to the one that started it."""
 
+import faulthandler
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ from typing import Any
 from lamplighter.contracts import DriverDelivery, HasFurtherStart, Headers, Message, WorkQueue
 from lamplighter.errors import SlotTerminated
 from lamplighter.queue.failed.trace import format_trace, message
-from lamplighter.queue.guard.signals import QUIT, leave_to_their_defaults
+from lamplighter.queue.guard.signals import OF_SLOTS, QUIT, leave_to_their_defaults
 from lamplighter.queue.keepless import KeepsNoJobs
 from lamplighter.queue.pools.process.wire import (
     Began,
@@ -33,6 +34,7 @@ from lamplighter.queue.pools.process.wire import (
 )
 from lamplighter.queue.worker.failing import Failing as WorkersFailing
 from lamplighter.queue.worker.runner import Runner, Start
+from lamplighter.support.early_signals import let_through
 from lamplighter.support.foreign import path_of
 
 # The exit code of a slot whose worker is gone, and with it the right to settle anything: an orphan must not work on.
@@ -319,7 +321,9 @@ def leave_signals_to_the_worker(told: threading.Event, handling: Handling) -> No
     handled = (*QUIT, signal.SIGUSR2)
     for number in handled:
         signal.signal(number, obey)
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     leave_to_their_defaults(handled)
+    let_through(OF_SLOTS)
     if sys.platform == "linux":
         import ctypes
 

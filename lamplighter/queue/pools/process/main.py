@@ -1,9 +1,7 @@
 """The program of a process slot, `python -m lamplighter.queue.pools.process.main`: a worker starts it, nobody else."""
 
-import faulthandler
 import importlib
 import json
-import signal
 import sys
 import threading
 import traceback
@@ -53,7 +51,6 @@ def main(arguments: list[str]) -> int:
     told = threading.Event()
     handling = Handling()
     leave_signals_to_the_worker(told, handling)
-    faulthandler.register(signal.SIGUSR1, all_threads=True)
     settings = json.loads(arguments[0])
     connection = join_the_worker(int(arguments[1].removeprefix("--fd=")))
     sys.path.insert(0, settings["folder"])

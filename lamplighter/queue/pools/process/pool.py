@@ -18,6 +18,7 @@ import msgspec
 import psutil
 
 from lamplighter.errors import ConsoleError, Unavailable
+from lamplighter.queue.guard.signals import OF_SLOTS
 from lamplighter.queue.guard.timers import spawn
 from lamplighter.queue.pools.pool import Ended as EndedCall
 from lamplighter.queue.pools.process.slot import NEVER, Slot, how
@@ -39,6 +40,7 @@ from lamplighter.queue.worker.many import Many
 from lamplighter.queue.worker.runner import Start
 from lamplighter.queue.worker.settling import time_to_fail
 from lamplighter.queue.worker.verdicts import ErrorElsewhere, Verdict
+from lamplighter.support.early_signals import held_back
 from lamplighter.support.forking import watch
 
 log = logging.getLogger(__name__)
@@ -334,7 +336,7 @@ class ProcessPool:
     def _spawn(self) -> None:
         ours, theirs = socket.socketpair()
         ours.settimeout(PATIENCE)
-        with contextlib.ExitStack() as undo, theirs:
+        with contextlib.ExitStack() as undo, theirs, held_back(OF_SLOTS):
             undo.enter_context(ours)
             process = subprocess.Popen(
                 [*self._options.command, f"--fd={theirs.fileno()}"],

@@ -27,11 +27,14 @@ from tests.lamplighter.queue.conftest import ListQueue
 
 SLOT = """
 import os, signal, socket, sys, time
+from lamplighter.queue.guard.signals import OF_SLOTS
+from lamplighter.support.early_signals import let_through
 from lamplighter.queue.pools.process.wire import (
     Began, Ended, Error, Failing, Frames, Ready, Recorded, Run, frame, receive, to_slot,
 )
 
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+let_through(OF_SLOTS)
 connection = socket.socket(fileno=int(sys.argv[-1].removeprefix("--fd=")))
 connection.sendall(frame(Ready(os.getpid())))
 frames = Frames()
