@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
+from lamplighter.errors import LamplighterError
+from lamplighter.queue.failed.trace import one_line
 from lamplighter.queue.guard.control import NEVER, Control, StopReason
 from lamplighter.queue.guard.timers import arm, disarm, spawn
 
@@ -114,6 +116,8 @@ def within(seconds: float, action: Callable[[], object]) -> bool:
         try:
             action()
             done.append(True)
+        except LamplighterError as error:  # it says all that an operator needs
+            log.error("something failed at the end of the worker's process", extra={"reason": one_line(error)})
         except BaseException:
             log.exception("something failed at the end of the worker's process")
         finally:

@@ -85,8 +85,10 @@ class Renewing(threading.Thread):
         try:
             self._look_after()
         except Exception as error:  # the thread that pops meets it, too, and ends the worker where it lasts
-            if self._outages.is_new(one_line(error)):
-                log.exception("the store can't be told which jobs have ended")
+            reason = one_line(error)
+            if self._outages.is_new(reason):
+                trace = None if isinstance(error, QueueError) else error
+                log.error("the store can't be told which jobs have ended", extra={"reason": reason}, exc_info=trace)
 
     def _renew(self) -> None:
         began = time.monotonic()
