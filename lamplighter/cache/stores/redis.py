@@ -15,8 +15,7 @@ from lamplighter.cache.serialization import dump_for_php, dump_json, load, load_
 from lamplighter.contracts import Reach
 from lamplighter.errors import CacheError, CacheUnavailable, ConfigError
 from lamplighter.support.clock import ceil_ms
-from lamplighter.support.forking import watch
-from lamplighter.support.immortal import keep_for_ever
+from lamplighter.support.made_once import MadeOnce
 
 RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) else return 0 end"
 # For a lock beside the values. Where PHP keeps its locks there as well, the owner stands under the bare name: letters
@@ -58,27 +57,19 @@ class Client:
     """A client that each process makes for itself."""
 
     def __init__(self, connect: Connect) -> None:
-        self._connect = connect
-        self._made: redis.Redis | None = connect()
-        watch(self, in_child=Client._begin_as_child)
+        # By itself a client connects anew in a child, but may wait 5 s for a lock of the parent's.
+        self._made: MadeOnce[redis.Redis] = MadeOnce(connect)
+        self._made.get()
 
     @property
     def redis(self) -> "redis.Redis":
         """The client of this process."""
-        client = self._made
-        if client is None:
-            client = self._made = self._connect()
-        return client
+        return self._made.get()
 
     @property
     def database(self) -> int:
         """The number of its database."""
         return int(self.redis.connection_pool.connection_kwargs.get("db") or 0)
-
-    def _begin_as_child(self) -> None:
-        """Connect anew, when it is needed. The client does so itself, but may wait 5 s for a lock of the parent's."""
-        keep_for_ever(self._made)
-        self._made = None
 
 
 class RedisStore:

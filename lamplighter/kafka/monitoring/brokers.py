@@ -18,7 +18,7 @@ from lamplighter.kafka.settings.native import (
     TopicPartition,
 )
 from lamplighter.kafka.topics.metadata import missing_text
-from lamplighter.support.forking import watch
+from lamplighter.support.made_once import MadeOnce
 
 TIMEOUT = 8.0  # seconds for one question
 AWAY = (
@@ -52,19 +52,12 @@ class Brokers:
         self.names = str(config["bootstrap.servers"])
         self._config: dict[str, Any] = {**config, "log_level": 0}  # what goes wrong is raised
         self._is_embedded = is_embedded
-        self._made: AdminClient | None = None
-        watch(self, in_child=Brokers._begin_as_child)
-
-    def _begin_as_child(self) -> None:
-        """The client is the parent's."""
-        self._made = None
+        self._made = MadeOnce(lambda: AdminClient(self._config))
 
     @property
     def _admin(self) -> AdminClient:
         # Futures of the client end with it, so it is kept.
-        if self._made is None:
-            self._made = AdminClient(self._config)
-        return self._made
+        return self._made.get()
 
     # topics ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -184,7 +177,7 @@ class Brokers:
                 f"and topics."
             ) from error
         except TimeoutError as error:
-            self._made = None  # a question about a group ends with its client alone
+            self._made.forget()  # a question about a group ends with its client alone
             raise BrokerUnavailable(f"The brokers {self.names} did not answer within {TIMEOUT:g} s.") from error
 
 

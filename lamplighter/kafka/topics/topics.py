@@ -21,7 +21,7 @@ from lamplighter.kafka.settings.native import (
 from lamplighter.kafka.settings.settings import KafkaSettings
 from lamplighter.kafka.topics import delay_topics
 from lamplighter.kafka.topics.metadata import missing_topics
-from lamplighter.support.forking import watch
+from lamplighter.support.made_once import MadeOnce
 
 TIMEOUT = 8.0  # seconds for one question to the brokers
 WARM_UP = 15.0  # seconds for a first group at most
@@ -65,8 +65,7 @@ class Topics:
         self._config: dict[str, Any] = {**config, "log_level": 0}
         self._brokers = str(config["bootstrap.servers"])
         self._reason = ""
-        self._made: AdminClient | None = None
-        watch(self, in_child=Topics._begin_as_child)
+        self._made = MadeOnce(lambda: AdminClient({**self._config, "error_cb": self._on_error}))
 
     def missing(self, names: Sequence[str]) -> list[str]:
         """Which of the topics are not there; on the embedded broker this makes them.
@@ -155,7 +154,7 @@ class Topics:
             for future in self._admin.delete_consumer_groups([group]).values():
                 future.result(TIMEOUT)
         except (KafkaException, TimeoutError):
-            self._made = None  # a question about a group that has no answer ends with its client alone
+            self._made.forget()  # a question about a group that has no answer ends with its client alone
         return committed == [None]
 
     def problems(self, topic: Topic) -> list[str]:
@@ -168,13 +167,7 @@ class Topics:
     @property
     def _admin(self) -> AdminClient:
         # Futures of the client end with it, so it is kept.
-        if self._made is None:
-            options: dict[str, Any] = {**self._config, "error_cb": self._on_error}
-            self._made = AdminClient(options)
-        return self._made
-
-    def _begin_as_child(self) -> None:
-        self._made = None
+        return self._made.get()
 
     def _partitions_of(self, name: str) -> int:
         if name in self._settings.tiers.topics():

@@ -15,6 +15,7 @@ from lamplighter.queue.drivers.redis.line import Line, Words
 from lamplighter.queue.drivers.redis.scripts import Script
 from lamplighter.support.forking import watch
 from lamplighter.support.immortal import keep_for_ever
+from lamplighter.support.made_once import MadeOnce
 
 SCANNED = 500  # names that one call looks at
 LITERAL = re.compile(rb"[*?\[\]\\^-]")  # what means something in a pattern
@@ -40,8 +41,9 @@ class Calls:
         self.server = server
         self.looks = True
         self._thread, self._in_a_row = 0, 0
-        # A Cluster's client connects at once.
-        self._made: Any = None if server.nodes else server.client()
+        self._client: MadeOnce[Any] = MadeOnce(server.client)
+        if not server.nodes:  # a Cluster's client connects at once
+            self._client.get()
         self._own: Line | None = None
         # The pool takes a third of the time of a push to lend a connection, and to take it back.
         self._idle: list[Line] = []
@@ -52,11 +54,11 @@ class Calls:
         try:
             if self.server.nodes:
                 return self._run_in_cluster(script, keys, values)
-            line = self._take_idle() or Line(self._client.connection_pool.get_connection())
+            line = self._take_idle() or Line(self._client.get().connection_pool.get_connection())
             try:
                 answer = line.run(script, keys, values, looks=self._is_alone() and self.looks)
             except BaseException:
-                line.give_back(self._made.connection_pool)
+                line.give_back(self._client.get().connection_pool)
                 raise
         except ERRORS as error:
             raise translate(error, self.server.address) from error
@@ -69,13 +71,12 @@ class Calls:
             return self.run(script, keys, values)
         line, self._own = self._own, None  # whoever closes meanwhile leaves it alone
         try:
-            pool = self._client.connection_pool
             if line is None:
-                line = self._take_idle() or Line(pool.get_connection())
+                line = self._take_idle() or Line(self._client.get().connection_pool.get_connection())
             try:
                 answer = line.run(script, keys, values, looks=self.looks)
             except BaseException:
-                line.give_back(pool)  # by itself it would not ask the Sentinels again
+                line.give_back(self._client.get().connection_pool)  # by itself it would not ask the Sentinels again
                 raise
         except ERRORS as error:
             raise translate(error, self.server.address) from error
@@ -85,7 +86,7 @@ class Calls:
     def wait(self, names: Mapping[bytes, str], seconds: float) -> str | None:
         """Wait until one of these lists has an element, and take it; the name of the list."""
         try:
-            found = self._client.blpop(list(names), timeout=seconds)
+            found = self._client.get().blpop(list(names), timeout=seconds)
         except ERRORS as error:
             raise translate(error, self.server.address) from error
         return None if found is None else names[found[0]]
@@ -94,7 +95,7 @@ class Calls:
         """The names of sorted sets that begin and end so; all names are gone through, some hundreds in one call."""
         pattern = LITERAL.sub(rb"\\\g<0>", start) + b"*" + LITERAL.sub(rb"\\\g<0>", end)
         try:
-            return set(self._client.scan_iter(match=pattern, count=SCANNED, _type="zset"))
+            return set(self._client.get().scan_iter(match=pattern, count=SCANNED, _type="zset"))
         except ERRORS as error:
             raise translate(error, self.server.address) from error
 
@@ -109,20 +110,13 @@ class Calls:
         idle, self._idle = self._idle, []
         for line in [*idle, *([] if own is None else [own])]:
             line.connection.disconnect()
-            line.give_back(self._made.connection_pool)
-        client = self._made
+            line.give_back(self._client.get().connection_pool)
+        client: Any = self._client.known()
         is_cluster = isinstance(client, RedisCluster)
         nodes = [node.redis_connection for node in client.get_nodes()] if is_cluster else [client]
         for node in nodes:
             if node is not None:
                 node.connection_pool.disconnect(inuse_connections=False)
-
-    @property
-    def _client(self) -> Any:
-        client = self._made
-        if client is None:
-            client = self._made = self.server.client()
-        return client
 
     def _is_alone(self) -> bool:
         """Whether no other thread calls: a thread that looks takes time from the others. Four made half the pushes."""
@@ -140,11 +134,11 @@ class Calls:
             return None
         if line.is_quiet():
             return line
-        line.give_back(self._made.connection_pool)  # looks at it when it lends it
+        line.give_back(self._client.get().connection_pool)  # looks at it when it lends it
         return None
 
     def _run_in_cluster(self, script: Script, keys: Sequence[bytes], values: Words) -> Any:
-        client = self._client
+        client = self._client.get()
         try:
             return client.evalsha(script.digest, len(keys), *keys, *values)
         except NoScriptError:
@@ -152,6 +146,6 @@ class Calls:
 
     def _begin_as_child(self) -> None:
         """The connections are the parent's."""
-        keep_for_ever(self._made, self._own, *self._idle)
-        self._made = self._own = None
+        keep_for_ever(self._own, *self._idle)
+        self._own = None
         self._idle = []

@@ -383,11 +383,11 @@ def test_in_a_cluster_what_is_due_is_looked_for_on_each_queue(
 ) -> None:
     monkeypatch.setattr(module, "MOVE_EVERY", 3600.0)
     cluster.push("{low}", [Message(job(number)) for number in range(10)], 0)
-    cluster._calls._client.zadd(cluster._keys("{low}").delayed, {job(10): 1})
+    cluster._calls._client.get().zadd(cluster._keys("{low}").delayed, {job(10): 1})
 
     cluster.take(["{high}", "{low}"], 1, [])
 
-    assert cluster._calls._client.zcard(cluster._keys("{low}").delayed) == 0
+    assert cluster._calls._client.get().zcard(cluster._keys("{low}").delayed) == 0
 
 
 def test_in_a_cluster_queues_are_taken_from_one_after_the_other(cluster: RedisStore) -> None:
