@@ -175,7 +175,8 @@ local function begun_before(number, reserved)
     for place = 1, #all, 2 do
         local of = all[place + 1] % 1 * TOKENS
         if of == token or of == token + 1 then
-            call('zadd', reserved, 'XX', of == token and until_ or until_of_dead, all[place])
+            call('zrem', reserved, all[place])
+            call('zadd', reserved, of == token and until_ or until_of_dead, all[place])
             local from, to, text = edit(all[place], -1)
             if of ~= token then text = text .. '!' end
             for _, one in ipairs({all[place], from, to, text}) do answer[#answer + 1] = one end

@@ -20,7 +20,7 @@ from lamplighter.queue.drivers.redis import store as module
 from lamplighter.queue.drivers.redis.connect import Server, ServerOptions
 from lamplighter.queue.drivers.redis.store import RedisOptions, RedisStore
 from tests.harness import free_ports, until_the_tests_end, wait_for
-from tests.lamplighter.queue.drivers.redis.servers import OwnRedis, program, server_of
+from tests.lamplighter.queue.drivers.redis.servers import Cut, OwnRedis, program, server_of
 
 pytestmark = [pytest.mark.redis, pytest.mark.slow]
 
@@ -113,6 +113,24 @@ def test_a_server_that_is_full_is_worked_empty_and_takes_nothing(own_redis: OwnR
         leases = list(store.take(["default"], 1, [Ended(lease, how)]).leases)
 
     assert sorted(numbers) == list(range(21))
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_worker_goes_on_whose_answer_was_lost_when_its_server_was_full(own_redis: OwnRedis, most: int) -> None:
+    line = Cut(own_redis.port)
+    store, far_store, client = store_of(own_redis), store_of(own_redis, port=line.port), own_redis.client()
+    store.push("default", [Message(job(n)) for n in range(5)], 0)
+    begun = [Ended(lease, How.RELEASED) for lease in far_store.take(["default"], 1, []).leases]
+    line.is_last = lambda answer: line.cuts < 1 and b"probe" in answer
+    with pytest.raises(Unavailable, match="does not answer"):
+        far_store.take(["default"], most, begun)
+    client.config_set("maxmemory", 1)
+
+    taken = far_store.take(["default"], most, begun)
+
+    assert [lease.payload for lease in taken.leases] == [job(n) for n in range(1, most + 1)]
+    assert far_store.renew(taken.leases) == []
+    line.end()
 
 
 def test_a_push_does_not_meet_the_connection_that_the_server_has_closed(own_redis: OwnRedis) -> None:
