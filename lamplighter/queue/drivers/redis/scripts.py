@@ -18,8 +18,10 @@ has died with the job. PHP's workers move it to the end of the list, where it lo
 **Members of a sorted set are unique**: a job whose payload is there already, to the byte, would replace the other one.
 It gets blanks at its end, which JSON does not see.
 
-**The first write of each script frees memory** (ZREM, LPOP): Redis refuses others when its memory is full, but none
-after the first. So workers go on, and no script ends in its middle.
+**The first write of each script frees memory** (ZREM, LPOP), but for a push: Redis refuses others when its memory is
+full, but none after the first. So workers go on, and no script ends in its middle.
+
+**A key that is no queue's says so before a job is touched**: a script that ends by an error keeps what it has written.
 """
 
 import hashlib
@@ -50,8 +52,8 @@ end
     + SELDOM
     + r"""
 local delay = tonumber(ARGV[1])
+call('llen', KEYS[2])
 if delay == 0 then
-    call('llen', KEYS[2])
     append(KEYS[1], KEYS[2], ARGV, 5)
 else
     for number = 5, #ARGV do add(KEYS[1], due(delay), ARGV[number]) end
@@ -118,7 +120,6 @@ end
 -- Begin so many jobs of a list; how many there were.
 local function begin_listed(list, reserved, answer, count)
     if count == 0 then return 0 end
-    if seen ~= reserved then call('zcard', reserved) end -- what is no set says so before a job is removed
     local jobs
     if count == 1 then
         local job = call('lpop', list)
@@ -134,11 +135,14 @@ end
 
 -- What most calls are: nothing else to do, and the first queue has a job.
 if ARGV[6] == '0' and ARGV[7] == '' and not ARGV[at] and most > 0 and ARGV[1] ~= '0' then
+    -- What is no queue's says so before a job is removed. A note whose job is not there is of no use.
+    if seen ~= KEYS[3] then call('zcard', KEYS[3]) end
+    if most == 1 then call('lpop', KEYS[4]) else call('llen', KEYS[4]) end
     local answer = {1}
     local taken = begin_listed(KEYS[1], KEYS[3], answer, most)
     if taken > 0 then
         -- One note for each job.
-        if taken == 1 then call('lpop', KEYS[4]) else call('lpop', KEYS[4], taken) end
+        if most > 1 then call('lpop', KEYS[4], taken) end
         return answer
     end
 end
@@ -148,11 +152,15 @@ end
 local queues, token, moved = tonumber(ARGV[1]), tonumber(ARGV[4]), ARGV[5]
 local until_of_dead = lease_score(ARGV[3], token + 1)
 
+-- What is no queue's says so before anything is written.
+for key = 1, #KEYS, 4 do
+    call('llen', KEYS[key]) call('zcard', KEYS[key + 1]) call('zcard', KEYS[key + 2]) call('llen', KEYS[key + 3])
+end
+
 local function settle(at)
     local first, how, member, delay = ARGV[at] * 4 - 3, ARGV[at + 1], ARGV[at + 3], tonumber(ARGV[at + 4])
     local reserved = KEYS[first + 2]
     if not holds(reserved, member, ARGV[at + 2]) then return end
-    call('llen', KEYS[first]) call('zcard', KEYS[first + 1])
     call('zrem', reserved, member)
     if how == 'r' then
         add(KEYS[first + 1], due(delay), member)
@@ -195,7 +203,6 @@ end
 local function move_due(set, list, notes)
     local jobs = call('zrangebyscore', set, '-inf', now_text, 'limit', 0, moved)
     if jobs[1] == nil then return end
-    call('llen', list) call('llen', notes) -- what is no list says so before anything is removed
     call('zremrangebyrank', set, 0, #jobs - 1)
     append(list, notes, jobs, 1)
 end
@@ -204,7 +211,6 @@ end
 local function begin_dead(reserved, list, answer)
     local dead = call('zrangebyscore', reserved, '-inf', now_text, 'limit', 0, most)
     if dead[1] == nil then return 0 end
-    call('llen', list) -- what is no list says so before anything is removed
     call('zremrangebyrank', reserved, 0, #dead - 1)
     begin(dead, reserved, answer, until_of_dead, '!')
     return #dead
