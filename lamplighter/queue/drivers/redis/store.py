@@ -40,6 +40,7 @@ NUMBERS = range(1, 1_000_000)  # of the queues of one call
 NONE = ""  # no note was taken
 LOST = "lost"
 TOGETHER = 1000  # jobs of one queue that are done: a script can't give more than 8,000 words to a command
+FAR = 1e15  # seconds, 30 million years: a number of Python's may be too large for a float
 WHOLE = -1  # a script gives the whole text, and not how it is made
 DIED = b"!"  # a worker has died with a job
 GOES_BACK = (How.EXCUSED, How.GIVEN_BACK)  # with the payload that it had before this start
@@ -148,16 +149,17 @@ class RedisStore:
         A server that was frozen, and reads this when the caller was told Unavailable, does nothing.
         """
         keys = self._keys(queue)
+        wait = float(min(delay, FAR)) if delay > 0 else 0
         # Idle workers would see a short delay too late by themselves.
-        is_soon = int(0 < delay <= self.look_every)
+        is_soon = int(0 < wait <= self.look_every)
         payloads = [message.payload for message in messages]
-        names = [keys.delayed if delay > 0 else keys.list, keys.notify]
+        names = [keys.delayed if wait else keys.list, keys.notify]
         offset = self._offset
         for _ in range(PUSH_TRIES):
             until = time.monotonic() + self._push_within + offset
             # A tenth more: clocks drift.
             times = [f"{until:.6f}", f"{self._push_within * 1.1:.6f}"]
-            server_time = self._calls.run(scripts.push, names, [delay or 0, is_soon, *times, *payloads])
+            server_time = self._calls.run(scripts.push, names, [wait, is_soon, *times, *payloads])
             if server_time is None:
                 return
             offset = self._offset = float(server_time) - time.monotonic()
@@ -351,7 +353,12 @@ class RedisStore:
                 f"In a Redis Cluster the keys of a queue have to be on one server, so that the name needs braces: "
                 f"{{{queue}}} instead of {queue}."
             )
-        key = f"{self._prefix}queues:{queue}".encode()
+        try:
+            key = f"{self._prefix}queues:{queue}".encode()
+        except UnicodeEncodeError as error:
+            raise QueueError(
+                f"The name of the queue {queue!r} holds half a surrogate pair, and can't be sent."
+            ) from error
         return Keys(key, key + b":delayed", key + b":reserved", key + b":notify")
 
 
