@@ -160,7 +160,7 @@ class Fuzz:
 
     def _kill(self, worker: Worker) -> None:
         """Its store hears nothing more of it."""
-        self.jobs.forgotten(worker)
+        self.jobs.killed(worker)
         self._replace(worker)
 
     def _close(self, worker: Worker) -> None:
@@ -170,7 +170,7 @@ class Fuzz:
         self._tell(worker)
         self._break(worker)
         worker.store.close()
-        self.jobs.forgotten(worker)
+        self.jobs.killed(worker)
         self._replace(worker)
 
     def _replace(self, worker: Worker) -> None:

@@ -94,16 +94,31 @@ class Jobs:
             possible = job.starts_for(worker, now)
             assert start in possible, f"job {number} was given as start {start}, and not as {possible}: {job}"
             job.states = {State("held", start, lease): asked + self._seconds}
-        self.forgotten(worker)
+        self.gone_back(worker, now)
 
-    def forgotten(self, worker: object) -> None:
-        """What calls of a worker have begun without an answer has gone back, or waits until its lease is over."""
-        for job in self.by_number.values():
-            for state, at in list(job.states.items()):
-                if state.place == "unheard" and state.owner is worker:
-                    del job.states[state]
-                    job.may_be(State("unheard", state.starts), at)
-                    job.may_be(State("waiting", state.starts - 1), 0.0)
+    def gone_back(self, worker: object, now: float) -> None:
+        """What calls of a worker have begun without an answer was given out by now, or has gone back uncounted."""
+        for job, state, at in self._unheard(worker):
+            job.may_be(State("waiting", state.starts - 1), 0.0)
+            if now >= at - SLACK:  # its lease was over before anybody asked for it
+                job.may_be(State("unheard", state.starts), at)
+
+    def killed(self, worker: object) -> None:
+        """What calls of a worker have begun without an answer waits until its lease is over, or has gone back."""
+        for job, state, at in self._unheard(worker):
+            job.may_be(State("unheard", state.starts), at)
+            job.may_be(State("waiting", state.starts - 1), 0.0)
+
+    def _unheard(self, worker: object) -> list[tuple[Job, State, float]]:
+        found = [
+            (job, state, at)
+            for job in self.by_number.values()
+            for state, at in job.states.items()
+            if state.place == "unheard" and state.owner is worker
+        ]
+        for job, state, _ in found:
+            del job.states[state]
+        return found
 
     def renewed(self, numbers: dict[Lease, int], lost: Sequence[Lease], asked: float, now: float) -> None:
         """A renewal, with its answer."""
