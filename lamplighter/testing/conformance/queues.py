@@ -1,6 +1,5 @@
 """What a connection promises to the worker that pops from it."""
 
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -25,17 +24,18 @@ class QueueConformance(CarryingConformance, SharingConformance):
         self, connect: Callable[[], WorkQueue], opened: Open, queues: tuple[str, str]
     ) -> None:
         count = connect().bulk((message(n) for n in range(MANY)), queue=queues[1])
-        left = threading.Semaphore(MANY)
+        left = set(range(MANY))
 
         def drain(hand: Hand) -> list[int]:
             found: list[int] = []
             came_at = time.monotonic()
-            while time.monotonic() - came_at < LONG and left.acquire(blocking=False):
+            # Until all have come to either: what this one has been given already waits for it.
+            while left and time.monotonic() - came_at < LONG:
                 delivery = hand.look(0.1)
                 if delivery is None:
-                    left.release()
                     continue
                 found.append(number_of(delivery.payload))
+                left.discard(found[-1])
                 delivery.delete()
                 came_at = time.monotonic()
             return found
