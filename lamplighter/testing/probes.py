@@ -120,6 +120,7 @@ class ManyProbe(Job):
 
     name = "many probes"
     batch_size = 4
+    batch_wait_ms = 100  # where the first one comes before the others
     tries = 2
 
     n: int = 0
