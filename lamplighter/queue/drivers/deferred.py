@@ -1,7 +1,7 @@
 """A connection that runs each job in this process at the end of the request, command or job that has dispatched it."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -117,14 +117,6 @@ class DeferredQueue(KeepsNoJobs):
         lost = outside_of_event_loop(waiting.run)
         if lost is not None:
             raise lost
-
-    def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
-        """Keep the jobs; how many there were."""
-        count = 0
-        for message in messages:
-            self.push(message, queue=queue)
-            count += 1
-        return count
 
     def _keep(self, job: Waiting, place: Place) -> bool:
         if isinstance(place, Deferred):

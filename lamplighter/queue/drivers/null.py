@@ -1,6 +1,6 @@
 """A connection that takes every job and keeps none."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -34,7 +34,3 @@ class NullQueue(KeepsNoJobs):
 
     def push(self, message: Message, *, queue: str, delay: float = 0) -> None:
         """Drop the message."""
-
-    def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
-        """Drop the messages; how many there were."""
-        return sum(1 for _ in messages)

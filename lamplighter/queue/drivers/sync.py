@@ -1,7 +1,7 @@
 """A connection that runs each job where it is dispatched, before the dispatch returns."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -97,14 +97,6 @@ class SyncQueue(KeepsNoJobs):
             error.of_job = True
         if error is not None:
             raise error
-
-    def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
-        """Run the jobs one after the other; how many there were."""
-        count = 0
-        for message in messages:
-            self.push(message, queue=queue)
-            count += 1
-        return count
 
     def _tell_failed(self, start: Start, error: BaseException) -> None:
         """Call the job's `failed()`; what it raises is logged, since the dispatcher is to get the job's own error."""

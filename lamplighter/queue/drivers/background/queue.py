@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from contextvars import Context
 from dataclasses import dataclass
@@ -88,14 +88,6 @@ class BackgroundQueue(KeepsNoJobs):
             waiting.start()
         except RuntimeError as error:  # this program is ending, or has as many threads as it may
             log.debug("nobody waits for the process of a background job", extra={"reason": str(error)})
-
-    def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
-        """Start a process for each; how many there were."""
-        count = 0
-        for message in messages:
-            self.push(message, queue=queue)
-            count += 1
-        return count
 
     def _start(self, message: Message, queue: str, slot: int) -> "Process":
         with ExitStack() as written:
