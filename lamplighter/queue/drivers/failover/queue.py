@@ -15,14 +15,12 @@ from lamplighter.queue.drivers.failover.members import cancel_in, held_by, lacks
 from lamplighter.queue.events import QueueFailedOver
 from lamplighter.queue.failed.trace import message as text_of
 from lamplighter.queue.failed.trace import one_line, tellable
+from lamplighter.queue.parts import parts_of
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Push = Callable[[Queue, str], T]
-
-TOGETHER = 500  # messages that go to one connection together, and are pushed once more if it does not answer
-TOGETHER_BYTES = 4 * 1024 * 1024
 
 
 class FailoverQueue(WorkedByFirst):
@@ -67,7 +65,7 @@ class FailoverQueue(WorkedByFirst):
         """
         count = 0
         stopped: list[Exception] = []
-        for part in _parts(messages, stopped):
+        for part in parts_of(_until_error(messages, stopped)):
             try:
                 self._push(queue, _bulk_of(part))
             except QueueError as error:
@@ -161,18 +159,9 @@ def _bulk_of(part: Sequence[Message]) -> Push[int]:
     return lambda target, name: target.bulk(part, queue=name)
 
 
-def _parts(messages: Iterable[Message], stopped: list[Exception]) -> Iterator[list[Message]]:
-    """Parts of the messages; an error that `messages` raises is put into `stopped`, behind what came before it."""
-    part: list[Message] = []
-    size = 0
+def _until_error(messages: Iterable[Message], stopped: list[Exception]) -> Iterator[Message]:
+    """The messages up to an error that they raise, which is put into `stopped`."""
     try:
-        for message in messages:
-            part.append(message)
-            size += len(message.payload)
-            if len(part) >= TOGETHER or size >= TOGETHER_BYTES:
-                yield part
-                part, size = [], 0
+        yield from messages
     except Exception as error:
         stopped.append(error)
-    if part:
-        yield part

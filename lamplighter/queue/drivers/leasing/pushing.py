@@ -1,6 +1,6 @@
 """What dispatchers and operators ask of a connection whose store leases jobs."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from lamplighter.contracts import HeldJob, Message, Sizes
@@ -10,9 +10,8 @@ from lamplighter.queue.claims.pruning import Prunable
 from lamplighter.queue.drivers.leasing.delayed import LACKS, FindsDelayed
 from lamplighter.queue.drivers.leasing.store import JobStore
 from lamplighter.queue.jobs.payload import has_as_id
+from lamplighter.queue.parts import parts_of
 
-TOGETHER = 500  # messages of one push
-TOGETHER_BYTES = 4 * 1024 * 1024
 KEPT_HOURS = 60 * 24.0  # a queue may be paused for long, and nobody knows which payloads its jobs claim
 MOST_SHOWN = 40  # bytes of a key in an error
 
@@ -40,7 +39,7 @@ class StoredJobs:
     def bulk(self, messages: Iterable[Message], *, queue: str) -> int:
         """Push many, hundreds in one call; how many there were. An error says how many are on the queue."""
         count = 0
-        for together in _parts(messages):
+        for together in parts_of(messages):
             try:
                 for message in together:
                     if message.key is not None or message.headers:
@@ -117,16 +116,3 @@ class StoredJobs:
                 f"none: {message.key[:MOST_SHOWN]!r}. Let the key be text of 1 to 1,000 bytes, or None, or dispatch "
                 f"the job on a connection that carries keys."
             )
-
-
-def _parts(messages: Iterable[Message]) -> Iterator[list[Message]]:
-    part: list[Message] = []
-    size = 0
-    for message in messages:
-        part.append(message)
-        size += len(message.payload)
-        if len(part) >= TOGETHER or size >= TOGETHER_BYTES:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part

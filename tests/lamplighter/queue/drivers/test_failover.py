@@ -16,7 +16,7 @@ from lamplighter.events import Dispatcher as Events
 from lamplighter.logging.context import job_context
 from lamplighter.queue.drivers.failover.breaker import CircuitBreaker
 from lamplighter.queue.drivers.failover.connecting import connect
-from lamplighter.queue.drivers.failover.queue import TOGETHER, FailoverQueue
+from lamplighter.queue.drivers.failover.queue import FailoverQueue
 from lamplighter.queue.drivers.memory import connect as connect_memory
 from lamplighter.queue.drivers.null import NullQueue
 from lamplighter.queue.drivers.sync import SyncQueue
@@ -27,6 +27,7 @@ from lamplighter.queue.jobs.registry import Registry
 from lamplighter.queue.jobs.retries import Policy
 from lamplighter.queue.keepless import KeepsNoJobs
 from lamplighter.queue.manager import QueueManager
+from lamplighter.queue.parts import TOGETHER
 from lamplighter.queue.worker.runner import Runner
 
 
