@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from lamplighter.errors import ConfigError
 from lamplighter.kafka.settings.tiers import BY_GROUP, LONG, SHORT, Tiers
-from lamplighter.queue.claims.folder import FileClaims
+from lamplighter.queue.claims.folder import FileClaims, folder_of
 from lamplighter.support.clock import ceil_ms, floor_ms
 from lamplighter.support.options import parse_options
 
@@ -274,14 +274,6 @@ def with_ports(brokers: str) -> str:
     return ",".join(host if host.rpartition(":")[2].isdigit() else f"{host}:{DEFAULT_PORT}" for host in hosts)
 
 
-def _check_claims(settings: KafkaSettings, where: Callable[[str], str]) -> None:
-    if settings.claim_check and not Path(settings.claim_check).is_absolute():
-        raise ConfigError(
-            f"{where('claim_check')} has {settings.claim_check!r} for the key 'claim_check', which takes an absolute "
-            f"path: the same folder for every dispatcher and worker."
-        )
-
-
 def read_settings(options: Mapping[str, Any], *, where: Callable[[str], str]) -> KafkaSettings:
     """The settings of a connection; `where` tells the file of a key.
 
@@ -295,7 +287,7 @@ def read_settings(options: Mapping[str, Any], *, where: Callable[[str], str]) ->
             f"{EMBEDDED}."
         )
     _check_protocol(settings, where)
-    _check_claims(settings, where)
+    folder_of(settings.claim_check, where=where("claim_check"))
     _check_numbers(settings, where)
     _check_names(settings, where)
     return settings

@@ -10,7 +10,7 @@ import msgspec
 
 from lamplighter.contracts import DriverDelivery, Message
 from lamplighter.errors import ClaimLost, MessageTooLarge
-from lamplighter.queue.claims.claims import HEADER, HEADER_BYTES, Reference, envelope_of, reference_in, reference_of
+from lamplighter.queue.claims.claims import HEADER, HEADER_BYTES, Reference, envelope_of, reference_from
 from lamplighter.queue.claims.folder import Claim, FileClaims
 from lamplighter.queue.jobs.payload import MAX_BYTES
 from lamplighter.support.forking import watch
@@ -87,7 +87,7 @@ class ClaimCheck:
 
     def renew(self, message: Message, queue: str) -> None:
         """A record of a job is about to be written: however old the job is, its payload must not be pruned now."""
-        reference = reference_in(message.headers) or reference_of(message.payload)
+        reference = reference_from(message.headers, message.payload)
         if reference is not None:
             self.store.renew(self._claim(reference, queue, message.key))
 
@@ -99,7 +99,7 @@ class ClaimCheck:
             ClaimLost: there is none.
             Unavailable: it can't be read now.
         """
-        reference = reference_in(delivery.headers) or reference_of(delivery.payload)
+        reference = reference_from(delivery.headers, delivery.payload)
         if reference is None:
             raise ClaimLost(
                 f"The payload says that it is kept elsewhere, and neither a header {HEADER} nor its data tell where."

@@ -31,6 +31,11 @@ class Reference:
         return f"file:{self.name}:{self.digest}:{self.size}"
 
 
+def reference_from(headers: Headers, payload: bytes) -> Reference | None:
+    """What a message names, by its header or by its payload."""
+    return reference_in(headers) or reference_of(payload)
+
+
 def reference_in(headers: Headers) -> Reference | None:
     """What the claim header names, the last one; None where there is none, or it is none of ours."""
     for name, value in reversed(list(headers)):

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lamplighter.errors import AlreadyDone, ClaimLost, Unavailable
+from lamplighter.errors import AlreadyDone, ClaimLost, ConfigError, Unavailable
 from lamplighter.queue.claims.claims import Reference
 from lamplighter.support.files import read_file, removed_on_error, replacing
 
@@ -190,6 +190,22 @@ class FileClaims:
         for path in paths:
             with suppress(FileNotFoundError):  # it was pruned
                 os.truncate(path, 0)
+
+
+def folder_of(path: str | None, *, where: str) -> Path | None:
+    """The folder that the key `claim_check` names; None where it is empty.
+
+    Raises:
+        ConfigError: it may be another one for each process.
+    """
+    if not path:
+        return None
+    if not Path(path).is_absolute():
+        raise ConfigError(
+            f"{where} has {path!r} for the key 'claim_check', which takes an absolute path: the same folder for every "
+            f"dispatcher and worker."
+        )
+    return Path(path)
 
 
 def _already_done(reference: Reference) -> AlreadyDone:

@@ -8,7 +8,7 @@ from lamplighter.console import options
 from lamplighter.console.command import Command, confirm_in_production
 from lamplighter.contracts import Application
 from lamplighter.errors import ConsoleError
-from lamplighter.queue.claims.claims import reference_in, reference_of
+from lamplighter.queue.claims.claims import reference_from
 from lamplighter.queue.claims.pruning import KeepsClaims
 from lamplighter.queue.failed import FailedJobs
 from lamplighter.queue.manager import QueueManager
@@ -55,7 +55,7 @@ class PruneClaimsCommand(Command):
 
     def _names_of_failed_jobs(self) -> set[str]:
         jobs = self._failed_jobs.all()
-        references = (reference_in(job.headers) or reference_of(job.payload) for job in jobs)
+        references = (reference_from(job.headers, job.payload) for job in jobs)
         return {reference.name for reference in references if reference is not None}
 
 

@@ -1,11 +1,10 @@
 """Large payloads of a leasing connection: which keys tell where they are kept."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from lamplighter.errors import ConfigError
 from lamplighter.queue.claims.check import ClaimCheck
-from lamplighter.queue.claims.folder import FileClaims
+from lamplighter.queue.claims.folder import FileClaims, folder_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +28,7 @@ def make_claims(settings: ClaimOptions, *, where: str) -> ClaimCheck | None:
     """
     if settings.claim_above < 0:
         raise ConfigError(f"{where} has {settings.claim_above} for the key 'claim_above', which takes bytes from 0.")
-    if not settings.claim_check:
+    folder = folder_of(settings.claim_check, where=where)
+    if folder is None:
         return None
-    folder = Path(settings.claim_check)
-    if not folder.is_absolute():
-        raise ConfigError(
-            f"{where} has {settings.claim_check!r} for the key 'claim_check', which takes an absolute path: the same "
-            f"folder for every dispatcher and worker."
-        )
     return ClaimCheck(FileClaims(folder), above=settings.claim_above, in_payload=True)
