@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Collection, Sequence
 
-from lamplighter.queue.drivers.database.rows import Key
+from lamplighter.queue.drivers.database.reservation import Key
 from lamplighter.queue.drivers.leasing.store import Ended, Lease
 
 log = logging.getLogger(__name__)

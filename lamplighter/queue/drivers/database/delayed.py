@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from lamplighter.contracts import HeldJob
-from lamplighter.queue.drivers.database.rows import Rows
+from lamplighter.queue.drivers.database.reservation import bytes_of
+from lamplighter.queue.drivers.database.rows import LAST, Rows
 from lamplighter.queue.drivers.leasing.delayed import is_called, spellings_of
 from lamplighter.queue.jobs.naming import id_and_name
 
 PAGE = 50  # payloads in memory at a time
-LAST = 2**63 - 1  # the highest id
 
 
 class DelayedRows:
@@ -38,7 +38,7 @@ class DelayedRows:
         texts = {f"t{n}": f"%{_literal(text)}%" for n, text in enumerate(spellings_of(id))}
         likes = " OR ".join(f"payload LIKE {self._mark(name)} ESCAPE '!'" for name in texts)
         with self._stream(connection, f"{self._columns} WHERE {self._waits} AND ({likes})", **texts) as found:
-            return [int(row) for row, _, payload, _ in found if is_called(_bytes(payload), id)]
+            return [int(row) for row, _, payload, _ in found if is_called(bytes_of(payload), id)]
 
     def delete(self, connection: Any, ids: Sequence[int]) -> int:
         """In a transaction: delete rows, but those that are due by now or were taken; how many."""
@@ -52,12 +52,8 @@ class DelayedRows:
 
 
 def _held(id: int, queue: str, payload: Any, due: Any) -> HeldJob:
-    job_id, name = id_and_name(_bytes(payload))
+    job_id, name = id_and_name(bytes_of(payload))
     return HeldJob(f"{queue}#{id}", job_id, name, queue, float(due), can_cancel=True)
-
-
-def _bytes(payload: Any) -> bytes:
-    return payload.encode("utf-8", "surrogatepass") if isinstance(payload, str) else bytes(payload or b"")
 
 
 def _literal(text: str) -> str:

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from lamplighter.contracts import Message
-from lamplighter.queue.drivers.database.reservation import Reservation, Started
-from lamplighter.queue.drivers.database.rows import LOCK_WAIT, Key, Rows
+from lamplighter.queue.drivers.database.reservation import Key, Reservation, Started
+from lamplighter.queue.drivers.database.rows import LOCK_WAIT, Rows
 from lamplighter.queue.drivers.leasing.store import Ended, How
 
 MOMENT = "EXTRACT(EPOCH FROM statement_timestamp())"

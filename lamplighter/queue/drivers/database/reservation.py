@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from lamplighter.queue.drivers.leasing.store import Lease
 
+Key = tuple[int, int, int]  # of a reservation
 LATEST = 10**11  # seconds since 1970; what is beyond is no time at which a job was pushed
 
 
@@ -24,7 +25,7 @@ class Reservation:
     reserved_at: int
 
     @property
-    def key(self) -> tuple[int, int, int]:
+    def key(self) -> Key:
         """What no other reservation has."""
         return self.id, self.attempts, self.available_at
 
@@ -43,10 +44,10 @@ class Started(NamedTuple):
 
     def lease(self) -> Lease:
         """The job in a worker's hand."""
-        payload, created = self.payload, self.created_at
+        created = self.created_at
         return Lease(
             queue=self.queue,
-            payload=payload.encode("utf-8", "surrogatepass") if isinstance(payload, str) else bytes(payload or b""),
+            payload=bytes_of(self.payload),
             handle=Reservation(self.id, self.attempts, self.available_at, self.reserved_at),
             retries=self.attempts - 1,
             mark=str(self.id),
@@ -61,3 +62,8 @@ class Doubt(NamedTuple):
 
     started: Sequence[Started]
     number: int
+
+
+def bytes_of(payload: Any) -> bytes:
+    """The column `payload` as its bytes; others may have written NULL."""
+    return payload.encode("utf-8", "surrogatepass") if isinstance(payload, str) else bytes(payload or b"")

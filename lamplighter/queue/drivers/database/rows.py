@@ -5,12 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lamplighter.contracts import Message, Sizes
-from lamplighter.queue.drivers.database.reservation import Reservation, Started
+from lamplighter.queue.drivers.database.reservation import Key, Reservation, Started
 from lamplighter.queue.drivers.leasing.store import Ended, How
 
-Key = tuple[int, int, int]  # of a reservation
-
-LAST = 2**63 - 1  # the latest time; what others have written that is none is not so early
+LAST = 2**63 - 1  # the highest id, and the latest time; what others have written that is none is not so early
 LOCK_WAIT = 1  # seconds that a worker waits for a row which another transaction has locked
 MOST_ATTEMPTS = 32_767  # of Laravel's smallest column of today
 

@@ -24,8 +24,8 @@ from lamplighter.queue.drivers.database.listening import Listener
 from lamplighter.queue.drivers.database.own import OwnConnection
 from lamplighter.queue.drivers.database.postgresql import PostgresqlRows
 from lamplighter.queue.drivers.database.refusals import has_waited
-from lamplighter.queue.drivers.database.reservation import Doubt, Reservation, Started
-from lamplighter.queue.drivers.database.rows import Key, Rows
+from lamplighter.queue.drivers.database.reservation import Doubt, Key, Reservation, Started
+from lamplighter.queue.drivers.database.rows import Rows
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
 from lamplighter.support.forking import watch
 

@@ -238,3 +238,14 @@ def as_root(statement: str) -> None:
         ],
         check=True,
     )
+
+
+def fill_attempts(databases: DatabaseManager, table: str, kind: str) -> int:
+    """Let all jobs have as many attempts as the column takes; how many that is."""
+    most = 32_767
+    with databases.engine().begin() as connection:
+        if kind == "mysql":  # as Laravel made it for long
+            most = 255
+            connection.execute(text(f"ALTER TABLE {table} MODIFY attempts TINYINT UNSIGNED NOT NULL"))
+        connection.execute(text(f"UPDATE {table} SET attempts = {most}"))
+    return most

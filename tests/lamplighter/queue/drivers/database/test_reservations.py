@@ -5,13 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from lamplighter.contracts import Message
 from lamplighter.database.manager import DatabaseManager
 from lamplighter.queue.drivers.database.store import DatabaseStore
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease
-from tests.lamplighter.queue.drivers.database.conftest import MakeStore
+from tests.lamplighter.queue.drivers.database.conftest import MakeStore, fill_attempts
 
 Rows = Callable[[], list[dict[str, Any]]]
 
@@ -31,12 +30,7 @@ def fill(databases: DatabaseManager, table: str, kind: str, store: DatabaseStore
     """Lets a job have as many attempts as its column takes."""
 
     def fill() -> None:
-        most = 32_767
-        with databases.engine().begin() as connection:
-            if kind == "mysql":  # as Laravel made it for long
-                most = 255
-                connection.execute(text(f"ALTER TABLE {table} MODIFY attempts TINYINT UNSIGNED NOT NULL"))
-            connection.execute(text(f"UPDATE {table} SET attempts = {most}"))
+        fill_attempts(databases, table, kind)
 
     store.push("default", [Message(b"1")], 0)
     return fill

@@ -16,7 +16,7 @@ from lamplighter.errors import MessageTooLarge, QueueError, Unavailable, Unsuppo
 from lamplighter.queue.drivers.database.mysql import MysqlRows
 from lamplighter.queue.drivers.database.store import DatabaseStore
 from lamplighter.queue.drivers.leasing.store import Ended, How, Lease
-from tests.lamplighter.queue.drivers.database.conftest import MYSQL, SERVERS, MakeStore, as_root
+from tests.lamplighter.queue.drivers.database.conftest import MYSQL, SERVERS, MakeStore, as_root, fill_attempts
 
 GOLDEN = json.loads((Path(__file__).parents[4] / "golden/payloads_database_v12.json").read_text())["rows"]
 PUSHED = GOLDEN["after_push"]
@@ -235,12 +235,7 @@ def test_the_count_of_attempts_stops_where_its_column_does(
     store: DatabaseStore, databases: DatabaseManager, table: str, kind: str
 ) -> None:
     store.push("default", [Message(b"1")], 0)
-    most = 32_767
-    with databases.engine().begin() as connection:
-        if kind == "mysql":  # as Laravel made it for long
-            most = 255
-            connection.execute(text(f"ALTER TABLE {table} MODIFY attempts TINYINT UNSIGNED NOT NULL"))
-        connection.execute(text(f"UPDATE {table} SET attempts = {most}"))
+    most = fill_attempts(databases, table, kind)
 
     [first] = take(store)
     [second] = take(store, ended=[Ended(first, How.RELEASED)])
