@@ -13,6 +13,7 @@ from lamplighter.errors import QueueError
 from lamplighter.queue.dispatching.deferring import Deferred, Waiting
 from lamplighter.queue.guard.ending import bounded
 from lamplighter.support.forking import watch
+from lamplighter.support.streams import flush_output
 
 log = logging.getLogger(__name__)
 
@@ -77,9 +78,7 @@ class AtExit:
             return
         self._deferred.break_off(is_repeated=False, with_running=True)
         log.error("a deferred job has not ended in time; the program ends")
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError, AttributeError):  # it is closed, or there is none
-                stream.flush()
+        flush_output()
         with suppress(OSError, ValueError, AttributeError):
             faulthandler.dump_traceback(sys.__stderr__ or 2)
         os._exit(1)

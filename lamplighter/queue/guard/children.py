@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from lamplighter.queue.failed.trace import tellable
 from lamplighter.support.foreign import as_integer
+from lamplighter.support.streams import flush_output
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +50,7 @@ def leave(error: BaseException | None = None) -> NoReturn:
         for thread in threading.enumerate():
             if thread is not threading.current_thread() and not thread.daemon:
                 thread.join()
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError, AttributeError):  # it is closed, or there is none
-                stream.flush()
+        flush_output()
     finally:
         os._exit(code)  # whatever the job's error or the log has raised: else the child would go on as a worker
 

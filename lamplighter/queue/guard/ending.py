@@ -4,7 +4,6 @@ import _thread
 import atexit
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from lamplighter.errors import LamplighterError
 from lamplighter.queue.failed.trace import one_line
 from lamplighter.queue.guard.control import NEVER, Control, StopReason
 from lamplighter.queue.guard.timers import arm, disarm, spawn
+from lamplighter.support.streams import flush_output
 
 log = logging.getLogger(__name__)
 
@@ -163,7 +163,5 @@ def leave(status: int, *, seconds: float = HOOKS) -> NoReturn:
     arm(seconds + DEAD_MAN)
     with suppress(BaseException):  # each hook tells of its own error
         atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # it is closed, or there is none
-            stream.flush()
+    flush_output()
     os._exit(status)
