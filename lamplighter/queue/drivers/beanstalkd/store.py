@@ -16,7 +16,7 @@ from lamplighter.queue.drivers.beanstalkd.connection import LONGEST_WAIT, MOST, 
 from lamplighter.queue.drivers.beanstalkd.idle import IdleConnections
 from lamplighter.queue.drivers.beanstalkd.reserved import Numbers, Reserved, lease_of
 from lamplighter.queue.drivers.leasing.lost import LostAnswers
-from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
+from lamplighter.queue.drivers.leasing.store import UNCOUNTED, Ended, How, Lease, Taken
 from lamplighter.queue.failed.attempts import with_attempts
 from lamplighter.queue.worker.outages import Outages
 from lamplighter.support.forking import watch
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 REST = 0.6  # seconds between two looks of an idle worker
 SELDOM = 30.0
-COPIED = (How.EXCUSED, How.GIVEN_BACK)
 LACKS = {
     "held": "beanstalkd shows of a queue only the delayed job that is due first.",
     "cancel": "beanstalkd finds a job by a number of its own alone, and not by the id that dispatch has returned.",
@@ -204,7 +203,7 @@ class BeanstalkdStore:
             reserved: Reserved = end.lease.handle
             if self._is_told(connection, end):
                 is_done = end.how is How.DELETED or reserved.is_copied
-                if not is_done and end.how in COPIED:
+                if not is_done and end.how in UNCOUNTED:
                     is_done = self._copy(connection, end)
                     if not is_done and end.how is How.EXCUSED:
                         kept.append(end)

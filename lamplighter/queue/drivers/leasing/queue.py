@@ -264,7 +264,7 @@ class LeasingQueue(StoredJobs):
         return not delivery.lease.is_lost
 
     def _lasts(self, delivery: LeasedDelivery) -> bool | None:
-        """Whether the lease of a job holds that has waited here; None where the store is away."""
+        """Whether the lease of a job that is to begin holds; None where that is not known."""
         renewing = self._renewing
         lasts = True if renewing is None else renewing.lasts(delivery)
         return self._is_ours(delivery) if lasts is False else lasts

@@ -46,6 +46,9 @@ class How(Enum):
     GIVEN_BACK = "given back"  # it was not run; the next one that is taken is this one, as if it had not been
 
 
+UNCOUNTED = (How.EXCUSED, How.GIVEN_BACK)  # the job is to be as it was before this start
+
+
 class Ended(NamedTuple):
     """The end of a lease. `delay` is seconds from now."""
 

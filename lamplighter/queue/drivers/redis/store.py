@@ -17,7 +17,7 @@ from lamplighter.contracts import Application, Config, HeldJob, Message, Sizes
 from lamplighter.errors import ConfigError, QueueError, Unavailable
 from lamplighter.queue.drivers.leasing.claims import ClaimOptions, make_claims
 from lamplighter.queue.drivers.leasing.queue import LeasingQueue
-from lamplighter.queue.drivers.leasing.store import RETRY_AFTER, Ended, How, Lease, Taken
+from lamplighter.queue.drivers.leasing.store import RETRY_AFTER, UNCOUNTED, Ended, How, Lease, Taken
 from lamplighter.queue.drivers.redis import scripts
 from lamplighter.queue.drivers.redis.calls import Calls
 from lamplighter.queue.drivers.redis.connect import Server, find_server
@@ -43,7 +43,6 @@ TOGETHER = 1000  # jobs of one queue that are done: a script can't give more tha
 FAR = 1e15  # seconds, 30 million years: a number of Python's may be too large for a float
 WHOLE = -1  # a script gives the whole text, and not how it is made
 DIED = b"!"  # a worker has died with a job
-GOES_BACK = (How.EXCUSED, How.GIVEN_BACK)  # with the payload that it had before this start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,7 +286,7 @@ class RedisStore:
                 tokens.append(token)
                 members.append(member)
             else:
-                payload = lease.payload if how in GOES_BACK else b""
+                payload = lease.payload if how in UNCOUNTED else b""
                 others += (numbers[queue], HOWS[how], token, member, f"{delay:.6f}", payload)
         if others:
             self._move_at.clear()  # they may be due at once

@@ -14,7 +14,7 @@ from typing import Any
 from lamplighter.contracts import Message, Sizes
 from lamplighter.errors import QueueError, Unavailable
 from lamplighter.queue.drivers.leasing.lost import LostAnswers
-from lamplighter.queue.drivers.leasing.store import Ended, How, Lease, Taken
+from lamplighter.queue.drivers.leasing.store import UNCOUNTED, Ended, How, Lease, Taken
 from lamplighter.queue.drivers.sqs.account import FIFO, Account, Refused, Unheard, is_later
 from lamplighter.queue.drivers.sqs.messages import body_of, headers_of, key_of
 from lamplighter.queue.drivers.sqs.sending import LONGEST_DELAY, TOGETHER, Sending
@@ -32,7 +32,6 @@ SLOW = "SQS takes a large part of retry_after to give out jobs; a longer one kee
 FILLING = 10  # jobs are received for so great a part of a lease in one call
 REMEMBERED = 900.0  # seconds at least, since what is back after a lost answer may stand behind many others
 MOST_UNCOUNTED = 1000
-UNCOUNTED = (How.EXCUSED, How.GIVEN_BACK)
 NOTE = "SQS counts approximately."
 LACKS = {
     "held": "SQS shows no message before it is due.",
